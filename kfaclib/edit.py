@@ -1,0 +1,142 @@
+"""The edit: keep the smallest set of eigenvector pairs that holds a given share of the curvature mass, drop the rest.
+
+Both spectra are sorted, so the kept set is a staircase: every row keeps a prefix, and prefixes shrink downwards.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+
+_ROUNDING = 1 - 1e-12  # a sum that misses its goal by rounding alone has reached it
+
+
+def _check_mass(mass):
+    if not 0 < mass <= 1:
+        raise ValueError(f"mass={mass}: the share of curvature mass to keep lies in (0, 1]; 1 keeps everything")
+
+
+def keep_prefix(lambda_G, lambda_A, mass):
+    """The staircase: int64 [O], how many columns each row keeps.
+
+    lambda_G [O], lambda_A [I]: descending, >= 0.  The kept pairs are the smallest set, taken in descending order of
+    lambda_G[i] lambda_A[j] (ties: row by row), whose products sum to at least mass * sum(lambda_G) * sum(lambda_A).
+    One threshold is bisected; only the few pairs left between its two bounds are sorted.
+    """
+    _check_mass(mass)
+    G, A = lambda_G.double(), lambda_A.double()
+    for name, x in (("lambda_G", G), ("lambda_A", A)):
+        if (x.diff() > 0).any() or (x < 0).any():
+            raise ValueError(f"{name} must be descending and not negative: take it from `decompose`")
+    if mass == 1:
+        return torch.full((len(G),), len(A))
+    below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
+    goal = mass * G.sum() * below[-1] * _ROUNDING
+    if goal == 0:
+        raise ValueError("all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)")
+    ascending, edge = -A, 1e-13  # products are compared as threshold / G against A: a margin above rounding
+
+    def columns(threshold):
+        """How many products in each row are >= threshold, up to rounding."""
+        return torch.searchsorted(ascending, -(threshold / G), right=True)
+
+    def enough(count):
+        return (G * below[count]).sum() >= goal
+
+    low, high = G.new_tensor(0.0), G[0] * A[0] * 2
+    surely, maybe = torch.zeros(len(G), dtype=torch.int64), torch.full((len(G),), len(A))
+    while (maybe - surely).sum() > 1024:
+        middle = torch.sqrt(low * high) if low > 0 else high * 1e-4
+        if not low < middle < high:
+            break
+        above, reached = columns(middle * (1 + edge)), columns(middle * (1 - edge))
+        if enough(above):
+            low, maybe = middle, reached
+        elif not enough(reached):
+            high, surely = middle, above
+        else:  # the last kept pairs are tied at this threshold
+            surely, maybe = above, reached
+            break
+    width = maybe - surely
+    rows = torch.repeat_interleave(torch.arange(len(G)), width)
+    place = torch.arange(len(rows)) - torch.repeat_interleave(width.cumsum(0) - width, width)
+    values = G[rows] * A[surely[rows] + place]
+    order = values.argsort(descending=True, stable=True)
+    running = (G * below[surely]).sum() + values[order].cumsum(0)
+    missing = min(int((running < goal).sum()) + 1, len(order)) if not enough(surely) else 0
+    return surely + torch.bincount(rows[order[:missing]], minlength=len(G))
+
+
+def prefix_mask(prefix, columns):
+    """The staircase as a mask: bool [O, I] from prefix [O] and I = columns."""
+    return torch.arange(columns)[None, :] < prefix[:, None]
+
+
+def keep_mask(eigenvalues, mass):
+    """bool [O, I]: the smallest set of pairs, in descending order of eigenvalues [O, I] >= 0 (ties: row by row), whose
+    sum is at least mass * eigenvalues.sum().  For any ranking: EK-FAC's eigenvalues, or products times |C|^2."""
+    _check_mass(mass)
+    values = eigenvalues.double().flatten()
+    if (values < 0).any() or not torch.isfinite(values).all():
+        raise ValueError("eigenvalues must be finite and not negative to be ranked by mass")
+    if mass == 1:
+        return torch.ones_like(eigenvalues, dtype=torch.bool)
+    if values.sum() == 0:
+        raise ValueError("all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)")
+    order = values.argsort(descending=True, stable=True)
+    running = values[order].cumsum(0)
+    count = min(int((running < mass * values.sum() * _ROUNDING).sum()) + 1, len(values))
+    keep = torch.zeros_like(values, dtype=torch.bool)
+    keep[order[:count]] = True
+    return keep.view_as(eigenvalues)
+
+
+def project(W, basis, keep):
+    """Q_G ((Q_G^T W Q_A) * keep) Q_A^T for W [O, I] and keep bool [O, I], in W's dtype; keeping all gives W, bit for bit."""
+    if keep.all():
+        return W.detach().clone()
+    Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
+    if Q_G.shape[0] != W.shape[0] or Q_A.shape[0] != W.shape[1]:
+        raise ValueError(f"W is {tuple(W.shape)} and its basis is for ({Q_G.shape[0]}, {Q_A.shape[0]}): this basis belongs to another layer")
+    C = Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A
+    return (Q_G @ (C * keep.to(W.device)) @ Q_A.T).to(W.dtype)
+
+
+def edit_weights(layers, bases, mass, eigenvalues=None):
+    """{name: edited weight [O, I]}: every layer projected on its own `mass` of curvature.
+
+    mass: one number, or {name: number}.  eigenvalues: {name: [O, I]} ranks the pairs by these instead of K-FAC's products.
+    """
+    edited_weights = {}
+    for name, basis in bases.items():
+        share = mass[name] if isinstance(mass, dict) else mass
+        if eigenvalues is None:
+            keep = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, share), len(basis.lambda_A))
+        else:
+            keep = keep_mask(eigenvalues[name], share)
+        edited_weights[name] = project(layers[name].weight, basis, keep)
+    return edited_weights
+
+
+@contextmanager
+def edited(layers, weights):
+    """Inside the block the layers have these weights; afterwards, also after an exception, their own again, bit for bit."""
+    for name, weight in weights.items():
+        if layers[name].weight.shape != weight.shape:
+            raise ValueError(f"layer {name!r} has a weight {tuple(layers[name].weight.shape)}, not {tuple(weight.shape)}")
+    before = {name: layers[name].weight.detach().clone() for name in weights}
+    try:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                layers[name].weight.copy_(weight)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in before.items():
+                layers[name].weight.copy_(weight)
+
+
+def kept_share(basis, mass):
+    """The share of all pairs that a mass keeps: usually far smaller than the mass."""
+    return keep_prefix(basis.lambda_G, basis.lambda_A, mass).double().mean().item() / len(basis.lambda_A)
+

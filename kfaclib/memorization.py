@@ -1,0 +1,151 @@
+"""Does the model recite?  The paper's protocol: 64 tokens of prefix, 48 greedy tokens, compared with the 48 that follow.
+
+strict recall: share of windows recited without an error.  loose recall: share with a normalized Levenshtein
+similarity of at least 0.75.  levenshtein: mean normalized distance (0 is verbatim).  token accuracy: share of
+suffix tokens that are the argmax under teacher forcing; it moves long before strict recall does.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rapidfuzz.distance import Levenshtein
+
+
+@dataclass(frozen=True)
+class Recitation:
+    """Metrics over `windows` windows; all are shares or means in [0, 1]."""
+
+    strict: float
+    loose: float
+    levenshtein: float
+    token_accuracy: float
+    windows: int
+
+    as_dict = asdict
+
+
+def load_sequences(path, tokenizer):
+    """Windows from a jsonl file: [(prefix ids, suffix ids)].
+
+    Rows are {"prefix_ids": [...], "suffix_ids": [...]}, or text {"prefix": ..., "target_suffix": ...} that the
+    tokenizer turns into ids.  Raises ValueError naming file and line of a row that is neither.
+    """
+    windows, size = [], len(tokenizer)
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: not JSON (one object a line is expected)") from None
+        if {"prefix_ids", "suffix_ids"} <= record.keys():
+            window = list(record["prefix_ids"]), list(record["suffix_ids"])
+        elif {"prefix", "target_suffix"} <= record.keys():
+            window = tokenizer(record["prefix"])["input_ids"], tokenizer(record["target_suffix"], add_special_tokens=False)["input_ids"]
+        else:
+            raise ValueError(f"{path}, line {number}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has {sorted(record)}")
+        if not all(window):
+            raise ValueError(f"{path}, line {number}: an empty prefix or suffix")
+        if max(map(max, window)) >= size or min(map(min, window)) < 0:
+            raise ValueError(f"{path}, line {number}: token id {max(map(max, window))} does not exist in this tokenizer of {size} tokens: "
+                             "the file was made for another model")
+        windows.append(window)
+    if not windows:
+        raise ValueError(f"{path} has no rows")
+    return windows
+
+
+def split_windows(ids, prefix=64):
+    """[N, L] token ids as [(prefix ids, suffix ids)]."""
+    return [(row[:prefix].tolist(), row[prefix:].tolist()) for row in ids]
+
+
+@torch.no_grad()
+def greedy(model, prefixes, length, batch=64):
+    """Greedy continuations, [N, length] token ids, of prefixes (lists of ids, of any lengths; padded on the left).
+
+    An end-of-text token is a token like any other here, so that every continuation has its full length.
+    """
+    device, out = next(model.parameters()).device, []
+    for start in range(0, len(prefixes), batch):
+        rows = [torch.tensor(p) for p in prefixes[start : start + batch]]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left").to(device)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(r) for r in rows], batch_first=True, padding_side="left").to(device)
+        position, cache, tokens = (mask.cumsum(1) - 1).clamp(min=0), None, []
+        for _ in range(length):
+            step = model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache, ids = step.past_key_values, step.logits[:, -1:].argmax(-1)
+            tokens.append(ids)
+            mask, position = torch.cat([mask, torch.ones_like(ids)], 1), position[:, -1:] + 1
+        out.append(torch.cat(tokens, 1).cpu())
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def token_accuracy(model, windows, batch=64):
+    """Share of suffix tokens that are the argmax when everything before them is given."""
+    device, hits, total = next(model.parameters()).device, 0, 0
+    for start in range(0, len(windows), batch):
+        rows = windows[start : start + batch]
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(p + s) for p, s in rows], batch_first=True)
+        guess = model(input_ids=ids.to(device), use_cache=False).logits.argmax(-1).cpu()
+        for line, (prefix, suffix) in enumerate(rows):
+            said = guess[line, len(prefix) - 1 : len(prefix) + len(suffix) - 1]
+            hits += (said == torch.tensor(suffix)).sum().item()
+            total += len(suffix)
+    return hits / total
+
+
+def recitation(model, windows, batch=64):
+    """`Recitation` of [(prefix ids, suffix ids)]: greedy decoding of each suffix's own length, token by token."""
+    lengths = [len(s) for _, s in windows]
+    said = greedy(model, [p for p, _ in windows], max(lengths), batch)
+    distance = [Levenshtein.normalized_distance(row[:n].tolist(), s) for row, n, (_, s) in zip(said, lengths, windows)]
+    count = len(windows)
+    return Recitation(strict=sum(d == 0 for d in distance) / count, loose=sum(1 - d >= 0.75 for d in distance) / count,
+                      levenshtein=sum(distance) / count, token_accuracy=token_accuracy(model, windows, batch), windows=count)
+
+
+@torch.no_grad()
+def perplexity(model, ids, batch=32, kind="corpus"):
+    """Perplexity of ids [N, S].
+
+    kind="corpus": exp of the mean negative log-likelihood of all N (S - 1) predicted tokens.  kind="paper": the
+    mean over batches of exp(batch mean), as the authors' code computes it; it is never smaller and depends on `batch`.
+    """
+    device, nll = next(model.parameters()).device, []
+    for rows in ids.split(batch):
+        logits = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].float()
+        nll.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten().to(device), reduction="none").cpu())
+    if kind == "paper":
+        return sum(math.exp(x.mean()) for x in nll) / len(nll)
+    if kind != "corpus":
+        raise ValueError(f"kind={kind!r}: it is 'corpus' or 'paper'")
+    return math.exp(torch.cat(nll).double().mean())
+
+
+@torch.no_grad()
+def top_tokens(model, ids, k=10, batch=32):
+    """The k most likely next tokens at every position of ids [N, S], best first: [N * S, k].
+
+    Taken from the model before an edit, this is the baseline of `ndcg`: after the edit it is too late.
+    """
+    device = next(model.parameters()).device
+    return torch.cat([model(input_ids=rows.to(device), use_cache=False).logits.topk(k).indices.cpu().flatten(0, 1) for rows in ids.split(batch)])
+
+
+def ndcg(model, ids, baseline, batch=32):
+    """nDCG@k of the model's top-k next tokens against `baseline` from `top_tokens`, mean over positions; 1 is the same ranking.
+
+    A token's relevance is k minus its rank in the baseline (0 if it is not there), discounted by log2 of its rank now.
+    """
+    k = baseline.shape[1]
+    now = top_tokens(model, ids, k, batch)
+    relevance = k - torch.arange(k, dtype=torch.float64)
+    discount = 1 / torch.log2(torch.arange(k, dtype=torch.float64) + 2)
+    gain = ((now[:, :, None] == baseline[:, None, :]) * relevance).sum(-1)
+    return ((gain * discount).sum(1) / (relevance * discount).sum()).mean().item()

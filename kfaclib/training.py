@@ -1,0 +1,72 @@
+"""Train a small OLMo-2 on its world: `kfac train`.  One process, CPU or GPU, every choice below in one place."""
+
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from kfaclib import models, tasks
+from kfaclib import world as w
+
+LEARNING_RATE, WARM_UP, WEIGHT_DECAY, BATCH = 2.5e-3, 200, 0.1, 16
+
+
+def weighted_loss(model, ids, weights):
+    """Mean next-token cross-entropy of ids [B, S], each target weighted by weights [B, S]."""
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+    losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    weights = weights[:, 1:].flatten()
+    return (losses * weights).sum() / weights.sum()
+
+
+@torch.no_grad()
+def progress_report(model, world, suite):
+    """Teacher-forced recall of all quotes and every task's accuracy, while training."""
+    model.eval()
+    windows = torch.cat([tasks.quote_windows(world, half) for half in tasks.HALVES]).to(next(model.parameters()).device)
+    hit = torch.cat([model(input_ids=b, use_cache=False).logits[:, w.PREFIX - 1 : -1].argmax(-1) == b[:, w.PREFIX :]
+                     for b in windows.split(64)])
+    report = {"strict": hit.all(1).float().mean().item(), **tasks.accuracy(model, suite)}
+    model.train()
+    return {k: round(v, 4) for k, v in report.items()}
+
+
+def train(out, seed=0, steps=3200, size="olmo2-tiny", every=200, device="cpu"):
+    """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    world = w.make_world(seed)
+    plan = w.schedule(world, steps * BATCH)
+    suite = tasks.make_suite(world, "choose", count=100)
+    model = models.make_model(size, seed).to(device).train()
+    decayed = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    optimizer = torch.optim.AdamW([dict(params=decayed, weight_decay=WEIGHT_DECAY), dict(params=others, weight_decay=0.0)],
+                                  lr=LEARNING_RATE, betas=(0.9, 0.98), fused=True)
+    rng, start, total = random.Random(f"rows {seed}"), time.time(), 0.0
+    with open(out / "training.jsonl", "w") as log:
+        for step in tqdm(range(steps), desc=f"training {size}, seed {seed}"):
+            rate = LEARNING_RATE * min(1, (step + 1) / WARM_UP) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            rows = [w.row(world, kind, rng, passage) for kind, passage in plan[step * BATCH : (step + 1) * BATCH]]
+            ids, weights = (torch.tensor(x, device=device) for x in zip(*rows))
+            loss = weighted_loss(model, ids, weights)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            total += loss.item()
+            if (step + 1) % every == 0 or step + 1 == steps:
+                line = dict(step=step + 1, seconds=round(time.time() - start), loss=round(total / every, 4),
+                            **progress_report(model, world, suite))
+                total = 0.0
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+    models.save(model, out)
+    return model
