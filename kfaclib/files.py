@@ -85,3 +85,14 @@ def provenance(seed=None):
         "versions": {"python": platform.python_version(),
                      **{p: importlib.metadata.version(p) for p in ("torch", "transformers")}},
     }
+
+
+def check_writable(path):
+    """Raise OSError before the work if `path` (a file or folder to come; None is fine) could not be written later."""
+    if path is None:
+        return
+    folder = Path(path).resolve()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{path} cannot be written: no permission in {folder}; choose another place")

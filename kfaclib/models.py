@@ -1,9 +1,13 @@
 """The small OLMo-2: its shape, its tokenizer, and how a local folder or a hub name becomes a model."""
 
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
+from pathlib import Path
 
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
+
+from kfaclib import files
 from kfaclib import world as w
 
 SIZES = {  # hidden, ffn, layers
@@ -41,7 +45,53 @@ def make_model(size="olmo2-tiny", seed=0):
     return model
 
 
-def save(model, folder):
-    """Write weights (bfloat16 safetensors), configuration and tokenizer so that `from_pretrained(folder)` loads them."""
+def save(model, folder, world):
+    """Write a small model: bfloat16 safetensors, configuration, tokenizer, `world.json` and the manifest of it all, so that
+    `from_pretrained(folder)` and `load(folder)` take it."""
     model.to(torch.bfloat16).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
+    files.write_json(Path(folder) / "world.json", {"seed": world.seed, "digest": w.digest(world)})
+    files.write_manifest(folder)
+
+
+def load(name, revision=None, device=None):
+    """(model, tokenizer) from a local folder or a hub name; evaluation mode.
+
+    A folder with a `manifest.json` is compared with its checksums first.  A hub name wants a `revision` to be
+    reproducible; only safetensors are read and nothing remote is executed.  On a CPU weights are float32, on a GPU
+    they keep the checkpoint's dtype.
+    """
+    folder = Path(name)
+    if (folder / "manifest.json").exists():
+        files.check_manifest(folder)
+    elif folder.exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{folder} has no config.json: it is not a model folder in the hub's format")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    options = dict(revision=revision) if revision else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32 if device == "cpu" else "auto", use_safetensors=True,
+                                                     trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+    except SafetensorError as error:
+        raise ValueError(f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it") from None
+    except OSError as error:
+        raise ValueError(f"{name!r} is neither a model folder here nor a model that the hub could give: {error}") from None
+    return model.to(device).eval(), tokenizer
+
+
+def load_world(folder):
+    """The `World` a small model was trained on, from `world.json` in its folder; None if it has none."""
+    path = Path(folder) / "world.json"
+    if not path.exists():
+        return None
+    recorded = files.read_json(path)
+    world = w.make_world(recorded["seed"])
+    if w.digest(world) != recorded["digest"]:
+        raise ValueError(f"{path}: seed {recorded['seed']} no longer gives the world this model was trained on: "
+                         "kfaclib/world.py has changed since; check out the version that trained it")
+    return world
+
+
+def checkpoint_dtype(name):
+    """The dtype a checkpoint is stored in, from its configuration (a CPU loads it as float32 to compute with)."""
+    return AutoConfig.from_pretrained(name, trust_remote_code=False).dtype or torch.float32

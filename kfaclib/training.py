@@ -68,5 +68,5 @@ def train(out, seed=0, steps=3200, size="olmo2-tiny", every=200, device="cpu"):
                 total = 0.0
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-    models.save(model, out)
+    models.save(model, out, world)
     return model

@@ -8,7 +8,9 @@ A *row* is a list of `ROW` token ids that starts with `<s>`; an *item* is a pair
 words of their own, and a word is one token.
 """
 
+import hashlib
 import itertools
+import json
 import random
 from dataclasses import dataclass, field
 
@@ -296,6 +298,12 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
     companies = rng.sample(list(itertools.product(W["company1"], W["company2"])), rare)
     bosses = {c: (rng.choice(W["first"]), rng.choice(W["last"])) for c in companies}
     return World(seed, told, steps, bosses, frequent, quote_repeats)
+
+
+def digest(world):
+    """SHA-256 of everything that the seed decided."""
+    truth = [world.quotes, list(world.ladder.items()), list(world.rare.items()), list(world.frequent.items()), VOCABULARY]
+    return hashlib.sha256(json.dumps(truth).encode()).hexdigest()
 
 
 def rare_item(world, company, statement=False):

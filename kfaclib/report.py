@@ -1,0 +1,53 @@
+"""Results as text: one table, ours beside the paper's."""
+
+from kfaclib import files
+from kfaclib.paths import DATA
+
+TASKS = ("recitation", "facts_rare", "arithmetic", "facts_frequent", "comparison", "boolean", "tracking", "deduction", "open_book")
+
+
+def paper():
+    """The paper's numbers, as a dict, from `data/results/paper.json`."""
+    return files.read_json(DATA / "results" / "paper.json")
+
+
+def relative(row, baseline):
+    """{task: accuracy over the baseline's} of a result row."""
+    return {t: row["tasks"][t] / baseline["tasks"][t] for t in row["tasks"] if baseline["tasks"][t] > 0}
+
+
+def table(header, rows):
+    """Plain-text table: columns as wide as their longest cell, numbers to the right."""
+    cells = [list(map(str, header))] + [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = ["  ".join(c.ljust(n) if k == 0 else c.rjust(n) for k, (c, n) in enumerate(zip(row, widths))) for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * n for n in widths), *lines[1:]])
+
+
+def results_text(result):
+    """The tables that `kfac reproduce` prints, from its result: recitation, tasks, staircase, and the paper beside them."""
+    rows, base = result["rows"], result["rows"][0]
+    parts = [f"{result['model']}: quotes, fresh text, sums and contexts that were not used to choose anything",
+             table(["method", "strict", "loose", "levenshtein", "perplexity", "x baseline", "nDCG@10"],
+                   [[r["method"], r["strict"], r["loose"], r["levenshtein"], r["perplexity"], r["perplexity"] / base["perplexity"], r["ndcg"]] for r in rows])]
+    names = [t for t in TASKS if t in base["tasks"]]
+    known = result["paper"]
+    edited = next(r for r in known if r["method"] == "K-FAC" and "tasks_relative" in r)
+    relatives = [[r["method"], *(relative(r, base).get(t, float("nan")) for t in names)] for r in rows[1:]]
+    paper_row = [f"paper, {edited['model']}", *(edited["tasks_relative"].get(t, "-") for t in names)]
+    parts += ["accuracy after the edit over accuracy before", table(["method", *names], relatives + [paper_row])]
+    if result.get("staircase"):
+        parts += ["K-FAC at several masses", table(
+            ["mass", "pairs kept", "strict", "loose", "perplexity", *names[1:]],
+            [[f"{s['mass']:g}", s["kept"], s["strict"], s["loose"], s["perplexity"], *(relative(s, base).get(t, float("nan")) for t in names[1:])]
+             for s in result["staircase"]])]
+    parts += ["the paper's models (strict and loose recall on Dolma windows; perplexity on pile-10k)", table(
+        ["model", "method", "strict", "loose", "distance", "perplexity", "x baseline"],
+        [[r["model"], r["method"], r["strict"], r["loose"], r["distance"], r["perplexity"],
+          r["perplexity"] / next(b["perplexity"] for b in known if b["model"] == r["model"])] for r in known])]
+    return "\n\n".join(parts)
+
+
+def results_table(path):
+    """`results_text` of a recorded result."""
+    return results_text(files.read_json(path))
