@@ -22,6 +22,9 @@ def atomic(path):
     os.close(handle)
     try:
         yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are like any other
         os.replace(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -6,9 +6,12 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from kfaclib import files
 from kfaclib import world as w
+
+logging.disable_progress_bar()  # a bar for a file of seven megabytes says nothing
 
 SIZES = {  # hidden, ffn, layers
     "olmo2-tiny": (192, 768, 6),
