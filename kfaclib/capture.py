@@ -13,17 +13,17 @@ def capture(model, layers, *, on_input, on_output_gradient):
     All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first layer
     of `layers`: nothing below it is recorded.  Flags and hooks are restored on exit, also after an exception.
     A layer that is called twice before its gradient came raises RuntimeError with its name: a shared layer's curvature
-    is not one Kronecker product.
+    is not one Kronecker product.  So does a layer whose input was changed in place since: it is no longer what the layer saw.
     """
     flags = {p: p.requires_grad for p in model.parameters()}
-    waiting, handles = set(), []
+    waiting, handles = {}, []  # name -> (input, its version) of the layers whose gradient has not come yet
 
     def forward_hook(name):
         def hook(_, inputs, output):
             if name in waiting:
                 raise RuntimeError(f"layer {name!r} was called twice in one pass: its weight is shared over calls, which K-FAC "
                                    "as one Kronecker product does not describe; leave it out of the layers")
-            waiting.add(name)
+            waiting[name] = inputs[0], inputs[0]._version
             on_input(name, inputs[0].detach())
             if not output.requires_grad:
                 output = output.detach().requires_grad_(True)
@@ -34,7 +34,10 @@ def capture(model, layers, *, on_input, on_output_gradient):
 
     def backward_hook(name):
         def hook(gradient):
-            waiting.discard(name)
+            a, version = waiting.pop(name)
+            if a._version != version:
+                raise RuntimeError(f"the input of layer {name!r} was changed in place after the layer had read it: its A would be wrong; "
+                                   "use the out-of-place operation there, for example relu(x) instead of relu_(x)")
             on_output_gradient(name, gradient.detach())
 
         return hook

@@ -1,4 +1,4 @@
-"""The `kfac` command: collect, edit, evaluate, reproduce, train, doctor.  Every default is the small model in `data/`."""
+"""The `kfac` command: collect, edit, evaluate, reproduce, train, experiments, doctor.  Every default is the small model in `data/`."""
 
 import argparse
 import contextlib
@@ -11,7 +11,7 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 
-from kfaclib import corpora, doctor, factors, files, layers, memorization, models, pipeline, report, training
+from kfaclib import corpora, doctor, experiments, factors, files, layers, memorization, models, pipeline, report, training
 from kfaclib.edit import edit_weights, edited, kept_share
 from kfaclib.eigenbasis import decompose
 from kfaclib.paths import DATA
@@ -109,6 +109,13 @@ def train(a):
     print(f"weights, tokenizer, world.json, training.jsonl and manifest.json in {a.out}")
 
 
+def experiment(a):
+    out = Path(a.out) if a.out else DATA / "results" / f"{a.name}.json"
+    files.check_writable(out)
+    experiments.run(a.name, out)
+    print(f"written to {out}")
+
+
 def examine(a):
     return 0 if doctor.report(a.model) else 1
 
@@ -175,6 +182,9 @@ def parser():
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--steps", type=positive, help="default: as many as the released model had")
     p.add_argument("--out", required=True, help="folder")
+    p = command(experiment, "experiments", "regenerate a recorded experiment", model=False)
+    p.add_argument("name", choices=list(experiments.EXPERIMENTS))
+    p.add_argument("--out", help="default: data/results/NAME.json")
     command(examine, "doctor", "check this machine and the shipped files, with a mend for what is wrong")
     return main_parser
 

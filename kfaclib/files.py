@@ -78,10 +78,13 @@ def check_manifest(folder):
 def provenance(seed=None):
     """Where a result comes from: command, commit, machine, date, seed and versions."""
     root = Path(__file__).resolve().parent.parent
-    git = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    try:
+        git = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True).stdout
+    except OSError:  # no git on this machine
+        git = ""
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": git.stdout.strip() or "unknown",
+        "commit": git.strip() or "unknown",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "date": datetime.date.today().isoformat(),
         "seed": seed,

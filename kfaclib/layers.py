@@ -20,14 +20,13 @@ def linear_layers(model, patterns="*.mlp.*"):
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
     for pattern in patterns:
-        if any(fnmatchcase(name, pattern) for name in linear):
-            continue
         transposed = [n for n, m in modules.items() if isinstance(m, Conv1D) and fnmatchcase(n, pattern)]
         if transposed:
             raise ValueError(f"layer {transposed[0]!r} is a transformers Conv1D, whose weight is transposed: K-FAC here is "
                              "for nn.Linear only; convert the model, or take one of the Llama family")
-        raise ValueError(f"no linear layer matches {pattern!r}; this model has, for example, "
-                         f"{', '.join(linear[:3] + linear[-2:]) or 'no linear layer at all'}")
+        if not any(fnmatchcase(name, pattern) for name in linear):
+            raise ValueError(f"no linear layer matches {pattern!r}; this model has, for example, "
+                             f"{', '.join(linear[:3] + linear[-2:]) or 'no linear layer at all'}")
     chosen = {name: modules[name] for name in linear if any(fnmatchcase(name, p) for p in patterns)}
     for name, module in chosen.items():
         tied = [n for n in owners[id(module.weight)] if n != f"{name}.weight"]
