@@ -1,0 +1,6 @@
+# Short names for `python3 course.py ...`, which needs no make.
+PYTHON ?= python3
+
+.PHONY: run test lab execute
+run test lab execute:
+	$(PYTHON) course.py $@ $(ARGS)

@@ -1,0 +1,1 @@
+"""One module per chapter: chNN.py holds EXERCISES, a dict from exercise id to kfaclib.course.Exercise."""
