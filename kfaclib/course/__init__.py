@@ -1,5 +1,5 @@
 """The course around the library: exercises with checks and hints, learner's copies, execution, pages to read."""
 
-from .exercises import Exercise, check, exercise, hint
+from kfaclib.course.exercises import Exercise, check, exercise, hint
 
 __all__ = ["Exercise", "check", "exercise", "hint"]

@@ -9,19 +9,12 @@ import time
 
 from tqdm import tqdm
 
-from .. import paths
-from ..files import read_json, write_json
-from . import execution, notebooks, pages
+from kfaclib import paths
+from kfaclib.files import read_json, write_json
+from kfaclib.report import results_table, table
+from kfaclib.course import execution, notebooks, pages
 
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
-
-
-def table(rows):
-    """A plain text table; the first row is the head, numbers stand to the right."""
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(str(c).ljust(w) if i != 1 else str(c).rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]
-    return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
 def progress(nb, name):
@@ -56,8 +49,8 @@ def run():
         page = None
         failures.append(str(error))
 
-    verdicts = [(r["chapter"], r["seconds"], "ok" if r["ok"] else "FAILED") for r in report]
-    print("\n" + table([("chapter", "seconds", "verdict"), *verdicts]))
+    rows = [(r["chapter"], f"{r['seconds']:.1f}", "ok" if r["ok"] else "FAILED") for r in report]
+    print("\n" + table(("chapter", "seconds", "verdict"), rows))
     print("\n" + results())
     if page:
         print(f"\nPages to read: {page}")
@@ -71,8 +64,6 @@ def results():
     path = paths.DATA / "results" / RESULTS
     if not path.is_file():
         return f"No results to show: {path} is missing. `kfac reproduce` computes and records them."
-    from ..report import results_table  # the library's, and only needed where there is something to show
-
     return results_table(path)
 
 

@@ -10,8 +10,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from .. import paths
-from .notebooks import code_cells
+from kfaclib import paths
+from kfaclib.course.notebooks import code_cells
 
 CELL_TIMEOUT = 300  # seconds
 METADATA = {

@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .. import paths
-from . import notebooks
+from kfaclib import paths
+from kfaclib.course import notebooks
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ import ast
 import copy
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import nbformat
 
-from .. import paths
-from ..files import atomic
+from kfaclib import paths
+from kfaclib.files import atomic
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
@@ -48,6 +49,9 @@ def read(path):
     data = json.loads(Path(path).read_text(encoding="utf-8"))
     for i, cell in enumerate(data["cells"]):
         cell.setdefault("id", f"cell-{i:03d}")
+    twice = [cell_id for cell_id, count in Counter(cell["id"] for cell in data["cells"]).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path}: the cell ids {twice} are used more than once; copy the cells again in JupyterLab")
     data["nbformat_minor"] = max(5, data["nbformat_minor"])
     return nbformat.reads(json.dumps(data), as_version=4)
 
@@ -81,10 +85,14 @@ def exercise_id_of(statement):
     return None
 
 
+def exercises_in(source):
+    """[(exercise id, its function definition)] of one code cell."""
+    return [(exercise_id_of(s), s) for s in parse_cell(source).body if exercise_id_of(s)]
+
+
 def exercises(nb):
     """{exercise id: its function definition (ast.FunctionDef)} in the order of the notebook."""
-    statements = [s for cell in code_cells(nb) for s in parse_cell(cell.source).body]
-    found = [(exercise_id_of(s), s) for s in statements if exercise_id_of(s)]
+    found = [pair for cell in code_cells(nb) for pair in exercises_in(cell.source)]
     if len(dict(found)) < len(found):
         raise ValueError(f"an exercise id is used twice: {[i for i, _ in found]}")
     return dict(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from .notebooks import code_cells, write
+from kfaclib.course.notebooks import code_cells, write
 
 TITLE = "Where does a language model keep what it recites?"
 SETTINGS = {

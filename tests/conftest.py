@@ -1,0 +1,63 @@
+"""What all tests share: the kernels' environment, the learner's copies, and the mark on slow tests."""
+
+import os
+
+import pytest
+
+from kfaclib import paths
+from kfaclib.course import exercises, notebooks
+from kfaclib.course.execution import environment
+from tiny import CHECKS, tiny_chapter
+
+# nbval starts its kernels with this process's environment
+os.environ.update(environment())
+
+LEARNER = paths.BUILD / "learner"
+
+
+def write_learner_copies():
+    """Learner's copies of all chapters in build/learner, where pytest runs them as they are: with nothing solved."""
+    LEARNER.mkdir(parents=True, exist_ok=True)
+    names = [path.name for path in notebooks.chapters()]
+    for old in LEARNER.glob("*.ipynb"):
+        if old.name not in names:
+            old.unlink()
+    for path in notebooks.chapters():
+        copy = notebooks.to_bytes(notebooks.learner_copy(notebooks.read(path)))
+        if not (LEARNER / path.name).exists() or (LEARNER / path.name).read_bytes() != copy:
+            (LEARNER / path.name).write_bytes(copy)
+
+
+write_learner_copies()  # at import: pytest decides which of its `testpaths` exist right after this
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("slow")
+
+
+@pytest.fixture
+def checkout(monkeypatch, tmp_path):
+    """An empty checkout with the tiny chapter's checks; the course's paths point at it, and friendly mode is on."""
+    folders = {"ROOT": "", "DATA": "data", "CHAPTERS": "chapters", "WORK": "work", "BUILD": "build"}
+    for name, part in folders.items():
+        monkeypatch.setattr(paths, name, tmp_path / part)
+    checks = tmp_path / "kfaclib" / "course" / "checks"
+    for folder in (checks, paths.CHAPTERS):
+        folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("")
+    (checks / "ch97.py").write_text(CHECKS)
+    for name in ("CI", "KFAC_STRICT", "KFAC_SOLUTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    yield tmp_path
+    exercises.chapter_exercises.cache_clear()
+    exercises._active.clear()
+    exercises._hints_given.clear()
+
+
+@pytest.fixture
+def tiny_path(checkout):
+    """The tiny chapter, not executed, in the tiny checkout."""
+    notebooks.write(tiny_chapter(), paths.CHAPTERS / "97_tiny.ipynb")
+    return paths.CHAPTERS / "97_tiny.ipynb"
