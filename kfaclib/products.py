@@ -48,11 +48,6 @@ def cross_entropy_hvp(logits, u):
     return p * u - p * (p * u).sum(-1, keepdim=True)
 
 
-def squared_error_hvp(outputs, u):
-    """2 u: the Hessian of the summed squared error in the outputs."""
-    return 2 * u
-
-
 def flatten(params):
     """One long vector [P] of Params, in the dict's order."""
     return torch.cat([p.reshape(-1) for p in params.values()])
