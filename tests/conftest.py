@@ -1,8 +1,10 @@
 """What all tests share: the kernels' environment, the learner's copies, and the mark on slow tests."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from kfaclib import paths
 from kfaclib.course import exercises, notebooks
@@ -61,3 +63,46 @@ def tiny_path(checkout):
     """The tiny chapter, not executed, in the tiny checkout."""
     notebooks.write(tiny_chapter(), paths.CHAPTERS / "97_tiny.ipynb")
     return paths.CHAPTERS / "97_tiny.ipynb"
+
+
+# Small models that a test of the numerics can build in milliseconds: float64, where theorems hold to rounding.
+
+
+class Classifier(torch.nn.Module):
+    """nn.Sequential behind the interface of a classifier from transformers: forward(x) gives `.logits`."""
+
+    def __init__(self, *stack):
+        super().__init__()
+        self.net = torch.nn.Sequential(*stack)
+
+    def forward(self, x):
+        return SimpleNamespace(logits=self.net(x))
+
+
+@pytest.fixture
+def mlp():
+    """A factory: mlp([4, 6, 3], activation=nn.ReLU) is a float64 `Classifier`; activation=None makes a deep linear net."""
+
+    def make(sizes, activation=torch.nn.ReLU, seed=0):
+        torch.manual_seed(seed)
+        stack = []
+        for before, after in zip(sizes, sizes[1:], strict=False):
+            stack += [torch.nn.Linear(before, after)] + ([activation()] if activation else [])
+        return Classifier(*(stack[:-1] if activation else stack)).double()
+
+    return make
+
+
+@pytest.fixture
+def tiny_olmo():
+    """A factory: an OLMo-2 with 37 words and two blocks of width 16, random, float64."""
+    from transformers import Olmo2Config, Olmo2ForCausalLM
+
+    def make(seed=0, **changes):
+        torch.manual_seed(seed)
+        settings = dict(vocab_size=37, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+                        num_key_value_heads=2, max_position_embeddings=128, tie_word_embeddings=False, pad_token_id=0,
+                        bos_token_id=1, eos_token_id=2, initializer_range=0.3)
+        return Olmo2ForCausalLM(Olmo2Config(**(settings | changes))).double().eval()
+
+    return make
