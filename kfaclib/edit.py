@@ -24,10 +24,10 @@ def keep_prefix(lambda_G, lambda_A, mass):
     One threshold is bisected; only the few pairs left between its two bounds are sorted.
     """
     _check_mass(mass)
-    G, A = lambda_G.double(), lambda_A.double()
+    G, A = lambda_G.double().cpu(), lambda_A.double().cpu()
     for name, x in (("lambda_G", G), ("lambda_A", A)):
-        if (x.diff() > 0).any() or (x < 0).any():
-            raise ValueError(f"{name} must be descending and not negative: take it from `decompose`")
+        if (x.diff() > 0).any() or (x < 0).any() or not torch.isfinite(x).all():
+            raise ValueError(f"{name} must be finite, descending and not negative: take it from `decompose`")
     if mass == 1:
         return torch.full((len(G),), len(A))
     below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
@@ -93,11 +93,11 @@ def keep_mask(eigenvalues, mass):
 
 def project(W, basis, keep):
     """Q_G ((Q_G^T W Q_A) * keep) Q_A^T for W [O, I] and keep bool [O, I], in W's dtype; keeping all gives W, bit for bit."""
-    if keep.all():
-        return W.detach().clone()
     Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
     if Q_G.shape[0] != W.shape[0] or Q_A.shape[0] != W.shape[1]:
         raise ValueError(f"W is {tuple(W.shape)} and its basis is for ({Q_G.shape[0]}, {Q_A.shape[0]}): this basis belongs to another layer")
+    if keep.all():
+        return W.detach().clone()
     C = Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A
     return (Q_G @ (C * keep.to(W.device)) @ Q_A.T).to(W.dtype)
 

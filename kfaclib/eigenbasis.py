@@ -6,7 +6,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.capture import capture
-from kfaclib.factors import _rows, as_batch, backward
+from kfaclib.factors import _rows, as_batch, backward, check_finite
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
     """
     if unit not in ("token", "sequence"):
         raise ValueError(f"unit={unit!r}: the examples whose gradients are squared are 'token's or 'sequence's")
-    inputs, gradients, sums, tokens = {}, {}, {}, 0
+    inputs, gradients, sums, tokens = {}, {}, {}, dict.fromkeys(bases, 0)
     was_training = model.training
     model.eval()
     try:
@@ -67,6 +67,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                 inputs.clear()
                 gradients.clear()
                 mask = backward(model, as_batch(batch), labels=labels, generator=generator)
+                check_finite(bases, inputs, gradients)
                 for name, basis in bases.items():
                     Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
                     a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)
@@ -78,10 +79,12 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                         a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
                         update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
                     sums[name] = sums.get(name, 0) + update
-                tokens += int(mask.sum()) if mask is not None else _rows(a, None).shape[0]
+                    tokens[name] += len(_rows(inputs[name], mask))
     finally:
         model.train(was_training)
-    return {name: value / tokens for name, value in sums.items()}
+    if not sums:
+        raise ValueError("there was no batch to collect from: the corpus is empty")
+    return {name: value / tokens[name] for name, value in sums.items()}
 
 
 def _sequences(x):

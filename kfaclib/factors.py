@@ -84,7 +84,7 @@ def check_head(model, batch):
     plain = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state @ head.weight.T
     apart = (plain - model(input_ids=ids).logits).abs().max()
     rounding = 2e-2 if plain.element_size() == 2 else 1e-5
-    if getattr(head, "bias", None) is not None or not apart <= rounding * plain.abs().max():
+    if getattr(head, "bias", None) is not None or apart > rounding * plain.abs().max():
         raise ValueError(f"{type(model).__name__} does something to its logits after the unembedding (a bias, a scale, a soft "
                          "cap): the closed-form output gradient would be wrong, so this model is refused")
 
@@ -93,11 +93,13 @@ def _rows(x, mask):
     return x.flatten(0, -2) if mask is None else x[mask]
 
 
-def check_finite(name, what, x):
-    """Raise FloatingPointError naming the layer if x has a value that is not finite."""
-    if not torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
-        raise FloatingPointError(f"layer {name!r}: its {what} are not finite in this batch; nothing of the batch was added. Look "
-                                 "for an overflow (load the model in bfloat16 or float32 instead of float16) or a broken checkpoint")
+def check_finite(layers, inputs, gradients):
+    """Raise FloatingPointError naming the layer where a value that is not finite came up first: on the way forward, then back."""
+    seen = [(name, "activations", inputs[name]) for name in layers] + [(name, "output gradients", gradients[name]) for name in reversed(layers)]
+    for name, what, x in seen:
+        if not torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
+            raise FloatingPointError(f"layer {name!r}: its {what} are not finite in this batch; nothing of the batch was added. Look "
+                                     "for an overflow (load the model in bfloat16 or float32 instead of float16) or a broken checkpoint")
 
 
 def collect_factors(model, batches, layers, *, labels="sampled", generator, progress=True):
@@ -114,6 +116,9 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
     dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
     was_training = model.training
     model.eval()
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is not None:
+        check_head(model, torch.arange(8)[None] % len(head.weight))
 
     def add(key, x):
         x = x.to(dtype)
@@ -131,9 +136,7 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
                 missing = [n for n in layers if n not in gradients]
                 if missing:
                     raise RuntimeError(f"layer {missing[0]!r} took no part in the loss of this batch: no gradient reached it")
-                for name in layers:
-                    check_finite(name, "activations", inputs[name])
-                    check_finite(name, "output gradients", gradients[name])
+                check_finite(layers, inputs, gradients)
                 owner = {}
                 for name in layers:
                     first = owner.setdefault((inputs[name].data_ptr(), inputs[name].shape, inputs[name].stride()), name)
@@ -154,11 +157,11 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
     return {name: Factors(mean[shared[name], "A"], mean[name, "G"], tokens[name]) for name in layers}
 
 
-def _digest(tensors):
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+def _digest(tensors, header=None):
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, x in sorted(tensors.items()):
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        digest.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -179,8 +182,9 @@ def save_factors(path, factors, layers, **notes):
         source[name] = place
         tensors[place] = f.A.contiguous().cpu()
         tensors[f"{name}.G"] = f.G.contiguous().cpu()
-    header = dict(format="kfaclib factors 1", tokens=next(iter(factors.values())).tokens, A=source, weights=fingerprint(layers),
-                  digest=_digest(tensors), notes=notes)
+    header = dict(format="kfaclib factors 1", tokens={name: f.tokens for name, f in factors.items()}, A=source,
+                  weights=fingerprint({name: layers[name] for name in factors}), notes=notes)
+    header["digest"] = _digest(tensors, header)
     with files.atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"kfaclib": json.dumps(header)})
 
@@ -201,9 +205,9 @@ def load_factors(path, layers=None):
         raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; collect it again") from None
     if not header or not str(header.get("format", "")).startswith("kfaclib factors"):
         raise ValueError(f"{path} is a safetensors file, but not one of factors: was it written by `kfac collect`?")
-    if _digest(tensors) != header["digest"]:
+    if _digest(tensors, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
         raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; collect it again")
-    factors = {name: Factors(tensors[place], tensors[f"{name}.G"], header["tokens"]) for name, place in header["A"].items()}
+    factors = {name: Factors(tensors[place], tensors[f"{name}.G"], header["tokens"][name]) for name, place in header["A"].items()}
     if layers is not None:
         unknown = [name for name in layers if name not in factors]
         if unknown:

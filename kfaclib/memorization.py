@@ -35,23 +35,30 @@ def load_sequences(path, tokenizer):
     tokenizer turns into ids.  Raises ValueError naming file and line of a row that is neither.
     """
     windows, size = [], len(tokenizer)
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):  # splitlines() would cut inside texts
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except ValueError:
             raise ValueError(f"{path}, line {number}: not JSON (one object a line is expected)") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: not a JSON object ({{...}}), but {line[:20]!r}")
         if {"prefix_ids", "suffix_ids"} <= record.keys():
-            window = list(record["prefix_ids"]), list(record["suffix_ids"])
+            window = record["prefix_ids"], record["suffix_ids"]
+            if not all(isinstance(part, list) and all(type(token) is int for token in part) for part in window):
+                raise ValueError(f"{path}, line {number}: prefix_ids and suffix_ids are lists of whole numbers")
         elif {"prefix", "target_suffix"} <= record.keys():
+            if not (isinstance(record["prefix"], str) and isinstance(record["target_suffix"], str)):
+                raise ValueError(f"{path}, line {number}: prefix and target_suffix are texts")
             window = tokenizer(record["prefix"])["input_ids"], tokenizer(record["target_suffix"], add_special_tokens=False)["input_ids"]
         else:
             raise ValueError(f"{path}, line {number}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has {sorted(record)}")
         if not all(window):
             raise ValueError(f"{path}, line {number}: an empty prefix or suffix")
-        if max(map(max, window)) >= size or min(map(min, window)) < 0:
-            raise ValueError(f"{path}, line {number}: token id {max(map(max, window))} does not exist in this tokenizer of {size} tokens: "
+        strange = [token for part in window for token in part if not 0 <= token < size]
+        if strange:
+            raise ValueError(f"{path}, line {number}: token id {strange[0]} does not exist in this tokenizer of {size} tokens: "
                              "the file was made for another model")
         windows.append(window)
     if not windows:
@@ -115,7 +122,8 @@ def perplexity(model, ids, batch=32, kind="corpus"):
     """Perplexity of ids [N, S].
 
     kind="corpus": exp of the mean negative log-likelihood of all N (S - 1) predicted tokens.  kind="paper": the
-    mean over batches of exp(batch mean), as the authors' code computes it; it is never smaller and depends on `batch`.
+    mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of equal
+    size it is never smaller.
     """
     device, nll = next(model.parameters()).device, []
     for rows in ids.split(batch):
