@@ -18,6 +18,12 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+# TQDM_DISABLE does not reach the bars that tqdm draws with widgets, so every kernel begins with this
+NO_BARS = """\
+from functools import partialmethod
+from tqdm.notebook import tqdm_notebook
+tqdm_notebook.__init__ = partialmethod(tqdm_notebook.__init__, disable=True)
+"""
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
 KERNEL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
 
@@ -44,7 +50,9 @@ def environment(threads=None):
         SOURCE_DATE_EPOCH="0", MATPLOTLIBRC=str(Path(__file__).with_name("matplotlibrc")),
         IPYTHONDIR=str(paths.BUILD / "ipython"), PYDEVD_DISABLE_FILE_VALIDATION="1",
     )
-    Path(env["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
+    startup = Path(env["IPYTHONDIR"], "profile_default", "startup")
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "no_bars.py").write_text(NO_BARS, encoding="utf-8")
     env.setdefault("HF_HUB_OFFLINE", "1")
     env.setdefault("OMP_NUM_THREADS", "2")
     if threads:

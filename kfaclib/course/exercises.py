@@ -169,12 +169,12 @@ def judge(facts, function):
                 return Verdict("empty")
             return Verdict("wrong", f"your function raised `{type(error).__name__}`{_line_of(error, function)}: {error}. "
                                     f"It was called with {last['arguments']}.")
+        if "result" in last and last["result"] is None:
+            return Verdict("wrong", "your function returned None: is the `return` line missing?")
         if isinstance(error, AssertionError):
             return Verdict("wrong", str(error) or "the check failed")
         if "result" not in last:
             raise  # the check broke before it called anything: a fault of ours
-        if last["result"] is None:
-            return Verdict("wrong", "your function returned None: is the `return` line missing?")
         return Verdict("wrong", f"the check cannot work with what your function returned, {_describe(last['result'])} "
                                 f"(`{type(error).__name__}`: {error}). It was called with {last['arguments']}.")
     return Verdict("right")

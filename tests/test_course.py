@@ -1,0 +1,319 @@
+"""The course command and what stands behind it, on a tiny chapter: copies, exercises, execution, pages."""
+
+import json
+import re
+
+import nbformat
+import pytest
+
+from kfaclib import paths
+from kfaclib.course import __main__ as course
+from kfaclib.course import execution, exercises, notebooks, pages
+from tiny import tiny_chapter
+
+STUB = '''
+@exercise("97.double")
+def double(x):
+    """Twice a number."""
+    {body}
+'''
+
+
+def define(body, **names):
+    """The reader's `double` with this body, in a namespace like a notebook's."""
+    namespace = {"exercise": exercises.exercise, **names}
+    exec(STUB.format(body=body), namespace)
+    return namespace["double"]
+
+
+def checked(body, capsys, **names):
+    """What check() prints about a `double` with this body."""
+    define(body, **names)
+    exercises.check("97.double")
+    return capsys.readouterr().out
+
+
+# --- learner's copies
+
+
+def test_learner_copy_is_a_pure_function_of_the_worked_notebook():
+    nb = execution.normalise(tiny_chapter())
+    before = notebooks.to_bytes(nb)
+    copy = notebooks.learner_copy(nb)
+    assert notebooks.to_bytes(nb) == before
+    assert notebooks.to_bytes(copy) == notebooks.to_bytes(notebooks.learner_copy(nb))
+    assert copy.cells[0].source == notebooks.NOTE
+    assert [c.id for c in copy.cells[1:]] == [c.id for c in nb.cells]
+    for cell in notebooks.code_cells(copy):
+        assert cell.outputs == [] and cell.execution_count is None
+        assert "SOLUTION" not in cell.source
+    stub = next(c.source for c in copy.cells if "def double" in c.source)
+    assert stub.endswith('"""Twice a number: a float in, a float out."""\n    raise NotImplementedError')
+
+
+def test_split_solution_keeps_indentation_and_the_lines_around():
+    source = "def f(x):\n    if x:\n        ### BEGIN SOLUTION\n        y = 1\n        ### END SOLUTION\n    return y"
+    kept, taken = notebooks.split_solution(source)
+    assert kept == "def f(x):\n    if x:\n        raise NotImplementedError\n    return y"
+    assert taken == ["        y = 1"]
+
+
+@pytest.mark.parametrize("source", ["### BEGIN SOLUTION\n1", "1\n### END SOLUTION",
+                                    "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION"])
+def test_markers_that_do_not_pair_up_are_an_error(source):
+    with pytest.raises(ValueError, match="SOLUTION"):
+        notebooks.split_solution(source)
+
+
+def test_lab_copies_are_made_once_and_never_overwritten(tiny_path):
+    own = paths.WORK / "97_tiny.ipynb"
+    assert course.make_copies(paths.WORK) == []
+    assert own.read_bytes() == notebooks.to_bytes(notebooks.learner_copy(notebooks.read(tiny_path)))
+
+    own.write_text("my answers")
+    assert course.make_copies(paths.WORK) == []  # the chapter is what it was
+    nb = notebooks.read(tiny_path)
+    nb.cells[0].source += "\n\nA new remark."
+    notebooks.write(nb, tiny_path)
+    told = course.make_copies(paths.WORK)
+    assert len(told) == 1 and "97_tiny.new.ipynb" in told[0]
+    assert "A new remark." in (paths.WORK / "97_tiny.new.ipynb").read_text(encoding="utf-8")
+    assert course.make_copies(paths.WORK) == []  # told once
+    nb.cells[0].source += " And another."
+    notebooks.write(nb, tiny_path)
+    assert "97_tiny.new2.ipynb" in course.make_copies(paths.WORK)[0]
+    assert own.read_text() == "my answers"
+
+
+def test_chapters_are_found_by_number_and_name(tiny_path):
+    assert notebooks.chapters() == [tiny_path]
+    assert notebooks.chapters(["97"]) == notebooks.chapters(["97_tiny"]) == notebooks.chapters(["97_tiny.ipynb"]) == [tiny_path]
+    with pytest.raises(ValueError, match="no chapter '3'; there are: 97_tiny"):
+        notebooks.chapters(["3"])
+
+
+def test_reading_gives_ids_by_place_and_refuses_doubles(tmp_path):
+    data = json.loads(notebooks.to_bytes(tiny_chapter()))
+    for cell in data["cells"]:
+        del cell["id"]
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(data | {"nbformat_minor": 4}))
+    assert notebooks.to_bytes(notebooks.read(path)) == notebooks.to_bytes(notebooks.read(path))
+    data["cells"][0]["id"] = data["cells"][1]["id"] = "same"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="'same'"):
+        notebooks.read(path)
+
+
+# --- exercises
+
+
+def test_the_reference_stands_in_and_says_so_once(tiny_path, capsys):
+    double = define("raise NotImplementedError")
+    assert [double(2), double(-3)] == [4, -6]
+    assert capsys.readouterr().out == "97.double: not written yet, so the reference stands in.\n"
+
+
+def test_the_readers_own_answer_is_used(tiny_path, capsys):
+    assert define("return 7")(2) == 7
+    assert capsys.readouterr().out == ""
+
+
+def test_the_reference_sees_the_callers_names_but_changes_none(tiny_path):
+    nb = notebooks.read(tiny_path)
+    cell = next(c for c in nb.cells if "def double" in c.source)
+    cell.source = cell.source.replace("return x + 0 * len(str(x)) + x", "global seen; seen = 1; return factor * x")
+    notebooks.write(nb, tiny_path)
+    exercises._reference_code.cache_clear()
+    double = define("raise NotImplementedError", factor=10)
+    assert double(2) == 20
+    assert "seen" not in double.__wrapped__.__globals__
+    exercises._reference_code.cache_clear()
+
+
+def test_without_solutions_the_stub_is_empty(tiny_path, monkeypatch):
+    monkeypatch.setenv("KFAC_SOLUTIONS", "0")
+    double = define("raise NotImplementedError")
+    with pytest.raises(NotImplementedError):
+        double(2)
+    with pytest.raises(NotImplementedError, match="97.double"):
+        exercises.check("97.double")
+
+
+def test_not_implemented_from_a_library_is_not_taken_for_an_empty_answer(tiny_path, capsys):
+    def library(x):
+        raise NotImplementedError
+
+    with pytest.raises(NotImplementedError):
+        define("return library(x)", library=library)(2)
+    with pytest.raises(NotImplementedError):
+        define("raise NotImplementedError('for Half')")(2)
+    assert "raised NotImplementedError" in checked("return library(x)", capsys, library=library)
+
+
+def test_check_says_what_is_the_case(tiny_path, capsys):
+    right = checked("return 2 * x", capsys)
+    assert right == "✓ 97.double is right. Multiplying by two keeps the sign.\n"
+    assert checked("return x * x if x > 0 else 9", capsys) == "✗ 97.double: the sign is lost for negative numbers\n"
+    empty = checked("raise NotImplementedError", capsys)
+    assert empty == "– 97.double: reference checked, yours is still to write.\n"
+
+
+def test_check_turns_exceptions_into_sentences(tiny_path, capsys):
+    said = checked("return x.T", capsys)
+    assert said == "✗ 97.double: your function raised AttributeError: 'int' object has no attribute 'T'. It was called with x: 2.\n"
+    assert "returned None: is the return line missing?" in checked("pass", capsys)
+    assert "assert 1 == 2" not in checked("assert x == 5, 'mine'", capsys)  # an assertion of the reader's own
+
+    class Odd:
+        def __eq__(self, other):
+            raise TypeError("odd")
+
+    said = checked("return Odd()", capsys, Odd=Odd)
+    assert "cannot work with what your function returned, Odd (TypeError: odd). It was called with x: 2." in said
+
+
+def test_check_names_shapes(tiny_path):
+    import torch
+
+    def times(a, b):
+        return a @ b
+
+    facts = exercises.Exercise("t", 1, 1, ("", "", ""), lambda f: f(torch.ones(2, 3), b=torch.ones(2, 3).half()), "e")
+    verdict = exercises.judge(facts, times)
+    assert verdict.state == "wrong"
+    assert "`RuntimeError` at `return a @ b`" in verdict.message
+    assert verdict.message.endswith("It was called with a: float32 [2, 3], b: float16 [2, 3].")
+
+
+@pytest.mark.parametrize("variable", ["CI", "KFAC_STRICT"])
+def test_strict_checks_raise(variable, tiny_path, monkeypatch, capsys):
+    monkeypatch.setenv(variable, "1")
+    define("return x")
+    with pytest.raises(AssertionError, match="97.double: 2 doubled is 4"):
+        exercises.check("97.double")
+    assert "still to write" in checked("raise NotImplementedError", capsys)
+
+
+def test_a_reference_that_fails_its_check_is_our_fault(tiny_path):
+    nb = notebooks.read(tiny_path)
+    cell = next(c for c in nb.cells if "def double" in c.source)
+    cell.source = cell.source.replace("+ x\n", "\n")
+    notebooks.write(nb, tiny_path)
+    exercises._reference_code.cache_clear()
+    define("raise NotImplementedError")
+    with pytest.raises(AssertionError, match="own answer fails"):
+        exercises.check("97.double")
+    exercises._reference_code.cache_clear()
+
+
+def test_the_exercise_id_must_fit(tiny_path):
+    with pytest.raises(ValueError, match="the function's name"):
+        exec('@exercise("97.other")\ndef double(x): pass', {"exercise": exercises.exercise})
+    with pytest.raises(KeyError, match="run the cell"):
+        exercises.check("97.total")
+    with pytest.raises(KeyError, match="no exercise '97.none'"):
+        exercises.exercise_facts("97.none")
+
+
+def test_hints_come_one_by_one(tiny_path, capsys):
+    for _ in range(5):
+        exercises.hint("97.double")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "97.double, hint 1 of 3: Think of an example."
+    assert lines[2] == "97.double, hint 3 of 3: Now do the same in Python."
+    assert lines[3] == lines[4] == "97.double: no more hints. The answer is in chapters/97_tiny.ipynb."
+
+
+# --- execution
+
+
+NOISY = [
+    "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 1))\nax.plot([0, 1])\nplt.show()",
+    "%config InlineBackend.figure_formats = ['svg']\nfig, ax = plt.subplots(figsize=(2, 1))\nax.plot([0, 1])\nplt.show()",
+    "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)): pass",
+    "import ipywidgets\nslider = ipywidgets.IntSlider(3); slider",
+    "class Thing: pass\nprint(Thing()); Thing()",
+    "import warnings; warnings.warn('careful')",
+    "set('abcdefgh'), hash('abc')",
+]
+
+
+def test_executing_twice_gives_the_same_bytes(checkout):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(NOISY)])
+    path = paths.CHAPTERS / "97_noisy.ipynb"
+    notebooks.write(nb, path)
+    assert course.main(["execute"]) == 0
+    first = path.read_bytes()
+    assert course.main(["execute", "97"]) == 0
+    assert path.read_bytes() == first
+
+    cells = notebooks.read(path).cells
+    assert [cell.execution_count for cell in cells] == list(range(1, len(NOISY) + 1))
+    assert [cell["id"] for cell in cells] == [f"c{i}" for i in range(len(NOISY))]
+    assert "image/png" in cells[0].outputs[0].data and "image/svg+xml" in cells[1].outputs[0].data
+    assert cells[2].outputs == []
+    assert list(cells[3].outputs[0].data) == ["text/plain"] and "IntSlider(value=3)" in cells[3].outputs[0].data["text/plain"]
+    assert "at 0x...>" in cells[4].outputs[0].text and "at 0x...>" in cells[4].outputs[1].data["text/plain"]
+    assert cells[5].outputs[0].text.startswith("<cell>:1: UserWarning: careful")
+    text = first.decode()
+    assert not re.search(r"0x[0-9a-f]{6}|ipykernel_|widget-view|widget-state|timestamp|iopub", text)
+
+    changed = path.read_bytes().replace(b"IntSlider(value=3)", b"IntSlider(value=4)")
+    path.write_bytes(changed)
+    assert course.main(["execute", "--check"]) == 1
+    assert path.read_bytes() == changed  # --check writes nothing
+
+
+def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys):
+    broken = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_markdown_cell(r"# 96 Broken" "\n\n" r"$\lambda_i\mu_j$ and $$F = \mathbb{E}[g g^\top]$$"),
+        nbformat.v4.new_code_cell("x = 1"),
+        nbformat.v4.new_code_cell("x.missing  # here"),
+        nbformat.v4.new_code_cell("print('not reached')", execution_count=3,
+                                  outputs=[nbformat.v4.new_output("stream", text="an older run")]),
+    ])
+    notebooks.write(broken, paths.CHAPTERS / "96_broken.ipynb")
+    before = {path: path.read_bytes() for path in notebooks.chapters()}
+    assert course.main(["run"]) == 1
+
+    report = json.loads((paths.BUILD / "course.json").read_text())
+    assert [sorted(row) for row in report] == [["chapter", "ok", "seconds"]] * 2
+    assert [(row["chapter"], row["ok"]) for row in report] == [("96_broken", False), ("97_tiny", True)]
+    assert all(0 < row["seconds"] < 120 for row in report)
+    out, err = capsys.readouterr()
+    assert re.search(r"chapter +seconds +verdict\n[- ]+\n96_broken +[\d.]+ +FAILED\n97_tiny +[\d.]+ +ok\n", out)
+    assert "No results to show" in out
+    assert "96_broken, code cell 2:\n    x.missing  # here\n  AttributeError: 'int' object has no attribute 'missing'" in err
+    assert {path: path.read_bytes() for path in notebooks.chapters()} == before
+
+    written = {path.name: path.read_text(encoding="utf-8") for path in (paths.BUILD / "pages").glob("*.html")}
+    assert {"index.html", "96_broken.html", "97_tiny.html"} <= set(written)
+    assert "an older run" not in written["96_broken.html"] and "AttributeError" in written["96_broken.html"]
+    assert written["96_broken.html"].count("<math ") == 2
+    assert 'alt="a line from the lower left to the upper right"' in written["97_tiny.html"]
+    for name, html in written.items():
+        fetched = re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["']((?:https?:)?//[^"']*)""", html)
+        assert fetched == [], f"{name} asks another host"
+
+
+def test_a_dead_kernel_is_reported(checkout):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os; os._exit(1)")])
+    failure = execution.execute(nb, execution.environment())
+    assert failure.cell == 1 and "kernel died" in failure.error
+
+
+def test_results_are_read_and_never_computed(checkout, monkeypatch):
+    assert "is missing" in course.results()
+    (paths.DATA / "results").mkdir(parents=True)
+    (paths.DATA / "results" / course.RESULTS).write_text("{}")
+    monkeypatch.setattr(course, "results_table", lambda path: f"the table of {path.name}")
+    assert course.results() == f"the table of {course.RESULTS}"
+
+
+def test_alt_texts_reach_the_pages_and_leave_the_notebook_alone():
+    nb = tiny_chapter()
+    cell = notebooks.code_cells(nb)[1]
+    cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": "aGk="}, metadata={"image/png": {"alt": "a line"}})]
+    assert notebooks.code_cells(pages.with_alt_texts(nb))[1].metadata.mystnb.image.alt == "a line"
+    assert cell.metadata == {}
