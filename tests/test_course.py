@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -10,6 +12,8 @@ from kfaclib import paths
 from kfaclib.course import __main__ as course
 from kfaclib.course import execution, exercises, notebooks, pages
 from tiny import tiny_chapter
+
+REPOSITORY = paths.ROOT  # before any test points the paths elsewhere
 
 STUB = '''
 @exercise("97.double")
@@ -263,6 +267,23 @@ def test_executing_twice_gives_the_same_bytes(checkout):
     path.write_bytes(changed)
     assert course.main(["execute", "--check"]) == 1
     assert path.read_bytes() == changed  # --check writes nothing
+
+
+@pytest.mark.slow
+def test_nbval_compares_the_worked_copy_and_runs_the_unsolved_one(tiny_path):
+    assert course.main(["execute"]) == 0
+    worked = tiny_path.read_bytes()
+    wrong, learner = (paths.ROOT / name / "97_tiny.ipynb" for name in ("wrong", "learner"))
+    for path in (wrong, learner):
+        path.parent.mkdir()
+    assert b"8 2.0" in worked
+    wrong.write_bytes(worked.replace(b"8 2.0", b"8 2.1"))
+    notebooks.write(notebooks.learner_copy(notebooks.read(tiny_path)), learner)
+    command = [sys.executable, "-m", "pytest", "-c", REPOSITORY / "pyproject.toml", "--rootdir", paths.ROOT, "-q", "-rf",
+               "-p", "no:cacheprovider", tiny_path, wrong, learner]
+    result = subprocess.run(command, cwd=paths.ROOT, env=execution.environment(), capture_output=True, text=True)
+    assert "1 failed, 29 passed" in result.stdout, result.stdout
+    assert re.search(r"FAILED wrong.97_tiny.ipynb::Cell 9", result.stdout)
 
 
 def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys):
