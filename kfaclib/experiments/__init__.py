@@ -6,6 +6,8 @@ A module here has `run(out)`, which measures and writes the JSON file `out` with
 from importlib import import_module
 
 EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<name>.json
+    "kfac_error": "kfaclib.experiments.kfac_error",
+    "grokking": "kfaclib.experiments.grokking",
     "seeds": "kfaclib.experiments.seeds",
 }
 
