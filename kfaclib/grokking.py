@@ -102,12 +102,12 @@ def purity(params):
     return power(params["U"]).max(0).values.mean().item()
 
 
-def clock(p, width, seed=0):
-    """Weights that nobody trained: neuron k is a wave of one frequency with random phases, and W answers with the sum of the
-    phases.  Squaring turns cos x cos y into a wave in a + b; the rest averages away as the width grows."""
-    generator = torch.Generator().manual_seed(seed)
-    frequency = 2 * torch.pi / p * (torch.arange(width) % (p // 2) + 1).double()
-    phase_a, phase_b = 2 * torch.pi * torch.rand(2, width, generator=generator, dtype=torch.float64)
+def clock(p):
+    """Weights that nobody trained, float64, of width 9 (p - 1) / 2: nine waves of each frequency, with phases in three by three
+    steps of a third of a turn.  Squaring turns cos x cos y into a wave in a + b, and everything else cancels exactly: the
+    logits are 9/4 (p - 1) at the answer and -9/4 elsewhere."""
+    frequency = 2 * torch.pi / p * torch.arange(1, (p - 1) // 2 + 1, dtype=torch.float64).repeat_interleave(9)
+    phase_a, phase_b = (all_pairs(3).T.double() * (2 * torch.pi / 3)).repeat(1, (p - 1) // 2)
     angle = torch.arange(p)[:, None] * frequency
     return {"U": torch.cos(angle + phase_a), "V": torch.cos(angle + phase_b), "W": torch.cos(angle + phase_a + phase_b)}
 
