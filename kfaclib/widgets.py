@@ -1,5 +1,6 @@
 """Thin views on pure functions: a slider, and text that says what it shows."""
 
+import base64
 import html
 
 import ipywidgets
@@ -31,3 +32,8 @@ def slider(view, values, label, start=None):
     handle.observe(turn, "value")
     turn({"new": handle.value})
     return ipywidgets.VBox([handle, page])
+
+
+def image(picture):
+    """HTML of a `plots.picture`, for a view that is a figure."""
+    return f'<img src="data:image/png;base64,{base64.b64encode(picture.png).decode()}" alt="{html.escape(picture.alt)}">'
