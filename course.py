@@ -80,7 +80,7 @@ def step(command, what, mend, env=None):
     say(what + " ...")
     code = subprocess.call([str(word) for word in command], cwd=str(ROOT), env=env)
     if code:
-        fail("this step failed (exit status {}): {}\n         {}".format(code, what, mend))
+        fail(f"this step failed (exit status {code}): {what}\n         {mend}")
 
 
 def install(python):
@@ -111,19 +111,19 @@ def set_up():
         return python
     began = time.time()
     if not python.exists():
-        mend = "On Debian and Ubuntu: sudo apt install python3-venv. Or remove {} and try again.".format(venv)
-        step([sys.executable, "-m", "venv", venv], "making an environment in {}".format(venv), mend)
+        mend = f"On Debian and Ubuntu: sudo apt install python3-venv. Or remove {venv} and try again."
+        step([sys.executable, "-m", "venv", venv], f"making an environment in {venv}", mend)
     install(python)
     mark.write_text(stamp(python))
-    say("set up in {:.0f} seconds".format(time.time() - began))
+    say(f"set up in {time.time() - began:.0f} seconds")
     return python
 
 
 def main(words):
     if sys.version_info < OLDEST:
         needed = "{}.{}".format(*OLDEST)
-        fail("Python {} or newer is needed; this is {} ({}).\n         Get one from https://www.python.org/downloads, "
-             "then use it by name: python{} course.py".format(needed, sys.version.split()[0], sys.executable, needed))
+        fail(f"Python {needed} or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).\n"
+             f"         Get one from https://www.python.org/downloads, then use it by name: python{needed} course.py")
     command, rest = (words[0], words[1:]) if words else ("run", [])
     if command in ("-h", "--help", "help"):
         print(__doc__)

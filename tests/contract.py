@@ -16,7 +16,7 @@ EXERCISES, QUESTIONS, BULLETS = (3, 5), (3, 8), (3, 5)
 CELLS_WITH_OUTPUT = 5  # at least
 MAX_BYTES = 1_000_000  # of the whole file
 LAST_SECTIONS = ["What we found", "Common confusions", "Quiz", "References", "The next question"]
-MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|private|usr)/|\b[A-Z]:\\\\?\w|site-packages")
+MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|private|usr)/|\b[A-Z]:\\\w|site-packages")
 ADDRESS = re.compile(r"0x[0-9a-f]{8,}")
 
 
@@ -92,13 +92,12 @@ def shape(nb):
     if not counts:
         yield "there is no prose between the code cells"
     else:
-        if outside(mean(counts), MEAN_WORDS):
-            yield f"{mean(counts):.0f} words between code cells in the mean, not {MEAN_WORDS[0]} to {MEAN_WORDS[1]}: {counts}"
-        if outside(median(counts), MEDIAN_WORDS):
-            yield f"{median(counts):.0f} words between code cells in the median, not {MEDIAN_WORDS[0]} to {MEDIAN_WORDS[1]}: {counts}"
+        for average, name, band in ((mean, "mean", MEAN_WORDS), (median, "median", MEDIAN_WORDS)):
+            if outside(average(counts), band):
+                yield f"{average(counts):.0f} words between code cells in the {name}, not {band}: {counts}"
         if max(counts) > MAX_WORDS:
             yield f"{max(counts)} words without code, more than {MAX_WORDS}"
-    if not any(cell.cell_type == "code" and "# NBVAL_CHECK_OUTPUT" in cell.source and cell.outputs for cell in nb.cells):
+    if not any("# NBVAL_CHECK_OUTPUT" in cell.source and cell.outputs for cell in cells):
         yield "no cell with an output is marked # NBVAL_CHECK_OUTPUT"
 
 
@@ -128,7 +127,8 @@ def one_exercise(exercise_id, definition, before, cell, facts):
         return
     stated = re.search(r"difficulty:? (\d)/5,? (\d+) min", before.source, flags=re.I)
     if not stated or (int(stated[1]), int(stated[2])) != (facts.difficulty, facts.minutes):
-        yield f"{exercise_id}: the cell before it does not say 'Difficulty {facts.difficulty}/5, {facts.minutes} minutes'"
+        wanted = f"Difficulty {facts.difficulty}/5, {facts.minutes} minutes"
+        yield f"{exercise_id}: the cell before it does not say {wanted!r}"
     if facts.title not in before.source:
         yield f"{exercise_id}: the cell before it does not name the title {facts.title!r}"
 

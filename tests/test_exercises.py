@@ -13,7 +13,7 @@ EVERY = [(number, name) for number, path in CHAPTERS.items() for name in noteboo
 
 
 def namespace_of(nb):
-    """What an answer may use besides its arguments: the chapter's imports and the functions it defines, never its data."""
+    """What an answer may use besides its arguments: the chapter's imports and functions, never its data."""
     kept = [s for cell in notebooks.code_cells(nb) for s in notebooks.parse_cell(cell.source).body
             if isinstance(s, (ast.Import, ast.ImportFrom, ast.FunctionDef))]
     names = {}

@@ -1,4 +1,4 @@
-"""`course run | lab | execute`: run every chapter, open JupyterLab on your own copies, re-execute a chapter in place."""
+"""`course run | lab | execute`: run every chapter, open JupyterLab on your own copies, re-execute chapters in place."""
 
 import argparse
 import hashlib
@@ -10,9 +10,9 @@ import time
 from tqdm import tqdm
 
 from kfaclib import paths
+from kfaclib.course import execution, notebooks, pages
 from kfaclib.files import read_json, write_json
 from kfaclib.report import results_table, table
-from kfaclib.course import execution, notebooks, pages
 
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
 
@@ -135,16 +135,17 @@ def main(words=None):
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="execute every chapter, render the pages, show the results")
-    one = commands.add_parser("lab", help="open JupyterLab on your own copies in work/")
-    one.add_argument("words", nargs=argparse.REMAINDER, help="handed on to JupyterLab")
+    commands.add_parser("lab", help="open JupyterLab on your own copies in work/; further options go to JupyterLab")
     one = commands.add_parser("execute", help="re-execute worked chapters in place, for authors")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--check", action="store_true", help="write nothing; fail if the outputs would change")
-    options = parser.parse_args(words)
+    options, further = parser.parse_known_args(words)
+    if further and options.command != "lab":
+        parser.error(f"unknown: {' '.join(further)}")
     try:
         if options.command == "run":
             return run()
-        return lab(options.words) if options.command == "lab" else execute(options.chapters, options.check)
+        return lab(further) if options.command == "lab" else execute(options.chapters, options.check)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2

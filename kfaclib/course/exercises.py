@@ -54,8 +54,8 @@ def exercise(exercise_id):
     def decorate(function):
         chapter, _, name = exercise_id.partition(".")
         if name != function.__name__ or len(chapter) != 2:
-            raise ValueError(f'@exercise("{exercise_id}") stands over {function.__name__}: the id must be the chapter\'s '
-                             f"two digits, a dot and the function's name")
+            raise ValueError(f'@exercise("{exercise_id}") stands over {function.__name__}: the id must be the two '
+                             "digits of the chapter, a dot and the function's name")
         told = False
 
         @functools.wraps(function)
@@ -94,7 +94,8 @@ def check(exercise_id):
     else:
         ours = judge(facts, reference(exercise_id, function.__globals__))
         if ours.state != "right":
-            raise AssertionError(f"{exercise_id}: the course's own answer fails its check ({ours.message}). Please report it.")
+            raise AssertionError(f"{exercise_id}: the course's own answer fails its check ({ours.message}); "
+                                 "please report it")
         _show(f"– **{exercise_id}**: reference checked, yours is still to write.")
 
 
@@ -167,7 +168,8 @@ def judge(facts, function):
         if error is last.get("error"):
             if _is_empty(error, function):
                 return Verdict("empty")
-            return Verdict("wrong", f"your function raised `{type(error).__name__}`{_line_of(error, function)}: {error}. "
+            where = _line_of(error, function)
+            return Verdict("wrong", f"your function raised `{type(error).__name__}`{where}: {error}. "
                                     f"It was called with {last['arguments']}.")
         if "result" in last and last["result"] is None:
             return Verdict("wrong", "your function returned None: is the `return` line missing?")

@@ -45,7 +45,7 @@ def chapter_of(exercise_id):
 
 
 def read(path):
-    """A notebook (format 4.5) from a file. Cells without an id get one from their place, so that it is always the same."""
+    """A notebook (format 4.5) from a file. A cell without an id gets one from its place, always the same."""
     data = json.loads(Path(path).read_text(encoding="utf-8"))
     for i, cell in enumerate(data["cells"]):
         cell.setdefault("id", f"cell-{i:03d}")
