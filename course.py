@@ -15,6 +15,7 @@ import ast
 import hashlib
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -133,7 +134,9 @@ def main(words):
     python = set_up()
     env = dict(os.environ, PYTHONUTF8="1")
     module = ["pytest"] if command == "test" else ["kfaclib.course", command]
-    return subprocess.call([str(python), "-m", *module, *rest], cwd=str(ROOT), env=env)
+    job = subprocess.Popen([str(python), "-m", *module, *rest], cwd=str(ROOT), env=env)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job, which may have something to put away first
+    return job.wait()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import copy
 
-import contract
 import nbformat
 import pytest
-from tiny import PROSE, tiny_chapter
 
+import contract
 from kfaclib.course import execution, exercises, notebooks
+from tiny import PROSE, tiny_chapter
 
 
 @pytest.mark.parametrize("path", notebooks.chapters(), ids=lambda path: path.stem)

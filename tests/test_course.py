@@ -7,11 +7,11 @@ import sys
 
 import nbformat
 import pytest
-from tiny import tiny_chapter
 
 from kfaclib import paths
 from kfaclib.course import __main__ as course
 from kfaclib.course import execution, exercises, notebooks, pages
+from tiny import tiny_chapter
 
 REPOSITORY = paths.ROOT  # before any test points the paths elsewhere
 
@@ -89,9 +89,15 @@ def test_lab_copies_are_made_once_and_never_overwritten(tiny_path):
     assert own.read_text() == "my answers"
 
 
+class Server:
+    def wait():
+        return 0
+
+
 def test_lab_opens_the_copies_and_hands_options_on(tiny_path, monkeypatch):
     started = []
-    monkeypatch.setattr(course.subprocess, "call", lambda command, env: started.append((command, env)) or 0)
+    monkeypatch.setattr(course.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(course.subprocess, "Popen", lambda command, env: started.append((command, env)) or Server)
     assert course.main(["lab", "--no-browser", "--port", "9999"]) == 0
     (command, env), = started
     assert command[1:3] == ["-m", "jupyterlab"] and command[-3:] == ["--no-browser", "--port", "9999"]

@@ -136,6 +136,8 @@ def test_ci_runs_the_readmes_command():
     script = (ROOT / ".ci" / "run").read_text()
     assert script.startswith("#!/usr/bin/env bash\n") and "set -euo pipefail" in script
     assert script.rstrip().endswith("python3 course.py test")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\npython3 course.py test " in readme and "\npython3 course.py " in readme
 
 
 def test_the_course_command_does_not_wait_for_torch():

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -103,7 +104,9 @@ def lab(words):
         print(line)
     paths.WORK.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *words]
-    return subprocess.call(command, env=dict(os.environ, KFAC_ROOT=str(paths.ROOT)))
+    server = subprocess.Popen(command, env=dict(os.environ, KFAC_ROOT=str(paths.ROOT)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which asks and then stops its kernels
+    return server.wait()
 
 
 def execute(words, check):
