@@ -105,7 +105,7 @@ def reproduce(a):
 
 def train(a):
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    training.train(a.out, a.seed, a.steps, a.size, device=device)
+    training.train(a.out, a.seed, a.size, a.steps, device=device)
     print(f"weights, tokenizer, world.json, training.jsonl and manifest.json in {a.out}")
 
 
@@ -180,7 +180,7 @@ def parser():
     p = command(train, "train", "train a small OLMo-2 on its world", model=False)
     p.add_argument("--size", choices=list(models.SIZES), default="olmo2-tiny")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--steps", type=positive, help="default: as many as the released model had")
+    p.add_argument("--steps", type=positive, help="default: olmo2-tiny as the shipped model, about an hour on two cores; olmo2-mini under ten minutes")
     p.add_argument("--out", required=True, help="folder")
     p = command(experiment, "experiments", "regenerate a recorded experiment", model=False)
     p.add_argument("name", choices=list(experiments.EXPERIMENTS))

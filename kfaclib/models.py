@@ -13,10 +13,7 @@ from kfaclib import world as w
 
 logging.disable_progress_bar()  # a bar for a file of seven megabytes says nothing
 
-SIZES = {  # hidden, ffn, layers
-    "olmo2-tiny": (192, 768, 6),
-    "olmo2-mini": (128, 512, 4),
-}
+SIZES = {"olmo2-tiny": (192, 768, 6), "olmo2-mini": (128, 512, 4)}  # hidden, ffn, layers
 
 
 def make_tokenizer():
@@ -53,7 +50,7 @@ def save(model, folder, world):
     `from_pretrained(folder)` and `load(folder)` take it."""
     model.to(torch.bfloat16).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
-    files.write_json(Path(folder) / "world.json", {"seed": world.seed, "digest": w.digest(world)})
+    files.write_json(Path(folder) / "world.json", {"settings": w.settings(world), "digest": w.digest(world)})
     files.write_manifest(folder)
 
 
@@ -88,9 +85,9 @@ def load_world(folder):
     if not path.exists():
         return None
     recorded = files.read_json(path)
-    world = w.make_world(recorded["seed"])
+    world = w.make_world(**recorded["settings"])
     if w.digest(world) != recorded["digest"]:
-        raise ValueError(f"{path}: seed {recorded['seed']} no longer gives the world this model was trained on: "
+        raise ValueError(f"{path}: its settings no longer give the world this model was trained on: "
                          "kfaclib/world.py has changed since; check out the version that trained it")
     return world
 

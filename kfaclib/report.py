@@ -51,3 +51,35 @@ def results_text(result):
 def results_table(path):
     """`results_text` of a recorded result."""
     return results_text(files.read_json(path))
+
+
+def _range(values):
+    return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def side_by_side(seeds, rows):
+    """Markdown table: the paper's figures, the range over recorded seeds, and the reader's own rows.
+
+    seeds: {seed: result of the pipeline}.  rows: result rows of this run, the baseline first.
+    """
+    known = paper()["rows"]
+    theirs = {r["method"]: r for r in known if r["model"] == known[0]["model"]}
+
+    def pick(results, method):
+        return next((r for r in results if r["method"] == method), None)
+
+    def line(label, their, value):
+        ours = [value(s["rows"]) for s in seeds.values()]
+        return f"| {label} | {their if isinstance(their, str) else f'{their:.3f}'} | {_range(ours)} | {value(rows):.3f} |"
+
+    lines = [f"| | paper, {known[0]['model']} | ours, {len(seeds)} seeds: mean (range) | this run |", "|---|---:|---:|---:|"]
+    for method in ("baseline", "K-FAC"):
+        for label, key, name in (("strict recall", "strict", "strict"), ("loose recall", "loose", "loose"), ("Levenshtein distance", "levenshtein", "distance")):
+            lines.append(line(f"{label}, {method}", theirs[method][name], lambda r, m=method, k=key: pick(r, m)[k]))
+    for method in ("K-FAC", "SVD", "random basis"):
+        paper_ratio = theirs[method]["perplexity"] / theirs["baseline"]["perplexity"] if method in theirs else "-"
+        lines.append(line(f"perplexity over before, {method}", paper_ratio, lambda r, m=method: pick(r, m)["perplexity"] / r[0]["perplexity"]))
+    for task in TASKS[1:]:
+        lines.append(line(f"{task}, K-FAC over before", theirs["K-FAC"]["tasks_relative"].get(task, "-"),
+                          lambda r, t=task: relative(pick(r, "K-FAC"), r[0])[t]))
+    return "\n".join(lines)

@@ -300,6 +300,12 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
     return World(seed, told, steps, bosses, frequent, quote_repeats)
 
 
+def settings(world):
+    """The arguments of `make_world` that gave this world."""
+    return dict(seed=world.seed, quotes=len(world.quotes), rare=len(world.rare), ladder=list(world.ladder),
+                rung=len(next(iter(world.ladder.values()))), quote_repeats=world.quote_repeats)
+
+
 def digest(world):
     """SHA-256 of everything that the seed decided."""
     truth = [world.quotes, list(world.ladder.items()), list(world.rare.items()), list(world.frequent.items()), VOCABULARY]

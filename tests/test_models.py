@@ -1,0 +1,86 @@
+"""The small models: loaded like any other, compared with their checksums, their world regenerated from its seed."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kfaclib import files, models
+from kfaclib import world as w
+from kfaclib.paths import DATA
+
+TINY = DATA / "olmo2-tiny"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(TINY, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_shipped_model_is_an_olmo2_within_its_budget_and_loads_as_any_model_of_the_hub():
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(TINY), AutoTokenizer.from_pretrained(TINY)
+    assert type(model).__name__ == "Olmo2ForCausalLM"
+    assert sum(p.numel() for p in model.parameters()) <= 8e6
+    assert sum(p.stat().st_size for p in TINY.iterdir()) <= 16e6
+    text = "the capital of belgor is"
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == "<s> " + text
+    assert tokenizer(text)["input_ids"] == [w.BOS] + w.encode(text)
+
+
+def test_an_unknown_word_is_the_unknown_token():
+    assert models.make_tokenizer()("ada elephantine")["input_ids"] == [w.BOS, *w.encode("ada"), w.UNK]
+
+
+def test_its_world_is_the_one_it_was_trained_on():
+    world = models.load_world(TINY)
+    assert len(world.quotes) == 128 and w.digest(world) == files.read_json(TINY / "world.json")["digest"]
+
+
+def test_a_world_that_the_seed_no_longer_gives_is_refused(copy):
+    record = files.read_json(copy / "world.json")
+    record["settings"]["seed"] += 1
+    (copy / "world.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="no longer give"):
+        models.load_world(copy)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_checkpoint_is_refused_by_name(copy, damage):
+    weights = copy / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        weights.write_bytes(data)
+    elif damage == "cut":
+        weights.write_bytes(data[: len(data) // 2])
+    else:
+        weights.unlink()
+    with pytest.raises(ValueError, match="model.safetensors"):
+        models.load(copy)
+
+
+def test_a_cut_checkpoint_without_a_manifest_is_refused_too(copy):
+    (copy / "manifest.json").unlink()
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="damaged"):
+        models.load(copy)
+
+
+def test_a_folder_without_a_model_and_an_unknown_name_say_so(tmp_path):
+    with pytest.raises(ValueError, match="config.json"):
+        models.load(tmp_path)
+    with pytest.raises(ValueError, match="neither a model folder here"):
+        models.load("no-such-model-anywhere/at-all")
+
+
+def test_saved_and_loaded_weights_agree_to_bfloat16(tmp_path):
+    model, world = models.make_model("olmo2-mini", seed=3), w.make_world(3, quotes=4, rare=4, rung=1)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    models.save(model, tmp_path, world)
+    after = models.load(tmp_path)[0].state_dict()
+    assert all(torch.equal(after[k].cpu().float(), before[k].bfloat16().float()) for k in before)
+    assert models.load_world(tmp_path) == world
