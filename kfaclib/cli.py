@@ -32,7 +32,6 @@ def collect(a):
     print(f"{len(chosen)} layers; their factors need {layers.factor_bytes(chosen) / 2**20:.1f} MiB in float32")
     layers.check_memory(chosen, available_memory(model.device.type))
     files.check_writable(a.out)
-    factors.check_head(model, torch.tensor([tokenizer("one two three four five six seven")["input_ids"]]))
     world = models.load_world(a.model)
     if a.corpus:
         windows = corpora.text_windows(a.corpus, tokenizer, a.length, a.rows)
@@ -42,7 +41,7 @@ def collect(a):
         raise ValueError(f"--corpus is needed: {a.model} does not come with a world of its own (give a .jsonl or .txt file)")
     found = factors.collect_factors(model, windows.split(a.batch), chosen, labels=a.labels, generator=torch.Generator().manual_seed(a.seed))
     path = Path(a.out) / "factors.safetensors"
-    factors.save_factors(path, found, chosen, model=str(a.model), layers=a.layers, labels=a.labels, corpus=a.corpus or "the model's own mixture",
+    factors.save_factors(path, found, chosen, model=str(a.model), patterns=a.layers, labels=a.labels, corpus=a.corpus or "the model's own mixture",
                          provenance=files.provenance(a.seed))
     print(f"{next(iter(found.values())).tokens} tokens; factors of {len(found)} layers in {path}")
 

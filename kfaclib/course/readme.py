@@ -4,6 +4,7 @@ import re
 
 from kfaclib import paths, plots, report
 from kfaclib.course import notebooks
+from kfaclib.figures import ch09
 from kfaclib.files import atomic, read_json
 
 PICTURE = paths.DATA / "results" / "abilities.png"
@@ -41,7 +42,7 @@ def update():
     text = computed(path.read_text(encoding="utf-8"))
     recorded = read_json(paths.DATA / "results" / "reproduce-olmo2-tiny.json")
     plots.style()
-    figure = plots.abilities(recorded["staircase"], recorded["rows"][0], title="keep less curvature: what goes first?")
+    figure = ch09.abilities(recorded["staircase"], recorded["rows"][0], title="keep less curvature: what goes first?")
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     with atomic(PICTURE) as temporary:
