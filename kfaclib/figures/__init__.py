@@ -1,0 +1,1 @@
+"""The chapters' figures: functions from measured numbers to a matplotlib figure."""
