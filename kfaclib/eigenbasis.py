@@ -6,7 +6,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.capture import capture
-from kfaclib.factors import _rows, as_batch, backward, check_finite
+from kfaclib.factors import _rows, as_batch, backward, check_pass
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                 inputs.clear()
                 gradients.clear()
                 mask = backward(model, as_batch(batch), labels=labels, generator=generator)
-                check_finite(bases, inputs, gradients)
+                check_pass(bases, inputs, gradients)
                 for name, basis in bases.items():
                     Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
                     a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)

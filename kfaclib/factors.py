@@ -44,6 +44,11 @@ def token_mask(batch):
     return mask
 
 
+def _check_recorded(output):
+    if not output.requires_grad:
+        raise RuntimeError("none of the chosen layers took part in this batch: take them from this very model, with `linear_layers`")
+
+
 def backward(model, batch, *, labels, generator):
     """One forward and one backward pass of the summed loss; returns the mask of contributing rows (None: all).
 
@@ -62,10 +67,12 @@ def backward(model, batch, *, labels, generator):
         logits = model(**batch).logits
         if labels == "sampled":
             targets = sample_labels(logits.detach(), torch.rand(len(logits), generator=generator).to(device))
+        _check_recorded(logits)
         logits.backward(logit_gradient(logits.detach(), targets).to(logits.dtype))
         return None
     mask = token_mask(batch)
     hidden = model.get_decoder()(**batch, use_cache=False).last_hidden_state
+    _check_recorded(hidden)
     ids = batch["input_ids"]
     flat = hidden.detach().flatten(0, 1)
     drawn = dict(uniform=torch.rand(ids.numel(), generator=generator, dtype=torch.float64).to(device)) if labels == "sampled" else \
@@ -93,8 +100,12 @@ def _rows(x, mask):
     return x.flatten(0, -2) if mask is None else x[mask]
 
 
-def check_finite(layers, inputs, gradients):
-    """Raise FloatingPointError naming the layer where a value that is not finite came up first: on the way forward, then back."""
+def check_pass(layers, inputs, gradients):
+    """Raise RuntimeError naming a layer that no gradient reached, or FloatingPointError naming the layer where a value that
+    is not finite came up first: on the way forward, then on the way back."""
+    for name in layers:
+        if name not in gradients:
+            raise RuntimeError(f"layer {name!r} took no part in the loss of this batch: no gradient reached it")
     seen = [(name, "activations", inputs[name]) for name in layers] + [(name, "output gradients", gradients[name]) for name in reversed(layers)]
     for name, what, x in seen:
         if not torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
@@ -133,10 +144,7 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
                 inputs.clear()
                 gradients.clear()
                 mask = backward(model, batch, labels=labels, generator=generator)
-                missing = [n for n in layers if n not in gradients]
-                if missing:
-                    raise RuntimeError(f"layer {missing[0]!r} took no part in the loss of this batch: no gradient reached it")
-                check_finite(layers, inputs, gradients)
+                check_pass(layers, inputs, gradients)
                 owner = {}
                 for name in layers:
                     first = owner.setdefault((inputs[name].data_ptr(), inputs[name].shape, inputs[name].stride()), name)

@@ -323,6 +323,14 @@ def test_a_layer_that_the_loss_does_not_reach_is_refused_by_name():
         collect(Unused(), [{"x": torch.randn(2, 3), "labels": torch.tensor([0, 1])}], "*")
 
 
+def test_layers_of_another_model_are_refused(tiny_olmo, ids, mlp):
+    options = dict(labels="data", generator=None, progress=False)
+    with pytest.raises(RuntimeError, match="none of the chosen layers took part.*this very model"):
+        collect_factors(tiny_olmo(), [ids], linear_layers(tiny_olmo()), **options)
+    with pytest.raises(RuntimeError, match="none of the chosen layers took part"):
+        collect_factors(mlp([2, 2]), [{"x": normal(1, 2), "labels": torch.tensor([0])}], linear_layers(mlp([2, 2]), "*"), **options)
+
+
 def gemma_with_a_soft_cap():
     return Gemma2ForCausalLM(Gemma2Config(vocab_size=37, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
                                           num_key_value_heads=2, head_dim=8, max_position_embeddings=32, initializer_range=0.3))
