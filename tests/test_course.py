@@ -322,7 +322,7 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     report = json.loads((paths.BUILD / "course.json").read_text())
     assert [sorted(row) for row in report] == [["chapter", "ok", "seconds"]] * 2
     assert [(row["chapter"], row["ok"]) for row in report] == [("96_broken", False), ("97_tiny", True)]
-    assert all(0 < row["seconds"] < 120 for row in report)
+    assert all(row["seconds"] > 0 for row in report)
     out, err = capsys.readouterr()
     assert re.search(r"chapter +seconds +verdict\n[- ]+\n96_broken +[\d.]+ +FAILED\n97_tiny +[\d.]+ +ok\n", out)
     assert "No results to show" in out
