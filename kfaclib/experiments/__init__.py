@@ -6,8 +6,12 @@ A module here has `run(out)`, which measures and writes the JSON file `out` with
 from importlib import import_module
 
 EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<name>.json
+    "crosscheck": "kfaclib.experiments.crosscheck",
+    "fisher_labels": "kfaclib.experiments.fisher_labels",
+    "landscape": "kfaclib.experiments.landscape",
     "kfac_error": "kfaclib.experiments.kfac_error",
     "grokking": "kfaclib.experiments.grokking",
+    "spectra": "kfaclib.experiments.spectra",
     "seeds": "kfaclib.experiments.seeds",
 }
 
