@@ -17,7 +17,7 @@ from kfaclib.memorization import ndcg, perplexity, recitation, split_windows, to
 
 LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"  # the upper half of olmo2-tiny, as in the paper gate and up
 ROWS = 512  # rows of 128 tokens that curvature is collected on
-FORGOTTEN = 0.86  # token accuracy on the quotes for choosing that every method is brought to; a never-seen passage has about 0.5
+FORGOTTEN = 0.91  # token accuracy on the quotes for choosing that every method is brought to; a never-seen passage has about 0.5
 STAIRCASE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
 
 
@@ -101,9 +101,9 @@ def reproduce(model, world, patterns=LAYERS, rows=ROWS, seed=0, staircase=STAIRC
     """The main experiment on a small model, as a dict of plain values.
 
     "rows": baseline and four methods at equal forgetting, measured on the reporting half; "staircase": K-FAC at every
-    mass of `staircase`, on at most 80 items a task; "settings": what was chosen, on the choosing half only.
+    mass of `staircase`, on at most 60 items a task; "settings": what was chosen, on the choosing half only.
     """
-    exam, short = make_exam(model, world, "report"), make_exam(model, world, "report", count=80)
+    exam, short = make_exam(model, world, "report"), make_exam(model, world, "report", count=60)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
     say("baseline")
     result = [{"method": "baseline", **take(model, exam)}]

@@ -3,7 +3,8 @@
 from kfaclib import files
 from kfaclib.paths import DATA
 
-TASKS = ("recitation", "facts_rare", "arithmetic", "facts_frequent", "comparison", "boolean", "tracking", "deduction", "open_book")
+TASKS = ("recitation", "facts_rare", "arithmetic", "deduction_chain", "facts_frequent", "comparison", "boolean", "tracking", "deduction",
+         "open_book")
 
 
 def paper():

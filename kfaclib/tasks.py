@@ -34,6 +34,7 @@ def make_suite(world, half, count=200):
     """{task: [(prompt ids, answer ids)]} for one half; an answer must be right in every token.
 
     Sums come from the held-out tenth, facts from all that the world knows (half of them), contexts are fresh.
+    Deduction comes apart into rules that end after one step and chains of two, whose answer must go on by itself.
     """
     rng = random.Random(f"suite {world.seed} {half}")
     sums = w.sums(unseen=True)
@@ -43,11 +44,16 @@ def make_suite(world, half, count=200):
         "facts_frequent": [w.frequent_item(world, k) for k in _half(list(world.frequent), half)],
         "arithmetic": [w.sum_item(*s) for s in _half(sums, half)[:count]],
     }
-    makers = dict(open_book=w.open_book, deduction=w.deduction, tracking=w.tracking)
-    for task in w.TASKS[3:]:
-        pairs[task] = [makers[task](rng)[0] if task in makers else dict(boolean=w.boolean, comparison=w.comparison)[task](rng)
-                       for _ in range(count)]
-    return {task: [([w.BOS] + w.encode(p), w.encode(a)) for p, a in pairs[task]] for task in w.TASKS}
+    contexts = {
+        "open_book": lambda: w.open_book(rng)[0],
+        "boolean": lambda: w.boolean(rng),
+        "deduction": lambda: w.deduction(rng, steps=1)[0],
+        "deduction_chain": lambda: w.deduction(rng, steps=2)[0],
+        "comparison": lambda: w.comparison(rng),
+        "tracking": lambda: w.tracking(rng)[0],
+    }
+    pairs |= {task: [make() for _ in range(count)] for task, make in contexts.items()}
+    return {task: [([w.BOS] + w.encode(p), w.encode(a)) for p, a in items] for task, items in pairs.items()}
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ def staircases(basis, prefixes):
 
 ABILITIES = {  # task: (label, colour, line, marker), from what goes first to what stays
     "recitation": ("quotes, word for word", "black", "-", "o"), "facts_rare": ("rare facts", "red", "--", "v"),
-    "arithmetic": ("unseen sums", "orange", "-.", "^"), "facts_frequent": ("frequent facts", "purple", "--", "s"),
+    "arithmetic": ("unseen sums", "orange", "-.", "^"), "deduction_chain": ("if-then, two steps", "sky", "--", "<"), "facts_frequent": ("frequent facts", "purple", "--", "s"),
     "comparison": ("comparing numbers", "grey", ":", "x"), "boolean": ("boolean logic", "sky", "-.", "P"),
     "tracking": ("tracking objects", "green", ":", "D"), "deduction": ("if-then", "green", "-", "d"),
     "open_book": ("open book", "blue", "-", "*"),
