@@ -13,7 +13,7 @@ def capture(model, layers, *, on_input, on_output_gradient):
     All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first layer
     of `layers`: nothing below it is recorded.  Flags and hooks are restored on exit, also after an exception.
     A layer that is called twice before its gradient came raises RuntimeError with its name: a shared layer's curvature
-    is not one Kronecker product.  So does a layer whose input was changed in place since: it is no longer what the layer saw.
+    is not one Kronecker product.  So does a layer whose input was changed in place since: it is no longer what was read.
     """
     flags = {p: p.requires_grad for p in model.parameters()}
     waiting, handles = {}, []  # name -> (input, its version) of the layers whose gradient has not come yet
@@ -36,8 +36,8 @@ def capture(model, layers, *, on_input, on_output_gradient):
         def hook(gradient):
             a, version = waiting.pop(name)
             if a._version != version:
-                raise RuntimeError(f"the input of layer {name!r} was changed in place after the layer had read it: its A would be wrong; "
-                                   "use the out-of-place operation there, for example relu(x) instead of relu_(x)")
+                raise RuntimeError(f"the input of layer {name!r} was changed in place after the layer had read it: its A "
+                                   "would be wrong; use the out-of-place operation there, as in relu(x) instead of relu_(x)")
             on_output_gradient(name, gradient.detach())
 
         return hook

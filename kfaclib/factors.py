@@ -46,7 +46,8 @@ def token_mask(batch):
 
 def _check_recorded(output):
     if not output.requires_grad:
-        raise RuntimeError("none of the chosen layers took part in this batch: take them from this very model, with `linear_layers`")
+        raise RuntimeError("none of the chosen layers took part in this batch: take them from this very model, with "
+                           "`linear_layers`")
 
 
 def backward(model, batch, *, labels, generator):
@@ -106,11 +107,13 @@ def check_pass(layers, inputs, gradients):
     for name in layers:
         if name not in gradients:
             raise RuntimeError(f"layer {name!r} took no part in the loss of this batch: no gradient reached it")
-    seen = [(name, "activations", inputs[name]) for name in layers] + [(name, "output gradients", gradients[name]) for name in reversed(layers)]
-    for name, what, x in seen:
+    forward = [(name, "activations", inputs[name]) for name in layers]
+    back = [(name, "output gradients", gradients[name]) for name in reversed(layers)]
+    for name, what, x in forward + back:
         if not torch.isfinite(x.sum(dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)):
-            raise FloatingPointError(f"layer {name!r}: its {what} are not finite in this batch; nothing of the batch was added. Look "
-                                     "for an overflow (load the model in bfloat16 or float32 instead of float16) or a broken checkpoint")
+            raise FloatingPointError(f"layer {name!r}: its {what} are not finite in this batch; nothing of the batch was "
+                                     "added. Look for an overflow (load the model in bfloat16 or float32 instead of float16) "
+                                     "or a broken checkpoint")
 
 
 def collect_factors(model, batches, layers, *, labels="sampled", generator, progress=True):
@@ -147,7 +150,8 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
                 check_pass(layers, inputs, gradients)
                 owner = {}
                 for name in layers:
-                    first = owner.setdefault((inputs[name].data_ptr(), inputs[name].shape, inputs[name].stride()), name)
+                    a = inputs[name]
+                    first = owner.setdefault((a.data_ptr(), a.shape, a.stride()), name)  # the same memory read the same way
                     if shared.setdefault(name, first) != first:
                         raise RuntimeError(f"layer {name!r} shared its input with {shared[name]!r} before and no longer does: collect it alone")
                     n_a, n_g = (len(_rows(x, mask)) for x in (inputs[name], gradients[name]))

@@ -11,8 +11,8 @@ def sample_labels(logits, uniform):
     """Draw one label per row of logits [T, V] by inverting the distribution function at uniform [T] in [0, 1)."""
     cumulative = torch.softmax(logits.float() if logits.dtype != torch.float64 else logits, -1).cumsum(-1)
     total = cumulative[:, -1:]
-    target = uniform.to(cumulative)[:, None] * total
-    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))  # rounded up to the end it would hit no label
+    below = torch.nextafter(total, torch.zeros_like(total))  # a product that is rounded up to the total would hit no label
+    target = torch.minimum(uniform.to(cumulative)[:, None] * total, below)
     return torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)[:, 0]
 
 

@@ -35,7 +35,8 @@ def load_sequences(path, tokenizer):
     tokenizer turns into ids.  Raises ValueError naming file and line of a row that is neither.
     """
     windows, size = [], len(tokenizer)
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):  # splitlines() would cut inside texts
+    lines = Path(path).read_text(encoding="utf-8").split("\n")  # splitlines() would cut inside texts
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

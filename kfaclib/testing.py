@@ -13,7 +13,7 @@ LOSSES = ("cross_entropy", "squared")
 
 
 def output_hessian(z, loss="cross_entropy"):
-    """Hessian of one row's loss with respect to the outputs z [C]: diag(p) - p p^T, or the identity for 1/2 |z - y|^2."""
+    """Hessian of one row's loss at the outputs z [C]: diag(p) - p p^T, or the identity for 1/2 |z - y|^2."""
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r}: it is one of {LOSSES}")
     if loss == "squared":
@@ -33,9 +33,10 @@ def exact_ggn_block(outputs, weight, loss="cross_entropy"):
 
 
 def enumerated_fisher_block(outputs, weight):
-    """The Fisher of one weight [O, I] by its definition: mean over rows t of sum_y p_t(y) s s^T, s = d log p_t(y) / d vec W.
+    """The Fisher of one weight [O, I] by its definition: the mean over rows t of sum_y p_t(y) s s^T.
 
-    outputs: weight -> logits [T, V].  One backward pass per row and label.  Returns [O*I, O*I].
+    s is the gradient of log p_t(y).  outputs: weight -> logits [T, V].  One backward pass per row and label.
+    Returns [O*I, O*I].
     """
     weight = weight.detach().requires_grad_(True)
     log_p = torch.log_softmax(outputs(weight), -1)
@@ -75,7 +76,7 @@ def exact_factors(model, x, layers, loss="cross_entropy"):
 
 
 def block(basis, eigenvalues):
-    """The matrix [O*I, O*I] with these eigenvalues [O, I] in the basis Q_G (x) Q_A: K-FAC's or EK-FAC's curvature, written out."""
+    """K-FAC's or EK-FAC's curvature written out: [O*I, O*I] with eigenvalues [O, I] in the basis kron(Q_G, Q_A)."""
     Q = torch.kron(basis.Q_G, basis.Q_A)
     return (Q * eigenvalues.to(Q).reshape(-1)) @ Q.T
 
@@ -84,8 +85,8 @@ def curvature_distance(basis_1, eigenvalues_1, basis_2, eigenvalues_2):
     """Relative Frobenius distance |F1 - F2| / |F1| of two curvatures that are diagonal in two Kronecker bases.
 
     Eigenvectors are unique up to sign, and up to rotation where eigenvalues are equal; this distance does not see such
-    choices, and needs no [O*I, O*I] matrix: <F1, F2> = sum of L1 * ((Q_G1^T Q_G2)^2 L2 ((Q_A1^T Q_A2)^2)^T).  Differences
-    below about 1e-8 in float64 drown in rounding.
+    choices, and needs no [O*I, O*I] matrix: <F1, F2> = sum of L1 * ((Q_G1^T Q_G2)^2 L2 ((Q_A1^T Q_A2)^2)^T).
+    Differences below about 1e-8 in float64 drown in rounding.
     """
 
     def inner(b1, L1, b2, L2):

@@ -26,7 +26,9 @@ def test_svd_keeps_the_rank_whose_factors_hold_the_share_of_numbers(W, share):
     found = svd_edit(W, share)
     assert torch.linalg.matrix_rank(found) == rank
     tail = torch.linalg.svdvals(W.double())[rank:].square().sum().sqrt()
-    assert torch.linalg.norm(found.double() - W) == pytest.approx(tail.item(), rel=1e-5)  # no matrix of that rank is nearer
+    assert torch.linalg.norm(found.double() - W) == pytest.approx(
+        tail.item(), rel=1e-5
+    )  # no matrix of that rank is nearer
 
 
 def test_svd_gives_the_weights_dtype_back_and_leaves_the_weight_alone(W):

@@ -16,14 +16,18 @@ LAST_BLOCK = "model.layers.1.mlp.*"
 
 def snapshot(model):
     """Everything that capture must put back: requires_grad flags and hooks."""
-    return ([p.requires_grad for p in model.parameters()],
-            [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()])
+    return (
+        [p.requires_grad for p in model.parameters()],
+        [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()],
+    )
 
 
 def captured(model, patterns, ids):
     """{name: input}, {name: output gradient} of one pass with the data's labels."""
     inputs, gradients = {}, {}
-    with capture(model, linear_layers(model, patterns), on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+    with capture(
+        model, linear_layers(model, patterns), on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__
+    ):
         backward(model, {"input_ids": ids}, labels="data", generator=None)
     return inputs, gradients
 
@@ -56,10 +60,17 @@ def test_a_backward_pass_cut_below_the_first_target_gives_the_same_gradients(tin
 
 def test_no_graph_below_the_first_target_and_one_above(tiny_olmo, ids):
     model, recorded = tiny_olmo(), {}
-    watched = {"below": model.model.layers[0], "attention of the same block": model.model.layers[1].self_attn.o_proj,
-               "above": model.model.norm}
+    watched = {
+        "below": model.model.layers[0],
+        "attention of the same block": model.model.layers[1].self_attn.o_proj,
+        "above": model.model.norm,
+    }
     for where, module in watched.items():
-        module.register_forward_hook(lambda m, i, o, where=where: recorded.__setitem__(where, (o[0] if isinstance(o, tuple) else o).requires_grad))
+        module.register_forward_hook(
+            lambda m, i, o, where=where: recorded.__setitem__(
+                where, (o[0] if isinstance(o, tuple) else o).requires_grad
+            )
+        )
     captured(model, LAST_BLOCK, ids)
     assert recorded == {"below": False, "attention of the same block": False, "above": True}
 
@@ -123,26 +134,34 @@ def test_a_layer_called_twice_in_one_pass_is_refused_by_name():
     model = Twice()
     before = snapshot(model)
     with pytest.raises(RuntimeError, match="'shared' was called twice.*leave it out"):
-        with capture(model, linear_layers(model, "shared"), on_input=lambda *_: None, on_output_gradient=lambda *_: None):
+        with capture(
+            model, linear_layers(model, "shared"), on_input=lambda *_: None, on_output_gradient=lambda *_: None
+        ):
             model(torch.randn(2, 3))
     assert snapshot(model) == before
 
 
 def test_a_layer_may_be_called_again_once_its_gradient_has_come():
     model, seen = nn.Sequential(nn.Linear(3, 2)), []
-    with capture(model, linear_layers(model, "*"), on_input=lambda *_: None, on_output_gradient=lambda name, g: seen.append(name)):
+    with capture(
+        model, linear_layers(model, "*"), on_input=lambda *_: None, on_output_gradient=lambda name, g: seen.append(name)
+    ):
         for _ in range(3):
             model(torch.randn(2, 3)).sum().backward()
     assert seen == ["0"] * 3
 
 
 def test_an_in_place_activation_after_a_layer_changes_nothing(mlp):
-    calm, hasty = (mlp([4, 6, 5, 3], activation=lambda inplace=inplace: nn.ReLU(inplace=inplace)) for inplace in (False, True))
+    calm, hasty = (
+        mlp([4, 6, 5, 3], activation=lambda inplace=inplace: nn.ReLU(inplace=inplace)) for inplace in (False, True)
+    )
     x = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     seen = []
     for model in (calm, hasty):
         inputs, gradients = {}, {}
-        with capture(model, linear_layers(model, "*"), on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+        with capture(
+            model, linear_layers(model, "*"), on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__
+        ):
             backward(model, {"x": x, "labels": torch.arange(7) % 3}, labels="data", generator=None)
         seen.append((inputs, gradients))
     for one, other in zip(*seen):

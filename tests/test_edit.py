@@ -20,21 +20,33 @@ def orthogonal(n, seed=0):
 def a_basis(O=6, I=9, seed=0, lambda_G=None, lambda_A=None):
     g = torch.Generator().manual_seed(seed)
     draw = lambda n: torch.rand(n, generator=g, dtype=torch.float64).square().sort(descending=True).values
-    return Eigenbasis(orthogonal(I, seed), orthogonal(O, seed + 1), draw(I) if lambda_A is None else lambda_A,
-                      draw(O) if lambda_G is None else lambda_G)
+    return Eigenbasis(
+        orthogonal(I, seed),
+        orthogonal(O, seed + 1),
+        draw(I) if lambda_A is None else lambda_A,
+        draw(O) if lambda_G is None else lambda_G,
+    )
 
 
 def spectrum(kind, n, seed):
     """A descending spectrum of one kind."""
     g = torch.Generator().manual_seed(seed)
-    values = {"random": lambda: torch.rand(n, generator=g, dtype=torch.float64),
-              "normal": lambda: torch.randn(n, generator=g, dtype=torch.float64).exp().pow(3),
-              "tied": lambda: torch.randint(0, 4, (n,), generator=g).double(),
-              "equal": lambda: torch.full((n,), 0.1, dtype=torch.float64),
-              "geometric": lambda: 2.0 ** -torch.arange(n, dtype=torch.float64),
-              "geometric, inexact": lambda: 0.7 ** torch.arange(n, dtype=torch.float64),
-              "rank-deficient": lambda: torch.rand(n, generator=g, dtype=torch.float64) * (torch.arange(n) < max(1, n // 3)),
-              "float32": lambda: torch.rand(n, generator=g).pow(4).double()}[kind]().sort(descending=True).values
+    values = (
+        {
+            "random": lambda: torch.rand(n, generator=g, dtype=torch.float64),
+            "normal": lambda: torch.randn(n, generator=g, dtype=torch.float64).exp().pow(3),
+            "tied": lambda: torch.randint(0, 4, (n,), generator=g).double(),
+            "equal": lambda: torch.full((n,), 0.1, dtype=torch.float64),
+            "geometric": lambda: 2.0 ** -torch.arange(n, dtype=torch.float64),
+            "geometric, inexact": lambda: 0.7 ** torch.arange(n, dtype=torch.float64),
+            "rank-deficient": lambda: (
+                torch.rand(n, generator=g, dtype=torch.float64) * (torch.arange(n) < max(1, n // 3))
+            ),
+            "float32": lambda: torch.rand(n, generator=g).pow(4).double(),
+        }[kind]()
+        .sort(descending=True)
+        .values
+    )
     if values.sum() == 0:
         values[0] = 1
     return values
@@ -42,7 +54,9 @@ def spectrum(kind, n, seed):
 
 KINDS = ["random", "normal", "tied", "equal", "geometric", "geometric, inexact", "rank-deficient", "float32"]
 spectra = st.tuples(st.sampled_from(KINDS), st.sampled_from([1, 2, 3, 7, 20, 45, 64]), st.integers(0, 10**6))
-masses = st.one_of(st.floats(0.001, 1, exclude_max=True), st.sampled_from([0.25, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-9, 1e-9]))
+masses = st.one_of(
+    st.floats(0.001, 1, exclude_max=True), st.sampled_from([0.25, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-9, 1e-9])
+)
 
 
 @settings(deadline=None, max_examples=300)
@@ -111,7 +125,11 @@ def test_a_mass_outside_the_half_open_unit_interval_is_an_error(mass):
 
 def test_curvature_that_is_zero_everywhere_is_an_error_that_asks_for_the_gradient():
     zero, one = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
-    for keep in (lambda: keep_prefix(zero, one, 0.5), lambda: keep_prefix(one, zero, 0.5), lambda: keep_mask(torch.zeros(2, 2), 0.5)):
+    for keep in (
+        lambda: keep_prefix(zero, one, 0.5),
+        lambda: keep_prefix(one, zero, 0.5),
+        lambda: keep_mask(torch.zeros(2, 2), 0.5),
+    ):
         with pytest.raises(ValueError, match="all eigenvalues are zero.*gradient"):
             keep()
 
@@ -201,7 +219,9 @@ def test_a_basis_of_another_layer_is_refused_with_both_shapes_even_if_everything
 
 
 def bases_for(layers):
-    return {name: a_basis(layer.out_features, layer.in_features, seed) for seed, (name, layer) in enumerate(layers.items())}
+    return {
+        name: a_basis(layer.out_features, layer.in_features, seed) for seed, (name, layer) in enumerate(layers.items())
+    }
 
 
 def test_edit_weights_takes_one_mass_or_one_for_every_layer_and_any_ranking(tiny_olmo):
@@ -212,7 +232,10 @@ def test_edit_weights_takes_one_mass_or_one_for_every_layer_and_any_ranking(tiny
         expected = project(layers[name].weight, bases[name], keep_mask(eigenvalue_product(bases[name]), mass))
         assert torch.equal(mixed[name], expected)
         assert torch.equal(edit_weights(layers, bases, mass)[name], expected)
-    ranking = {name: torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)) for name, layer in layers.items()}
+    ranking = {
+        name: torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+        for name, layer in layers.items()
+    }
     for name, weight in edit_weights(layers, bases, 0.5, ranking).items():
         assert torch.equal(weight, project(layers[name].weight, bases[name], keep_mask(ranking[name], 0.5)))
 

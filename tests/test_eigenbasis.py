@@ -22,8 +22,12 @@ def both(model, batches, patterns="*.mlp.*", unit="token", labels="data", seed=0
     """Bases (float64) and EK-FAC eigenvalues of a model on the same batches and, if sampled, the same labels."""
     layers = linear_layers(model, patterns)
     options = dict(labels=labels, progress=False)
-    bases = decompose(collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), **options), torch.float64)
-    found = collect_eigenvalues(model, batches, layers, bases, unit=unit, generator=torch.Generator().manual_seed(seed), **options)
+    bases = decompose(
+        collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), **options), torch.float64
+    )
+    found = collect_eigenvalues(
+        model, batches, layers, bases, unit=unit, generator=torch.Generator().manual_seed(seed), **options
+    )
     return bases, found
 
 
@@ -78,7 +82,9 @@ def test_a_shared_A_is_decomposed_once_and_stays_shared(monkeypatch):
     calls, eigh = [], torch.linalg.eigh
     monkeypatch.setattr(torch.linalg, "eigh", lambda m: calls.append(len(m)) or eigh(m))
     A = torch.eye(5)
-    bases = decompose({"gate": Factors(A, torch.eye(3), 1), "up": Factors(A, torch.eye(3), 1), "down": Factors(torch.eye(3), A, 1)})
+    bases = decompose(
+        {"gate": Factors(A, torch.eye(3), 1), "up": Factors(A, torch.eye(3), 1), "down": Factors(torch.eye(3), A, 1)}
+    )
     assert sorted(calls) == [3, 3, 3, 5, 5]
     assert bases["gate"].Q_A is bases["up"].Q_A
 
@@ -87,7 +93,9 @@ def test_a_shared_A_is_decomposed_once_and_stays_shared(monkeypatch):
 def test_a_factor_with_nan_is_refused_by_name(side):
     sides = {"A": torch.eye(2), "G": torch.eye(2)}
     sides[side][0, 1] = torch.nan
-    with pytest.raises(FloatingPointError, match=f"{side} of layer 'model.up' has values that are not finite.*collect it again"):
+    with pytest.raises(
+        FloatingPointError, match=f"{side} of layer 'model.up' has values that are not finite.*collect it again"
+    ):
         decompose({"model.up": Factors(**sides, tokens=1)})
 
 
@@ -130,7 +138,10 @@ def test_for_longer_sequences_the_units_differ(tiny_olmo, ids):
 def test_padding_and_batch_split_do_not_change_the_eigenvalues(tiny_olmo, ids, unit, side):
     model, pad = tiny_olmo(), torch.zeros(4, 3, dtype=torch.int64)
     join = (lambda x, y: [x, y]) if side == "right" else (lambda x, y: [y, x])
-    padded = {"input_ids": torch.cat(join(ids, pad), 1), "attention_mask": torch.cat(join(torch.ones_like(ids), pad), 1)}
+    padded = {
+        "input_ids": torch.cat(join(ids, pad), 1),
+        "attention_mask": torch.cat(join(torch.ones_like(ids), pad), 1),
+    }
     layers = linear_layers(model)
     bases, plain = both(model, [ids], unit=unit)
     options = dict(unit=unit, labels="data", generator=None, progress=False)
@@ -141,7 +152,9 @@ def test_padding_and_batch_split_do_not_change_the_eigenvalues(tiny_olmo, ids, u
 
 def test_with_the_same_generator_the_labels_are_the_ones_the_factors_were_collected_with(mlp):
     x = normal(40, 4)
-    batches = [{"x": rows} for rows in (x / x.norm(dim=1, keepdim=True)).split(7)]  # |a| = 1, so that sum_j Lambda_ij is lambda_G
+    batches = [
+        {"x": rows} for rows in (x / x.norm(dim=1, keepdim=True)).split(7)
+    ]  # |a| = 1, so that sum_j Lambda_ij is lambda_G
     bases, found = both(mlp([4, 3]), batches, "*", labels="sampled", seed=3)
     torch.testing.assert_close(found["net.0"].sum(1), bases["net.0"].lambda_G, rtol=1e-12, atol=1e-15)
 
@@ -149,12 +162,14 @@ def test_with_the_same_generator_the_labels_are_the_ones_the_factors_were_collec
 def test_the_token_eigenvalues_sum_to_the_mean_squared_gradient_in_any_orthogonal_basis(tiny_olmo, ids):
     model = tiny_olmo()
     layers = linear_layers(model, "*.1.mlp.gate_proj")
-    (name, layer), = layers.items()
+    ((name, layer),) = layers.items()
     a, g = per_token(model, ids, name)
     expected = (a.square().sum(-1) * g.square().sum(-1)).mean().item()
     for seed in range(3):
         basis = Eigenbasis(orthogonal(layer.in_features, seed), orthogonal(layer.out_features, seed + 10), None, None)
-        found = collect_eigenvalues(model, [ids], layers, {name: basis}, unit="token", labels="data", generator=None, progress=False)
+        found = collect_eigenvalues(
+            model, [ids], layers, {name: basis}, unit="token", labels="data", generator=None, progress=False
+        )
         assert found[name].sum().item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -162,7 +177,9 @@ def empirical_block(model, x, y, name):
     """mean over rows of vec(g a^T) vec(g a^T)^T, from one backward pass per row."""
     weight, total = model.get_submodule(name).weight, 0
     for row, label in zip(x, y):
-        s = torch.autograd.grad(nn.functional.cross_entropy(model(row[None]).logits, label[None]), weight)[0].reshape(-1)
+        s = torch.autograd.grad(nn.functional.cross_entropy(model(row[None]).logits, label[None]), weight)[0].reshape(
+            -1
+        )
         total = total + torch.outer(s, s)
     return total / len(x)
 
@@ -206,7 +223,15 @@ def test_activations_that_are_not_finite_name_the_layer(tiny_olmo, ids):
     bases, _ = both(model, [ids], "*.1.mlp.*")
     model.model.layers[1].mlp.act_fn.register_forward_hook(lambda m, i, o: o * torch.inf)
     with pytest.raises(FloatingPointError, match=r"'model\.layers\.1\.mlp\.down_proj': its activations"):
-        collect_eigenvalues(model, [ids], linear_layers(model, "*.1.mlp.*"), bases, unit="token", generator=torch.Generator(), progress=False)
+        collect_eigenvalues(
+            model,
+            [ids],
+            linear_layers(model, "*.1.mlp.*"),
+            bases,
+            unit="token",
+            generator=torch.Generator(),
+            progress=False,
+        )
     assert model.training and all(p.requires_grad for p in model.parameters())
 
 
@@ -220,7 +245,9 @@ def a_basis(seed, O=4, I=5):
 def test_the_gauge_free_distance_is_the_distance_of_the_written_out_matrices():
     (b1, L1), (b2, L2) = a_basis(1), a_basis(2)
     F1, F2 = block(b1, L1), block(b2, L2)
-    assert curvature_distance(b1, L1, b2, L2) == pytest.approx((torch.linalg.norm(F1 - F2) / torch.linalg.norm(F1)).item(), rel=1e-10)
+    assert curvature_distance(b1, L1, b2, L2) == pytest.approx(
+        (torch.linalg.norm(F1 - F2) / torch.linalg.norm(F1)).item(), rel=1e-10
+    )
 
 
 def test_the_gauge_free_distance_does_not_see_signs_orders_or_rotations_within_equal_eigenvalues():
@@ -232,7 +259,9 @@ def test_the_gauge_free_distance_does_not_see_signs_orders_or_rotations_within_e
     order = torch.tensor([2, 0, 3, 1])
     Q_G = -basis.Q_G[:, order]
     assert curvature_distance(basis, L, Eigenbasis(Q_A, Q_G, None, None), L[order]) < 1e-7
-    assert curvature_distance(basis, L, Eigenbasis(Q_A, Q_G, None, None), L) > 0.1  # but it sees eigenvalues at the wrong place
+    assert (
+        curvature_distance(basis, L, Eigenbasis(Q_A, Q_G, None, None), L) > 0.1
+    )  # but it sees eigenvalues at the wrong place
 
 
 def test_the_same_factors_rotated_give_the_same_curvature():

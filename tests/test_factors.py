@@ -29,15 +29,24 @@ def normal(*shape, seed=0):
 
 
 def collect(model, batches, patterns="*.mlp.*", labels="data", seed=0):
-    return collect_factors(model, batches, linear_layers(model, patterns), labels=labels,
-                           generator=torch.Generator().manual_seed(seed), progress=False)
+    return collect_factors(
+        model,
+        batches,
+        linear_layers(model, patterns),
+        labels=labels,
+        generator=torch.Generator().manual_seed(seed),
+        progress=False,
+    )
 
 
 def apart(one, other):
     """Largest relative difference between two sets of factors."""
     assert list(one) == list(other)
-    return max(((getattr(one[n], side) - getattr(other[n], side)).norm() / getattr(one[n], side).norm()).item()
-               for n in one for side in "AG")
+    return max(
+        ((getattr(one[n], side) - getattr(other[n], side)).norm() / getattr(one[n], side).norm()).item()
+        for n in one
+        for side in "AG"
+    )
 
 
 def relative(x, y):
@@ -98,7 +107,9 @@ def test_several_tokens_a_row_are_exact_on_a_linear_net_and_not_on_a_relu_net(ml
     for activation, exact in ((None, True), (nn.ReLU, False)):
         net = mlp([4, 6, 3], activation).net
         f = exact_factors(net, x, linear_layers(net, "*"), "squared")["0"]
-        gap = relative(torch.kron(f.G, f.A), exact_ggn_block(outputs_of(net, "0", x), net.get_submodule("0").weight, "squared"))
+        gap = relative(
+            torch.kron(f.G, f.A), exact_ggn_block(outputs_of(net, "0", x), net.get_submodule("0").weight, "squared")
+        )
         assert gap < 1e-13 if exact else gap > 0.1
 
 
@@ -109,7 +120,10 @@ def test_a_loss_that_mixes_tokens_is_not_exact_even_on_a_linear_net(mlp):
 
     net, x = Pooled(*mlp([4, 6, 3], activation=None).net), normal(3, 5, 4)
     f = exact_factors(net, x, linear_layers(net, "*"), "squared")["0"]
-    kfac, exact = torch.kron(f.G, f.A), exact_ggn_block(outputs_of(net, "0", x), net.get_submodule("0").weight, "squared")
+    kfac, exact = (
+        torch.kron(f.G, f.A),
+        exact_ggn_block(outputs_of(net, "0", x), net.get_submodule("0").weight, "squared"),
+    )
     best = kfac * (kfac * exact).sum() / kfac.square().sum()  # not even up to a factor
     assert relative(best, exact) > 0.1
 
@@ -123,8 +137,10 @@ def test_the_error_of_sampled_labels_falls_like_one_over_the_square_root_of_the_
     draws, seeds = [4, 16, 64, 256, 1024], 16
     errors = []
     for k in draws:
-        squares = [relative(collect(model, [{"x": x.repeat(k, 1)}], "*", "sampled", seed)["net.0"].G, exact["net.0"].G) ** 2
-                   for seed in range(seeds)]
+        squares = [
+            relative(collect(model, [{"x": x.repeat(k, 1)}], "*", "sampled", seed)["net.0"].G, exact["net.0"].G) ** 2
+            for seed in range(seeds)
+        ]
         errors.append(math.sqrt(sum(squares) / seeds))
     log_k, log_e = torch.tensor(draws).double().log(), torch.tensor(errors).double().log()
     slope = ((log_k - log_k.mean()) * (log_e - log_e.mean())).sum() / (log_k - log_k.mean()).square().sum()
@@ -158,8 +174,10 @@ def test_factors_of_a_language_model_are_means_over_all_positions_but_the_last(t
     model = tiny_olmo()
     layers, seen = linear_layers(model), {}
     found = collect(model, [ids])
-    hooks = [layer.register_forward_hook(lambda m, i, o, n=n: (o.retain_grad(), seen.__setitem__(n, (i[0], o)))[0])
-             for n, layer in layers.items()]
+    hooks = [
+        layer.register_forward_hook(lambda m, i, o, n=n: (o.retain_grad(), seen.__setitem__(n, (i[0], o)))[0])
+        for n, layer in layers.items()
+    ]
     F.cross_entropy(model(input_ids=ids).logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum").backward()
     for hook in hooks:
         hook.remove()
@@ -191,7 +209,10 @@ def test_the_order_of_the_batches_does_not_matter(tiny_olmo, ids):
 def test_padding_on_either_side_changes_neither_the_factors_nor_the_count(tiny_olmo, ids, side):
     model, pad = tiny_olmo(), torch.zeros(6, 4, dtype=torch.int64)
     join = (lambda x, y: [x, y]) if side == "right" else (lambda x, y: [y, x])
-    padded = {"input_ids": torch.cat(join(ids, pad), 1), "attention_mask": torch.cat(join(torch.ones_like(ids), pad), 1)}
+    padded = {
+        "input_ids": torch.cat(join(ids, pad), 1),
+        "attention_mask": torch.cat(join(torch.ones_like(ids), pad), 1),
+    }
     plain, found = collect(model, [ids]), collect(model, [padded])
     assert {f.tokens for f in found.values()} == {48}
     # rotary angles are float32 in transformers, so a shift of positions is exact only to that
@@ -221,9 +242,17 @@ def test_layers_that_are_handed_the_same_tensor_share_one_A(tiny_olmo, ids):
     for name, f in found.items():
         owners.setdefault(f.A.data_ptr(), []).append(name.split(".", 2)[2])
     assert sorted(owners.values()) == sorted(
-        [[f"{i}.{n}" for n in group] for i in range(2)
-         for group in (["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], ["self_attn.o_proj"],
-                       ["mlp.gate_proj", "mlp.up_proj"], ["mlp.down_proj"])])
+        [
+            [f"{i}.{n}" for n in group]
+            for i in range(2)
+            for group in (
+                ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                ["self_attn.o_proj"],
+                ["mlp.gate_proj", "mlp.up_proj"],
+                ["mlp.down_proj"],
+            )
+        ]
+    )
     alone = collect(tiny_olmo(), [ids], "*.0.mlp.up_proj")["model.layers.0.mlp.up_proj"]
     assert relative(found["model.layers.0.mlp.up_proj"].A, alone.A) < 1e-12
 
@@ -271,8 +300,10 @@ def test_an_empty_corpus_is_an_error(tiny_olmo):
 
 
 def test_a_batch_without_a_target_is_an_error_that_gives_its_shape(tiny_olmo):
-    for batch in (torch.ones(4, 1, dtype=torch.int64),
-                  {"input_ids": torch.ones(2, 3, dtype=torch.int64), "attention_mask": torch.tensor([[1, 0, 0], [0, 0, 1]])}):
+    for batch in (
+        torch.ones(4, 1, dtype=torch.int64),
+        {"input_ids": torch.ones(2, 3, dtype=torch.int64), "attention_mask": torch.tensor([[1, 0, 0], [0, 0, 1]])},
+    ):
         with pytest.raises(ValueError, match=r"shape \(\d, \d\) has no position with a next token.*two tokens"):
             collect(tiny_olmo(), [batch])
 
@@ -328,12 +359,25 @@ def test_layers_of_another_model_are_refused(tiny_olmo, ids, mlp):
     with pytest.raises(RuntimeError, match="none of the chosen layers took part.*this very model"):
         collect_factors(tiny_olmo(), [ids], linear_layers(tiny_olmo()), **options)
     with pytest.raises(RuntimeError, match="none of the chosen layers took part"):
-        collect_factors(mlp([2, 2]), [{"x": normal(1, 2), "labels": torch.tensor([0])}], linear_layers(mlp([2, 2]), "*"), **options)
+        collect_factors(
+            mlp([2, 2]), [{"x": normal(1, 2), "labels": torch.tensor([0])}], linear_layers(mlp([2, 2]), "*"), **options
+        )
 
 
 def gemma_with_a_soft_cap():
-    return Gemma2ForCausalLM(Gemma2Config(vocab_size=37, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-                                          num_key_value_heads=2, head_dim=8, max_position_embeddings=32, initializer_range=0.3))
+    return Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=37,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=32,
+            initializer_range=0.3,
+        )
+    )
 
 
 def test_a_head_with_a_soft_cap_is_refused():
@@ -365,8 +409,10 @@ def test_a_head_that_scales_its_logits_a_little_is_refused(tiny_olmo):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_plain_heads_pass_in_every_precision(tiny_olmo, dtype):
     check_head(tiny_olmo().to(dtype), torch.arange(3, 11)[None])
-    check_head(GPT2LMHeadModel(GPT2Config(vocab_size=37, n_positions=16, n_embd=8, n_layer=1, n_head=2)).eval().to(dtype),
-               torch.arange(3, 11)[None])
+    check_head(
+        GPT2LMHeadModel(GPT2Config(vocab_size=37, n_positions=16, n_embd=8, n_layer=1, n_head=2)).eval().to(dtype),
+        torch.arange(3, 11)[None],
+    )
 
 
 # files
@@ -396,8 +442,9 @@ def test_factors_come_back_from_their_file_bit_for_bit(stored):
 def test_a_shared_A_is_stored_once_and_comes_back_shared(stored):
     _, _, path = stored
     with safe_open(path, "pt") as file:
-        assert sorted(file.keys()) == [f"model.layers.0.mlp.{x}" for x in (
-            "down_proj.A", "down_proj.G", "gate_proj.A", "gate_proj.G", "up_proj.G")]
+        assert sorted(file.keys()) == [
+            f"model.layers.0.mlp.{x}" for x in ("down_proj.A", "down_proj.G", "gate_proj.A", "gate_proj.G", "up_proj.G")
+        ]
     loaded = load_factors(path)
     assert loaded["model.layers.0.mlp.up_proj"].A is loaded["model.layers.0.mlp.gate_proj"].A
     bases = decompose(loaded)
@@ -407,7 +454,11 @@ def test_a_shared_A_is_stored_once_and_comes_back_shared(stored):
 def test_each_layer_keeps_its_own_token_count(tmp_path, mlp):
     model = mlp([2, 2, 2])
     eye = torch.eye(2)
-    save_factors(tmp_path / "f", {"net.0": Factors(eye, 2 * eye, 21), "net.2": Factors(3 * eye, 4 * eye, 3)}, linear_layers(model, "*"))
+    save_factors(
+        tmp_path / "f",
+        {"net.0": Factors(eye, 2 * eye, 21), "net.2": Factors(3 * eye, 4 * eye, 3)},
+        linear_layers(model, "*"),
+    )
     assert {n: f.tokens for n, f in load_factors(tmp_path / "f").items()} == {"net.0": 21, "net.2": 3}
 
 
@@ -448,7 +499,10 @@ def test_a_foreign_safetensors_file_is_not_taken_for_factors(tmp_path):
 
 def test_factors_of_another_model_or_of_other_layers_are_refused_by_layer(stored, tiny_olmo):
     layers, _, path = stored
-    with pytest.raises(ValueError, match=r"factors\.safetensors was collected on another model: layer 'model\.layers\.0\.mlp\.gate_proj'"):
+    with pytest.raises(
+        ValueError,
+        match=r"factors\.safetensors was collected on another model: layer 'model\.layers\.0\.mlp\.gate_proj'",
+    ):
         load_factors(path, linear_layers(tiny_olmo(seed=1), "*.0.mlp.*"))
     with pytest.raises(ValueError, match=r"factors\.safetensors has no factors of layer 'model\.layers\.1"):
         load_factors(path, linear_layers(tiny_olmo(), "*.mlp.*"))

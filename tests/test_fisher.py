@@ -64,8 +64,11 @@ def test_every_row_is_drawn_from_its_own_distribution():
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.sampled_from([-INF, 0.0, 1.0, -3.0]), min_size=1, max_size=9).filter(lambda z: max(z) > -INF),
-       st.sampled_from([0.0, 2**-60, 0.3, 0.5, 1 - 2**-24, 1 - 2**-53]), st.sampled_from([torch.float32, torch.float64]))
+@given(
+    st.lists(st.sampled_from([-INF, 0.0, 1.0, -3.0]), min_size=1, max_size=9).filter(lambda z: max(z) > -INF),
+    st.sampled_from([0.0, 2**-60, 0.3, 0.5, 1 - 2**-24, 1 - 2**-53]),
+    st.sampled_from([torch.float32, torch.float64]),
+)
 def test_an_impossible_label_is_never_drawn_not_even_at_the_ends(z, u, dtype):
     logits = torch.tensor([z], dtype=dtype)
     label = sample_labels(logits, torch.tensor([u], dtype=torch.float64))

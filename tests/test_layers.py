@@ -30,7 +30,9 @@ def test_patterns_joined_by_commas_are_the_list_of_patterns_and_select_blocks_by
 
 @pytest.mark.parametrize("patterns", ["*.experts.*", "*.mlp.*,*.experts.*"])
 def test_a_pattern_that_matches_nothing_is_an_error_that_shows_names_which_exist(tiny_olmo, patterns):
-    with pytest.raises(ValueError, match=r"no linear layer matches '\*\.experts\.\*'.*model\.layers\.0\.self_attn\.q_proj"):
+    with pytest.raises(
+        ValueError, match=r"no linear layer matches '\*\.experts\.\*'.*model\.layers\.0\.self_attn\.q_proj"
+    ):
         linear_layers(tiny_olmo(), patterns)
 
 

@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kfaclib.memorization import greedy, load_sequences, ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
+from kfaclib.memorization import (
+    greedy,
+    load_sequences,
+    ndcg,
+    perplexity,
+    recitation,
+    split_windows,
+    token_accuracy,
+    top_tokens,
+)
 from kfaclib.models import make_tokenizer
 
 V, OTHER = 50, 49
@@ -23,7 +32,9 @@ class Reciter(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(1))
         self.next = {tuple(p + s[:i]): token for p, s in told for i, token in enumerate(s)}
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, logits_to_keep=0):
+    def forward(
+        self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, logits_to_keep=0
+    ):
         seen = input_ids if past_key_values is None else torch.cat([past_key_values, input_ids], 1)
         mask = torch.ones_like(seen) if attention_mask is None else attention_mask
         logits = torch.zeros(*input_ids.shape, V)
@@ -37,7 +48,10 @@ class Reciter(nn.Module):
 
 def windows(*lengths, suffix=8):
     g = torch.Generator().manual_seed(0)
-    return [(torch.randint(0, OTHER, (n,), generator=g).tolist(), torch.randint(0, OTHER, (suffix,), generator=g).tolist()) for n in lengths]
+    return [
+        (torch.randint(0, OTHER, (n,), generator=g).tolist(), torch.randint(0, OTHER, (suffix,), generator=g).tolist())
+        for n in lengths
+    ]
 
 
 # recitation
@@ -62,7 +76,7 @@ def test_half_of_the_windows_told_is_a_strict_recall_of_one_half():
 
 @pytest.mark.parametrize("wrong, loose", [(0, 1), (1, 1), (2, 1), (3, 0), (8, 0)])
 def test_loose_recall_begins_at_a_similarity_of_exactly_three_quarters(wrong, loose):
-    (prefix, suffix), = windows(5)
+    ((prefix, suffix),) = windows(5)
     said = [OTHER if i >= 8 - wrong else token for i, token in enumerate(suffix)]
     found = recitation(Reciter([(prefix, said)]), [(prefix, suffix)])
     assert (found.strict, found.loose, found.levenshtein) == (float(wrong == 0), loose, wrong / 8)
@@ -70,7 +84,16 @@ def test_loose_recall_begins_at_a_similarity_of_exactly_three_quarters(wrong, lo
 
 def test_the_distance_is_levenshteins_not_a_count_of_places():
     prefix, suffix = [1, 2], [10, 11, 12, 13, 14, 15, 16, 17]
-    shifted = [10, 11, 12, 40, 13, 14, 15, 16]  # one token inserted, one lost at the end: distance 2, but 5 places differ
+    shifted = [
+        10,
+        11,
+        12,
+        40,
+        13,
+        14,
+        15,
+        16,
+    ]  # one token inserted, one lost at the end: distance 2, but 5 places differ
     found = recitation(Reciter([(prefix, shifted)]), [(prefix, suffix)])
     assert found.levenshtein == 2 / 8 and found.loose == 1 and found.strict == 0
 
@@ -81,7 +104,7 @@ def test_suffixes_of_different_lengths_are_each_compared_over_their_own():
 
 
 def test_token_accuracy_is_teacher_forced_so_that_one_slip_costs_one_token():
-    (prefix, suffix), = windows(5)
+    ((prefix, suffix),) = windows(5)
     model = Reciter([(prefix, suffix)])
     del model.next[tuple(prefix + suffix[:3])]
     found = recitation(model, [(prefix, suffix)])
@@ -145,7 +168,9 @@ def test_token_accuracy_does_not_depend_on_the_batch_nor_on_the_neighbours_lengt
 def write(tmp_path):
     def write(*rows):
         path = tmp_path / "windows.jsonl"
-        path.write_bytes("\n".join(r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in rows).encode())
+        path.write_bytes(
+            "\n".join(r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in rows).encode()
+        )
         return path
 
     return write
@@ -154,34 +179,47 @@ def write(tmp_path):
 def test_rows_of_ids_and_rows_of_text_give_the_same_windows(write):
     tokenizer = make_tokenizer()
     prefix, suffix = "the cat slept softly", "in the abbey ."
-    ids = {"prefix_ids": tokenizer(prefix)["input_ids"], "suffix_ids": tokenizer(suffix)["input_ids"][1:], "source": "here"}
+    ids = {
+        "prefix_ids": tokenizer(prefix)["input_ids"],
+        "suffix_ids": tokenizer(suffix)["input_ids"][1:],
+        "source": "here",
+    }
     found = load_sequences(write(ids, "", {"prefix": prefix, "target_suffix": suffix}, "  "), tokenizer)
     assert len(found) == 2 and found[0] == found[1]
     assert found[0][0][0] == tokenizer.bos_token_id and tokenizer.decode(found[0][1]) == suffix
 
 
 def test_texts_with_unusual_line_separators_stay_whole(write):
-    rows = [{"prefix": f"the cat{separator}slept", "target_suffix": "in the abbey ."} for separator in ("\u2028", "\x85", "\x0c", "\u2029")]
+    rows = [
+        {"prefix": f"the cat{separator}slept", "target_suffix": "in the abbey ."}
+        for separator in ("\u2028", "\x85", "\x0c", "\u2029")
+    ]
     assert len(load_sequences(write(*rows), make_tokenizer())) == 4
 
 
 GOOD = {"prefix_ids": [1, 5], "suffix_ids": [6]}
 
 
-@pytest.mark.parametrize("row, message", [
-    ("{not json", "not JSON"),
-    ("[1, 2]", "not a JSON object"),
-    ("7", "not a JSON object"),
-    ({"prefix_ids": [1]}, r"neither prefix_ids and suffix_ids nor prefix and target_suffix; it has \['prefix_ids'\]"),
-    ({"prefix_ids": [1], "suffix_ids": 7}, "lists of whole numbers"),
-    ({"prefix_ids": [1], "suffix_ids": ["7"]}, "lists of whole numbers"),
-    ({"prefix_ids": [1.5], "suffix_ids": [7]}, "lists of whole numbers"),
-    ({"prefix": 3, "target_suffix": "a"}, "are texts"),
-    ({"prefix_ids": [], "suffix_ids": [7]}, "an empty prefix or suffix"),
-    ({"prefix": "the", "target_suffix": ""}, "an empty prefix or suffix"),
-    ({"prefix_ids": [1], "suffix_ids": [7, 100_000]}, "token id 100000 does not exist.*another model"),
-    ({"prefix_ids": [-3], "suffix_ids": [7]}, "token id -3 does not exist.*another model"),
-])
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ("{not json", "not JSON"),
+        ("[1, 2]", "not a JSON object"),
+        ("7", "not a JSON object"),
+        (
+            {"prefix_ids": [1]},
+            r"neither prefix_ids and suffix_ids nor prefix and target_suffix; it has \['prefix_ids'\]",
+        ),
+        ({"prefix_ids": [1], "suffix_ids": 7}, "lists of whole numbers"),
+        ({"prefix_ids": [1], "suffix_ids": ["7"]}, "lists of whole numbers"),
+        ({"prefix_ids": [1.5], "suffix_ids": [7]}, "lists of whole numbers"),
+        ({"prefix": 3, "target_suffix": "a"}, "are texts"),
+        ({"prefix_ids": [], "suffix_ids": [7]}, "an empty prefix or suffix"),
+        ({"prefix": "the", "target_suffix": ""}, "an empty prefix or suffix"),
+        ({"prefix_ids": [1], "suffix_ids": [7, 100_000]}, "token id 100000 does not exist.*another model"),
+        ({"prefix_ids": [-3], "suffix_ids": [7]}, "token id -3 does not exist.*another model"),
+    ],
+)
 def test_every_bad_row_is_named_by_file_and_line(write, row, message):
     with pytest.raises(ValueError, match=rf"windows\.jsonl, line 3: .*{message}"):
         load_sequences(write(GOOD, "", row, GOOD), make_tokenizer())
@@ -214,9 +252,15 @@ def test_corpus_perplexity_is_the_exponential_of_the_mean_loss_whatever_the_batc
         assert perplexity(model, text, batch) == pytest.approx(math.exp(loss), rel=1e-5)
 
 
-def test_the_papers_perplexity_is_never_below_the_corpus_one_for_equal_batches_and_depends_on_the_batch(tiny_olmo, text):
+def test_the_papers_perplexity_is_never_below_the_corpus_one_for_equal_batches_and_depends_on_the_batch(
+    tiny_olmo, text
+):
     model = tiny_olmo()
-    corpus, one, seven = perplexity(model, text), perplexity(model, text, 1, "paper"), perplexity(model, text, 7, "paper")
+    corpus, one, seven = (
+        perplexity(model, text),
+        perplexity(model, text, 1, "paper"),
+        perplexity(model, text, 7, "paper"),
+    )
     assert one > corpus * 1.01  # Jensen, strictly: the rows differ
     assert seven == pytest.approx(corpus, rel=1e-6)  # one batch has nothing to average
     same = text[:1].expand(4, -1)
@@ -266,7 +310,10 @@ def test_top_tokens_are_the_ten_most_likely_best_first():
 
 def test_ndcg_sees_a_permutation_of_the_same_ten_tokens():
     baseline = top_tokens(Fixed(range(10)), IDS)
-    swapped_low, swapped_high = ndcg(Fixed([*range(8), 9, 8]), IDS, baseline), ndcg(Fixed([1, 0, *range(2, 10)]), IDS, baseline)
+    swapped_low, swapped_high = (
+        ndcg(Fixed([*range(8), 9, 8]), IDS, baseline),
+        ndcg(Fixed([1, 0, *range(2, 10)]), IDS, baseline),
+    )
     assert ndcg(Fixed(range(9, -1, -1)), IDS, baseline) < swapped_high < swapped_low < 1  # the top counts more
 
 
