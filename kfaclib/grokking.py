@@ -1,7 +1,7 @@
 """Addition modulo p on a network small enough to take apart: training, Fourier measures, curvature, the edit.
 
-The network of Gromov (2023): h = (U[a] + V[b])^2, logits = W h.  Its parameters are a dict {"U": [p, width], "V": [p, width],
-"W": [p, width]}; a batch is a tensor of pairs [n, 2]; the answer to (a, b) is (a + b) mod p.
+The network of Gromov (2023): h = (U[a] + V[b])^2, logits = W h.  Its parameters are a dict {"U": [p, width], "V": [p,
+width], "W": [p, width]}; a batch is a tensor of pairs [n, 2]; the answer to (a, b) is (a + b) mod p.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,9 @@ def split(p, fraction, seed):
     pairs = all_pairs(p)
     count = round(fraction * len(pairs))
     if not 0 < count < len(pairs):
-        raise ValueError(f"fraction={fraction}: of {len(pairs)} pairs, both the training and the test set need at least one")
+        raise ValueError(
+            f"fraction={fraction}: of {len(pairs)} pairs, both the training and the test set need at least one"
+        )
     order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed))
     return pairs[order[:count]], pairs[order[count:]]
 
@@ -67,8 +69,18 @@ def accuracy(params, pairs, forward=logits):
     return (out.argmax(1) == answers(pairs, out.shape[1])).double().mean().item()
 
 
-def train(params, pairs, steps, *, loss=loss, keep=(), each=None, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY,
-          progress=True):
+def train(
+    params,
+    pairs,
+    steps,
+    *,
+    loss=loss,
+    keep=(),
+    each=None,
+    learning_rate=LEARNING_RATE,
+    weight_decay=WEIGHT_DECAY,
+    progress=True,
+):
     """AdamW on the whole of `pairs`: {step: parameters} for the steps in `keep`, step 0 being before the first update.
 
     each(step, params) is called before every update and after the last; it may change the parameters in place.
@@ -91,8 +103,10 @@ def train(params, pairs, steps, *, loss=loss, keep=(), each=None, learning_rate=
 
 # Fourier measures
 
+
 def power(weight):
-    """Power of each column of weight [p, width] at the frequencies 1 ... (p - 1) / 2, as shares: [(p - 1) / 2, width]."""
+    """Power of each column of weight [p, width] at the frequencies 1 ... (p - 1) / 2, as shares: [(p - 1) / 2,
+    width]."""
     spectrum = torch.fft.rfft(weight.double(), dim=0)[1:].abs() ** 2
     return spectrum / spectrum.sum(0)
 
@@ -103,9 +117,9 @@ def purity(params):
 
 
 def clock(p):
-    """Weights that nobody trained, float64, of width 9 (p - 1) / 2: nine waves of each frequency, with phases in three by three
-    steps of a third of a turn.  Squaring turns cos x cos y into a wave in a + b, and everything else cancels exactly: the
-    logits are 9/4 (p - 1) at the answer and -9/4 elsewhere."""
+    """Weights that nobody trained, float64, of width 9 (p - 1) / 2: nine waves of each frequency, with phases in three
+    by three steps of a third of a turn.  Squaring turns cos x cos y into a wave in a + b, and everything else cancels
+    exactly: the logits are 9/4 (p - 1) at the answer and -9/4 elsewhere."""
     frequency = 2 * torch.pi / p * torch.arange(1, (p - 1) // 2 + 1, dtype=torch.float64).repeat_interleave(9)
     phase_a, phase_b = (all_pairs(3).T.double() * (2 * torch.pi / 3)).repeat(1, (p - 1) // 2)
     angle = torch.arange(p)[:, None] * frequency
@@ -115,13 +129,15 @@ def clock(p):
 def group_mean(outputs, pairs, p):
     """Mean output of all pairs with the same answer: [p, outputs.shape[1]] for outputs [n, .] at pairs [n, 2].
 
-    What is left of a function of (a, b) when only its dependence on a + b may stay: on all p * p pairs this is the projection on
-    the Fourier modes (k, k).  Give it TEST pairs: a training pair brings its memorized label along.
+    What is left of a function of (a, b) when only its dependence on a + b may stay: on all p * p pairs this is the
+    projection on the Fourier modes (k, k).  Give it TEST pairs: a training pair brings its memorized label along.
     """
     which = answers(pairs, p)
     count = torch.bincount(which, minlength=p)
     if (count == 0).any():
-        raise ValueError(f"no pair has the answer {int((count == 0).nonzero()[0])}: the mean over such pairs does not exist")
+        raise ValueError(
+            f"no pair has the answer {int((count == 0).nonzero()[0])}: the mean over such pairs does not exist"
+        )
     return torch.zeros(p, outputs.shape[1], dtype=outputs.dtype).index_add_(0, which, outputs) / count[:, None]
 
 
@@ -134,7 +150,8 @@ def restricted_accuracy(params, pairs):
 
 @torch.no_grad()
 def excluded_accuracy(params, pairs, test):
-    """Accuracy on `pairs` when the group mean over `test` is taken out of the logits: what is answered without the circuit."""
+    """Accuracy on `pairs` when the group mean over `test` is taken out of the logits: what is answered without the
+    circuit."""
     p = len(params["W"])
     remainder = logits(params, pairs) - group_mean(logits(params, test), test, p)[answers(pairs, p)]
     return (remainder.argmax(1) == answers(pairs, p)).double().mean().item()
@@ -142,10 +159,11 @@ def excluded_accuracy(params, pairs, test):
 
 # curvature
 
+
 @dataclass(frozen=True)
 class Curvature:
-    """Of the mean over examples of J^T B J: its largest eigenvalue, its trace and effective rank trace^2 / ||.||_F^2; the mean
-    over examples of the largest eigenvalue of each one's own matrix; and how many times sharper that is."""
+    """Of the mean over examples of J^T B J: its largest eigenvalue, its trace and effective rank trace^2 / ||.||_F^2;
+    the mean over examples of the largest eigenvalue of each one's own matrix; and how many times sharper that is."""
 
     top: float
     trace: float
@@ -178,8 +196,8 @@ def _largest(product, v, iterations):
 def curvature(forward, params, pairs, output_hvp=squared_error_hvp, *, probes=8, iterations=20, examples=32, seed=0):
     """`Curvature` of the GGN of forward(params, pairs) [n, p], averaged over `pairs`, without forming it.
 
-    Rademacher probes for the trace and the Frobenius norm, power iteration for the largest eigenvalues; the first `examples`
-    pairs stand for the single ones.
+    Rademacher probes for the trace and the Frobenius norm, power iteration for the largest eigenvalues; the first
+    `examples` pairs stand for the single ones.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -196,6 +214,7 @@ def curvature(forward, params, pairs, output_hvp=squared_error_hvp, *, probes=8,
 
 
 # the edit
+
 
 @torch.no_grad()
 def principal_directions(params, pairs, mass):
@@ -222,12 +241,18 @@ def project_hidden(params, directions):
 
 # the counter-example: embeddings, a ReLU layer and cross-entropy
 
+
 def relu_init(p, width, seed, d=64):
     """{"E": [p, d], "W1": [width, d], "b1": [width], "W2": [p, width], "b2": [p]} of the cross-entropy network."""
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape, fan: torch.randn(shape, generator=generator) * fan**-0.5
-    return {"E": draw(p, d, fan=d), "W1": draw(width, d, fan=d), "b1": torch.zeros(width), "W2": draw(p, width, fan=width),
-            "b2": torch.zeros(p)}
+    return {
+        "E": draw(p, d, fan=d),
+        "W1": draw(width, d, fan=d),
+        "b1": torch.zeros(width),
+        "W2": draw(p, width, fan=width),
+        "b2": torch.zeros(p),
+    }
 
 
 def relu_logits(params, pairs):

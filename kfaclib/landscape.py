@@ -1,7 +1,7 @@
 """The loss as terrain: directions to look along, slices and grids of the loss, and walks on them.
 
-`Params` is a dict of tensors; a loss is any function of it (`torch.func.functional_call` makes one of a model).  A direction has the
-names and shapes of the parameters.
+`Params` is a dict of tensors; a loss is any function of it (`torch.func.functional_call` makes one of a model).  A
+direction has the names and shapes of the parameters.
 """
 
 import torch
@@ -52,8 +52,8 @@ def loss_grid(loss, params, directions, x, y):
 
 
 def coordinates(points, origin, directions):
-    """Where points (a list of Params) lie in the plane through `origin`: [n, len(directions)] float64, by least squares, and the
-    share of their squared distance from the origin that lies in the plane."""
+    """Where points (a list of Params) lie in the plane through `origin`: [n, len(directions)] float64, by least
+    squares, and the share of their squared distance from the origin that lies in the plane."""
     away = torch.stack([flatten(p).double() - flatten(origin).double() for p in points])
     plane = torch.stack([flatten(d).double() for d in directions], 1)
     found = torch.linalg.lstsq(plane, away.T).solution.T
@@ -62,7 +62,8 @@ def coordinates(points, origin, directions):
 
 
 def walk_plane(points):
-    """Two orthonormal directions that hold most of a walk's way (a list of Params) around its last point: its principal plane."""
+    """Two orthonormal directions that hold most of a walk's way (a list of Params) around its last point: its principal
+    plane."""
     away = torch.stack([flatten(p).double() - flatten(points[-1]).double() for p in points])
     if len(points) < 3 or torch.linalg.matrix_rank(away) < 2:
         raise ValueError("a plane needs a walk of at least three points that do not lie on one line")
@@ -71,8 +72,8 @@ def walk_plane(points):
 
 
 def descend(loss, params, directions, start, rate, steps):
-    """Gradient descent on the plane, from start (one number per direction): [steps + 1, len(directions)] positions, and the loss
-    at each [steps + 1], float64.  It stops early, shorter, where the loss is not finite any more."""
+    """Gradient descent on the plane, from start (one number per direction): [steps + 1, len(directions)] positions, and
+    the loss at each [steps + 1], float64.  It stops early, shorter, where the loss is not finite any more."""
     position, path, heights = torch.tensor(start, dtype=torch.float64), [], []
     dtype = flatten(params).dtype
     for _ in range(steps + 1):

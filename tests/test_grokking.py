@@ -1,4 +1,5 @@
-"""Grokking's measures as theorems: exact Fourier identities, what leaks and what does not, curvature against the dense matrix."""
+"""Grokking's measures as theorems: exact Fourier identities, what leaks and what does not, curvature against the dense
+matrix."""
 
 import pytest
 import torch
@@ -100,7 +101,9 @@ def softmax_hessian(out):
     return torch.diag_embed(q) - q[:, :, None] * q[:, None, :]
 
 
-@pytest.mark.parametrize("product, hessian", [(g.squared_error_hvp, identity_hessian), (g.tempered_hvp(3.0), softmax_hessian)])
+@pytest.mark.parametrize(
+    "product, hessian", [(g.squared_error_hvp, identity_hessian), (g.tempered_hvp(3.0), softmax_hessian)]
+)
 def test_curvature_equals_the_dense_matrix(product, hessian):
     params, pairs = small(), g.split(5, 0.6, seed=1)[0]
     G, single = dense(params, pairs, hessian)
@@ -137,7 +140,9 @@ def test_the_edit_is_the_librarys_projection():
     Q = g.principal_directions(params, pairs, 0.9)
     h = g.hidden(params, pairs)
     values, vectors = torch.linalg.eigh(h.T @ h / len(h))
-    basis = eigenbasis.Eigenbasis(vectors.flip(1), torch.eye(7, dtype=torch.float64), values.flip(0), torch.ones(7).double())
+    basis = eigenbasis.Eigenbasis(
+        vectors.flip(1), torch.eye(7, dtype=torch.float64), values.flip(0), torch.ones(7).double()
+    )
     keep = edit.prefix_mask(torch.full((7,), Q.shape[1]), 12)
     torch.testing.assert_close(g.project_hidden(params, Q)["W"], edit.project(params["W"], basis, keep))
 

@@ -1,4 +1,5 @@
-"""Slices of the loss as theorems: what a slice knows of gradient and Hessian, and what filter normalisation does and does not undo."""
+"""Slices of the loss as theorems: what a slice knows of gradient and Hessian, and what filter normalisation does and
+does not undo."""
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ def task(model, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(20, 4, generator=generator, dtype=torch.float64)
     y = torch.randint(0, 3, (20,), generator=generator)
-    return (lambda p: F.cross_entropy(functional_call(model, p, (x,)), y)), {k: p.detach() for k, p in model.named_parameters()}
+    return (lambda p: F.cross_entropy(functional_call(model, p, (x,)), y)), {
+        k: p.detach() for k, p in model.named_parameters()
+    }
 
 
 def direction(params, seed):
@@ -41,7 +44,12 @@ def test_first_and_second_difference_are_gradient_and_hessian(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_have_the_norms_of_the_weights_rows(seed):
-    params = {"conv": torch.randn(4, 3, 2, 2), "linear": torch.randn(5, 7), "bias": torch.randn(5), "scale": torch.tensor(2.0)}
+    params = {
+        "conv": torch.randn(4, 3, 2, 2),
+        "linear": torch.randn(5, 7),
+        "bias": torch.randn(5),
+        "scale": torch.tensor(2.0),
+    }
     d = ls.filter_normalise(direction(params, seed), params)
     for name in ("conv", "linear"):
         torch.testing.assert_close(d[name].flatten(1).norm(dim=1), params[name].flatten(1).norm(dim=1))
@@ -61,7 +69,11 @@ def test_normalising_again_changes_nothing_and_a_zero_row_stays_zero():
 
 def rescaled(params, alpha):
     """The same function of a ReLU net: first layer times alpha, second weight divided by it."""
-    return params | {"0.weight": alpha * params["0.weight"], "0.bias": alpha * params["0.bias"], "2.weight": params["2.weight"] / alpha}
+    return params | {
+        "0.weight": alpha * params["0.weight"],
+        "0.bias": alpha * params["0.bias"],
+        "2.weight": params["2.weight"] / alpha,
+    }
 
 
 @pytest.mark.parametrize("alpha", [0.1, 3.0, 20.0])
@@ -81,11 +93,16 @@ def test_reparametrised_relu_net_same_function_other_sharpness_same_normalised_s
 
 
 def test_scaling_single_neurons_is_not_undone():
-    """The honest limit: a scale per neuron leaves the function alone, changes rows of the next weight unevenly, and shows."""
+    """The honest limit: a scale per neuron leaves the function alone, changes rows of the next weight unevenly, and
+    shows."""
     model = net(nn.ReLU)
     loss, params = task(model)
     s = torch.tensor([0.1, 0.3, 1.0, 3.0, 10.0, 30.0], dtype=torch.float64)
-    other = params | {"0.weight": s[:, None] * params["0.weight"], "0.bias": s * params["0.bias"], "2.weight": params["2.weight"] / s}
+    other = params | {
+        "0.weight": s[:, None] * params["0.weight"],
+        "0.bias": s * params["0.bias"],
+        "2.weight": params["2.weight"] / s,
+    }
     assert loss(other).item() == pytest.approx(loss(params).item())
     raw, ts = direction(params, 1), torch.linspace(-1, 1, 11)
     slices = [ls.loss_slice(loss, p, ls.filter_normalise(raw, p), ts) for p in (params, other)]
@@ -132,7 +149,9 @@ def test_a_straight_walk_has_no_plane():
         ls.walk_plane([ls.move(params, [goal], [t]) for t in (0.0, 0.5, 1.0)])
 
 
-@pytest.mark.parametrize("curvature, rate, falls", [(4.0, 0.1, True), (4.0, 0.49, True), (4.0, 0.51, False), (1.0, 1.9, True)])
+@pytest.mark.parametrize(
+    "curvature, rate, falls", [(4.0, 0.1, True), (4.0, 0.49, True), (4.0, 0.51, False), (1.0, 1.9, True)]
+)
 def test_descent_on_a_parabola_converges_below_two_over_curvature(curvature, rate, falls):
     loss = lambda p: curvature / 2 * p["w"].square().sum()
     params = {"w": torch.zeros(2, dtype=torch.float64)}

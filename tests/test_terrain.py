@@ -15,7 +15,18 @@ def bowl(params):
 
 def make(cap=4.0):
     x = torch.linspace(-1, 1, 5)
-    return terrain.Terrain(bowl, PARAMS, AXES, x, x, landscape.loss_grid(bowl, PARAMS, AXES, x, x), rate=0.1, steps=10, cap=cap, alt="a bowl")
+    return terrain.Terrain(
+        bowl,
+        PARAMS,
+        AXES,
+        x,
+        x,
+        landscape.loss_grid(bowl, PARAMS, AXES, x, x),
+        rate=0.1,
+        steps=10,
+        cap=cap,
+        alt="a bowl",
+    )
 
 
 def test_relief_is_monotone_and_cut_off():

@@ -1,4 +1,5 @@
-"""Chapter 1's sweep: the same net on clean and on random labels, five seeds, and the clean net at the random one's training loss."""
+"""Chapter 1's sweep: the same net on clean and on random labels, five seeds, and the clean net at the random one's
+training loss."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,8 @@ EPOCHS = {"clean": 30, "random": 150}
 
 
 def trained(kind, seed, until=0.0):
-    """(loss of Params, final Params, training accuracy, test accuracy): stops early once the mean loss is at most `until`."""
+    """(loss of Params, final Params, training accuracy, test accuracy): stops early once the mean loss is at most
+    `until`."""
     data = digits.load()
     y = data.y if kind == "clean" else digits.corrupt(data.y, 1.0, seed)[0]
     net, stopped = digits.make_net(seed), {}
@@ -32,12 +34,17 @@ def trained(kind, seed, until=0.0):
 def measure(loss, params, on_train, on_test, seed):
     """Slices along filter-normalised directions, the share of a plane below a loss of 1, the sharpness."""
     generator = torch.Generator().manual_seed(seed)
-    ways = [landscape.filter_normalise(landscape.random_direction(params, generator), params) for _ in range(DIRECTIONS)]
+    ways = [
+        landscape.filter_normalise(landscape.random_direction(params, generator), params) for _ in range(DIRECTIONS)
+    ]
     grid = landscape.loss_grid(loss, params, ways[:2], torch.linspace(-1, 1, 25), torch.linspace(-1, 1, 25))
     matvec = lambda v: products.flatten(products.hvp(loss, params, products.unflatten(v, params)))
     start = spectrum.random_signs(products.flatten(params).numel(), generator)
     return {
-        "train": on_train, "test": on_test, "loss": loss(params).item(), "norm": products.flatten(params).norm().item(),
+        "train": on_train,
+        "test": on_test,
+        "loss": loss(params).item(),
+        "norm": products.flatten(params).norm().item(),
         "slice": torch.stack([landscape.loss_slice(loss, params, way, STEPS) for way in ways]).mean(0).tolist(),
         "share_below_1": (grid < 1).double().mean().item(),
         "sharpness": spectrum.ritz(spectrum.lanczos(matvec, start, 30))[0][0].item(),
@@ -50,6 +57,14 @@ def run(out):
     for seed in tqdm(SEEDS, desc="landscapes"):
         random = trained("random", seed)
         level = random[0](random[1]).item()
-        rows.append({"seed": seed, "random": measure(*random, seed), "clean": measure(*trained("clean", seed), seed),
-                     "clean, same loss": measure(*trained("clean", seed, until=level), seed)})
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "steps": list(STEPS), "directions": DIRECTIONS, "rows": rows})
+        rows.append(
+            {
+                "seed": seed,
+                "random": measure(*random, seed),
+                "clean": measure(*trained("clean", seed), seed),
+                "clean, same loss": measure(*trained("clean", seed, until=level), seed),
+            }
+        )
+    files.write_json(
+        out, {"provenance": files.provenance(list(SEEDS)), "steps": list(STEPS), "directions": DIRECTIONS, "rows": rows}
+    )

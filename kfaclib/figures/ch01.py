@@ -8,15 +8,22 @@ from kfaclib.terrain import relief
 
 
 def toy(loss, walks):
-    """Contours of loss(w1, w2) for a net of two weights, and walks {label: [n, 2]} on it; the dashed line is where the loss is 0."""
+    """Contours of loss(w1, w2) for a net of two weights, and walks {label: [n, 2]} on it; the dashed line is where the
+    loss is 0."""
     fig, ax = plt.subplots(figsize=(7.4, 5))
     w1, w2 = np.meshgrid(np.linspace(-0.2, 5, 160), np.linspace(-0.9, 2.6, 140))
-    ax.contourf(w1, w2, np.sqrt(loss(w1, w2)), levels=24, cmap="cividis_r")
+    ax.contourf(w1, w2, np.sqrt(loss(w1, w2)), levels=24, cmap="cividis")
     bottom = np.linspace(1 / 2.6, 5, 200)
     ax.plot(bottom, 1 / bottom, color="white", ls="--", lw=1.6)
     for (label, path), color, mark in zip(walks.items(), (C["red"], C["black"], C["purple"]), "os^"):
         ax.plot(path[:, 0], path[:, 1], color=color, marker=mark, ms=5, lw=1.8, label=label)
-    ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(-0.2, 5), ylim=(-0.9, 2.6), title="A net of two weights: one valley, sharp at its ends")
+    ax.set(
+        xlabel="$w_1$",
+        ylabel="$w_2$",
+        xlim=(-0.2, 5),
+        ylim=(-0.9, 2.6),
+        title="A net of two weights: one valley, sharp at its ends",
+    )
     ax.grid(False)
     ax.legend(loc="upper right", facecolor="white", frameon=True, framealpha=0.9)
     return fig
@@ -45,7 +52,9 @@ def terrains(grids, axis, cap=10.0):
         ax.set(title=title, zlim=(0, 1), xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[])
         ax.view_init(38, -60)
         ax = fig.add_subplot(2, len(grids), len(grids) + i + 1)
-        filled = ax.contourf(x, y, grid.clamp(1e-3, cap).numpy(), levels=[0, 0.1, 0.3, 1, 3, cap], cmap="cividis", norm="symlog")
+        filled = ax.contourf(
+            x, y, grid.clamp(1e-3, cap).numpy(), levels=[0, 0.1, 0.3, 1, 3, cap], cmap="cividis", norm="symlog"
+        )
         ax.contour(x, y, grid.numpy(), levels=[1], colors="white", linewidths=2)
         ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
         ax.grid(False)
@@ -58,9 +67,22 @@ def seeds(rows, steps):
     fig, ax = plt.subplots()
     for kind, color, style in (("random", "red", "--"), ("clean, same loss", "green", "-."), ("clean", "blue", "-")):
         for i, row in enumerate(rows):
-            ax.plot(steps, row[kind]["slice"], color=C[color], ls=style, lw=1.6, label=f"{kind} labels" if i == 0 and "," not in kind else
-                    ("clean labels, stopped at the same loss" if i == 0 else None))
-    ax.set(xlabel="distance along filter-normalised directions", ylabel="loss", ylim=(0, 8), title="Five nets each: the pit and the valley")
+            ax.plot(
+                steps,
+                row[kind]["slice"],
+                color=C[color],
+                ls=style,
+                lw=1.6,
+                label=f"{kind} labels"
+                if i == 0 and "," not in kind
+                else ("clean labels, stopped at the same loss" if i == 0 else None),
+            )
+    ax.set(
+        xlabel="distance along filter-normalised directions",
+        ylabel="loss",
+        ylim=(0, 8),
+        title="Five nets each: the pit and the valley",
+    )
     ax.legend(loc="upper center")
     return fig
 

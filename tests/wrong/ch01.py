@@ -72,8 +72,12 @@ def rescale_forgets_bias(params, alpha):
 
 
 def rescale_divides_last_bias(params, alpha):
-    return {"0.weight": alpha * params["0.weight"], "0.bias": alpha * params["0.bias"],
-            "2.weight": params["2.weight"] / alpha, "2.bias": params["2.bias"] / alpha}
+    return {
+        "0.weight": alpha * params["0.weight"],
+        "0.bias": alpha * params["0.bias"],
+        "2.weight": params["2.weight"] / alpha,
+        "2.bias": params["2.bias"] / alpha,
+    }
 
 
 def rescale_one_side(params, alpha):
@@ -100,13 +104,33 @@ def plane_transposed(points, origin, plane):
 
 
 WRONG = {
-    "01.loss_along": [(along_without_start, "at the origin"), (along_adding_up, "the steps add up"), (along_in_place, "were changed"),
-                      (along_first_tensor_only, "only the first parameter")],
-    "01.curvature_along": [(curvature_not_divided, "square of the step"), (curvature_over_h, "not by h"), (curvature_half, "factor two"),
-                           (curvature_is_slope, "slope")],
-    "01.match_rows": [(rows_all_at_once, "its own factor"), (rows_are_columns, "columns"), (rows_of_norm_one, "norm 1"),
-                      (rows_not_divided, "divide by the norms")],
-    "01.rescale": [(rescale_forgets_bias, "first bias grows"), (rescale_divides_last_bias, "stays as it is"),
-                   (rescale_one_side, "must be divided"), (rescale_in_place, "was changed")],
-    "01.in_plane": [(plane_without_origin, "origin is missing"), (plane_wrong_sign, "sign is wrong"), (plane_transposed, "[5, 2]")],
+    "01.loss_along": [
+        (along_without_start, "at the origin"),
+        (along_adding_up, "the steps add up"),
+        (along_in_place, "were changed"),
+        (along_first_tensor_only, "only the first parameter"),
+    ],
+    "01.curvature_along": [
+        (curvature_not_divided, "square of the step"),
+        (curvature_over_h, "not by h"),
+        (curvature_half, "factor two"),
+        (curvature_is_slope, "slope"),
+    ],
+    "01.match_rows": [
+        (rows_all_at_once, "its own factor"),
+        (rows_are_columns, "columns"),
+        (rows_of_norm_one, "norm 1"),
+        (rows_not_divided, "divide by the norms"),
+    ],
+    "01.rescale": [
+        (rescale_forgets_bias, "first bias grows"),
+        (rescale_divides_last_bias, "stays as it is"),
+        (rescale_one_side, "must be divided"),
+        (rescale_in_place, "was changed"),
+    ],
+    "01.in_plane": [
+        (plane_without_origin, "origin is missing"),
+        (plane_wrong_sign, "sign is wrong"),
+        (plane_transposed, "[5, 2]"),
+    ],
 }

@@ -95,13 +95,31 @@ def directions_as_rows(h, mass):
 
 
 WRONG = {
-    "03.wave_neuron": [(neuron_without_turns, "no 2 pi / p"), (neuron_answers_without_phase, "the phases add up"),
-                       (neuron_doubles_the_frequency, "twice the frequency")],
-    "03.purity": [(purity_with_the_constant, "leave frequency 0 out"), (purity_of_amplitudes, "power is its square"),
-                  (purity_with_both_halves, "each frequency counted once"), (purity_of_all_columns, "shape []")],
-    "03.mean_by_answer": [(mean_forgets_to_divide, "these are sums"), (mean_divides_by_p, "not by p"),
-                          (mean_without_modulo, "modulo p")],
-    "03.effective_rank": [(rank_counts, "2.91"), (rank_not_squared, "must not change"), (rank_of_the_norm, "effective rank 6")],
-    "03.keep_directions": [(directions_one_too_few, "less than"), (directions_of_smallest, "more than needed"),
-                           (directions_centred, "uncentred"), (directions_as_rows, "[width, rank]")],
+    "03.wave_neuron": [
+        (neuron_without_turns, "no 2 pi / p"),
+        (neuron_answers_without_phase, "the phases add up"),
+        (neuron_doubles_the_frequency, "twice the frequency"),
+    ],
+    "03.purity": [
+        (purity_with_the_constant, "leave frequency 0 out"),
+        (purity_of_amplitudes, "power is its square"),
+        (purity_with_both_halves, "each frequency counted once"),
+        (purity_of_all_columns, "shape []"),
+    ],
+    "03.mean_by_answer": [
+        (mean_forgets_to_divide, "these are sums"),
+        (mean_divides_by_p, "not by p"),
+        (mean_without_modulo, "modulo p"),
+    ],
+    "03.effective_rank": [
+        (rank_counts, "2.91"),
+        (rank_not_squared, "must not change"),
+        (rank_of_the_norm, "effective rank 6"),
+    ],
+    "03.keep_directions": [
+        (directions_one_too_few, "less than"),
+        (directions_of_smallest, "more than needed"),
+        (directions_centred, "uncentred"),
+        (directions_as_rows, "[width, rank]"),
+    ],
 }
