@@ -63,7 +63,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
     model.eval()
     try:
         with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
-            for batch in tqdm(batches, desc=f"EK-FAC eigenvalues, unit {unit}", disable=not progress):
+            for batch in tqdm(batches, desc=f"EK-FAC eigenvalues, unit {unit}") if progress else batches:
                 inputs.clear()
                 gradients.clear()
                 mask = backward(model, as_batch(batch), labels=labels, generator=generator)

@@ -142,7 +142,7 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
 
     try:
         with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
-            for batch in tqdm(batches, desc="collecting A and G", disable=not progress):
+            for batch in tqdm(batches, desc="collecting A and G") if progress else batches:
                 batch = as_batch(batch)
                 inputs.clear()
                 gradients.clear()

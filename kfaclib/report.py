@@ -84,3 +84,10 @@ def side_by_side(seeds, rows):
         lines.append(line(f"{task}, K-FAC over before", theirs["K-FAC"]["tasks_relative"].get(task, "-"),
                           lambda r, t=task: relative(pick(r, "K-FAC"), r[0])[t]))
     return "\n".join(lines)
+
+
+def unlearned(seeds, enough=0.95):
+    """Sentence about the seeds that had not learned every task before any edit; empty if all had."""
+    gaps = [f"seed {seed}: " + ", ".join(f"{t} {a:.2f}" for t, a in s["rows"][0]["tasks"].items() if a < enough)
+            for seed, s in seeds.items() if min(s["rows"][0]["tasks"].values()) < enough]
+    return f"Not every seed had learned everything when training ended ({'; '.join(gaps)}, before any edit)." if gaps else ""

@@ -34,9 +34,17 @@ def test_three_seeds_are_recorded_with_where_they_come_from():
 
 
 @every_run
-def test_before_the_edit_the_model_recites_and_can_do_every_task(run):
+def test_before_the_edit_the_model_recites(run):
     assert run["rows"][0]["strict"] > 0.95
-    assert all(accuracy >= 0.95 for accuracy in run["rows"][0]["tasks"].values()), run["rows"][0]["tasks"]
+
+
+def test_before_the_edit_the_shipped_model_can_do_every_task():
+    assert all(accuracy >= 0.95 for accuracy in SHIPPED["rows"][0]["tasks"].values()), SHIPPED["rows"][0]["tasks"]
+
+
+def test_a_seed_that_had_not_learned_everything_is_named_where_the_reader_sees_it():
+    for seed, run in SEEDS.items():
+        assert (f"seed {seed}:" in report.unlearned(SEEDS)) == (min(run["rows"][0]["tasks"].values()) < 0.95)
 
 
 @every_run
@@ -78,6 +86,7 @@ def test_lookups_do_not_separate_the_methods(run):
     """The chapter says it plainly: open book survives the controls too."""
     for control in ("SVD", "random basis"):
         assert kept(run, control)["open_book"] > 0.9
+    assert kept(run, "SVD")["facts_rare"] > kept(run)["facts_rare"] - 0.05
 
 
 @every_run

@@ -26,7 +26,8 @@ def results():
     """Markdown table of the recorded run and the range over seeds, beside the paper's."""
     recorded = read_json(paths.DATA / "results" / "reproduce-olmo2-tiny.json")
     seeds = read_json(paths.DATA / "results" / "seeds.json")["seeds"]
-    return report.side_by_side(seeds, recorded["rows"]).replace("this run", "the shipped model")
+    table = report.side_by_side(seeds, recorded["rows"]).replace("this run", "the shipped model")
+    return "\n\n".join(filter(None, [table, report.unlearned(seeds)]))
 
 
 def computed(text):
