@@ -88,7 +88,7 @@ def train(
     live = {name: value.clone().requires_grad_() for name, value in params.items()}
     optimizer = torch.optim.AdamW(live.values(), lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
     kept = {}
-    for step in tqdm(range(steps + 1), desc="training", disable=not progress):
+    for step in tqdm(range(steps + 1), desc="training") if progress else range(steps + 1):
         now = {name: value.detach() for name, value in live.items()}
         if each:
             each(step, now)

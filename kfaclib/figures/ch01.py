@@ -15,8 +15,8 @@ def toy(loss, walks):
     ax.contourf(w1, w2, np.sqrt(loss(w1, w2)), levels=24, cmap="cividis")
     bottom = np.linspace(1 / 2.6, 5, 200)
     ax.plot(bottom, 1 / bottom, color="white", ls="--", lw=1.6)
-    for (label, path), color, mark in zip(walks.items(), (C["red"], C["black"], C["purple"]), "os^"):
-        ax.plot(path[:, 0], path[:, 1], color=color, marker=mark, ms=5, lw=1.8, label=label)
+    for (label, path), color, mark in zip(walks.items(), (C["sky"], C["purple"], C["red"]), "s^o"):
+        ax.plot(path[:, 0], path[:, 1], color=color, marker=mark, ms=5, lw=1.8, label=f"step size {label}")
     ax.set(
         xlabel="$w_1$",
         ylabel="$w_2$",

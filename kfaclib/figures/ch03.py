@@ -38,14 +38,14 @@ def grok(curve, others):
 
 
 def answer_maps(maps, train):
-    """{title: bool [p, p] of right answers} as pictures; the training pairs [n, 2] are the bright dots that never
+    """{step: bool [p, p] of right answers} as pictures; the training pairs [n, 2] are the bright dots that never
     change."""
     fig, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.4), squeeze=False)
-    for ax, (title, right) in zip(axes[0], maps.items()):
+    for ax, (step, right) in zip(axes[0], maps.items()):
         picture = np.where(right, 0.45, 0.0)
         picture[train[:, 0], train[:, 1]] = np.where(right[train[:, 0], train[:, 1]], 1.0, 0.0)
         ax.imshow(picture, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
-        ax.set(title=title, xlabel="b", ylabel="a")
+        ax.set(title=f"step {step}", xlabel="b", ylabel="a")
         _quiet(ax)
     return fig
 
@@ -84,7 +84,7 @@ def progress(rows):
         ylim=(-0.04, 1.06),
         title="The circuit is there before the answers are",
     )
-    ax.legend(loc="center right")
+    ax.legend(loc="lower right")
     return fig
 
 
@@ -147,7 +147,7 @@ def edit(recorded, live):
         ylim=(-0.02, 1.04),
         title="The edit tips the balance once a circuit exists",
     )
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     return fig
 
 
