@@ -3,8 +3,11 @@
 from kfaclib import files
 from kfaclib.paths import DATA
 
-TASKS = ("recitation", "facts_rare", "arithmetic", "deduction_chain", "facts_frequent", "comparison", "boolean", "tracking", "deduction",
-         "open_book")
+TASKS = {  # task: what a table or a figure calls it; in the order in which they break
+    "recitation": "quotes, word for word", "facts_rare": "rare facts", "arithmetic": "unseen sums",
+    "deduction_chain": "if-then, two steps", "facts_frequent": "frequent facts", "comparison": "comparing numbers",
+    "boolean": "boolean logic", "tracking": "tracking objects", "deduction": "if-then", "open_book": "open book",
+}
 
 
 def paper():
@@ -80,14 +83,14 @@ def side_by_side(seeds, rows):
     for method in ("K-FAC", "SVD", "random basis"):
         paper_ratio = theirs[method]["perplexity"] / theirs["baseline"]["perplexity"] if method in theirs else "-"
         lines.append(line(f"perplexity over before, {method}", paper_ratio, lambda r, m=method: pick(r, m)["perplexity"] / r[0]["perplexity"]))
-    for task in TASKS[1:]:
-        lines.append(line(f"{task}, K-FAC over before", theirs["K-FAC"]["tasks_relative"].get(task, "-"),
+    for task in list(TASKS)[1:]:
+        lines.append(line(f"{TASKS[task]}, accuracy over before, K-FAC", theirs["K-FAC"]["tasks_relative"].get(task, "-"),
                           lambda r, t=task: relative(pick(r, "K-FAC"), r[0])[t]))
     return "\n".join(lines)
 
 
 def unlearned(seeds, enough=0.95):
     """Sentence about the seeds that had not learned every task before any edit; empty if all had."""
-    gaps = [f"seed {seed}: " + ", ".join(f"{t} {a:.2f}" for t, a in s["rows"][0]["tasks"].items() if a < enough)
+    gaps = [f"seed {seed}: " + ", ".join(f"{TASKS[t]} {a:.2f}" for t, a in s["rows"][0]["tasks"].items() if a < enough)
             for seed, s in seeds.items() if min(s["rows"][0]["tasks"].values()) < enough]
     return f"Not every seed had learned everything when training ended ({'; '.join(gaps)}, before any edit)." if gaps else ""

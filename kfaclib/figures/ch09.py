@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from kfaclib.plots import COLORS, METHODS
+from kfaclib.report import TASKS
 
 
 def spectra(bases):
@@ -37,22 +38,20 @@ def staircases(basis, prefixes):
     return fig
 
 
-ABILITIES = {  # task: (label, colour, line, marker), from what goes first to what stays
-    "recitation": ("quotes, word for word", "black", "-", "o"), "facts_rare": ("rare facts", "red", "--", "v"),
-    "arithmetic": ("unseen sums", "orange", "-.", "^"), "deduction_chain": ("if-then, two steps", "sky", "--", "<"), "facts_frequent": ("frequent facts", "purple", "--", "s"),
-    "comparison": ("comparing numbers", "grey", ":", "x"), "boolean": ("boolean logic", "sky", "-.", "P"),
-    "tracking": ("tracking objects", "green", ":", "D"), "deduction": ("if-then", "green", "-", "d"),
-    "open_book": ("open book", "blue", "-", "*"),
+LINES = {  # task: colour, line, marker
+    "recitation": ("black", "-", "o"), "facts_rare": ("red", "--", "v"), "arithmetic": ("orange", "-.", "^"),
+    "deduction_chain": ("sky", "--", "<"), "facts_frequent": ("purple", "--", "s"), "comparison": ("grey", ":", "x"),
+    "boolean": ("sky", "-.", "P"), "tracking": ("green", ":", "D"), "deduction": ("green", "-", "d"), "open_book": ("blue", "-", "*"),
 }
 
 
 def abilities(staircase, baseline, title="what goes first"):
     """Relative accuracy of every task against the mass kept, from result rows with a "mass"."""
     fig, ax = plt.subplots(figsize=(9, 5))
-    for task, (label, color, line, marker) in ABILITIES.items():
+    for task, (color, line, marker) in LINES.items():
         if task in baseline["tasks"]:
             y = [row["tasks"][task] / baseline["tasks"][task] for row in staircase]
-            ax.plot([-math.log10(1 - row["mass"]) for row in staircase], y, line, color=COLORS[color], marker=marker, label=label)
+            ax.plot([-math.log10(1 - row["mass"]) for row in staircase], y, line, color=COLORS[color], marker=marker, label=TASKS[task])
     ax.set_xticks([-math.log10(1 - row["mass"]) for row in staircase], [f"{row['mass']:g}" for row in staircase])
     ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title=title, ylim=(-0.04, 1.12))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
