@@ -28,8 +28,13 @@ class Factors:
 
 
 def as_batch(batch):
-    """A batch as a dict of tensors: token ids [B, S] become {"input_ids": ids}."""
-    return {"input_ids": batch} if torch.is_tensor(batch) else dict(batch)
+    """A batch as a dict of tensors: token ids [B, S] become {"input_ids": ids}; for a plain module, floating-point inputs
+    become {"x": inputs} and a pair (inputs, labels) becomes {"x": inputs, "labels": labels}."""
+    if isinstance(batch, (tuple, list)):
+        return dict(zip(("x", "labels"), batch, strict=True))
+    if torch.is_tensor(batch):
+        return {"x" if batch.is_floating_point() else "input_ids": batch}
+    return dict(batch)
 
 
 def token_mask(batch):
@@ -54,7 +59,8 @@ def backward(model, batch, *, labels, generator):
     """One forward and one backward pass of the summed loss; returns the mask of contributing rows (None: all).
 
     A causal LM gets the closed-form gradient at its last hidden states; a classifier (batch with "pixel_values" or
-    whatever its forward takes) gets softmax - onehot at its logits, and its rows are images.
+    whatever its forward takes; a plain module may return the logits themselves) gets softmax - onehot at its logits, and
+    its rows are examples.
     labels: "sampled" from the model or "data" (next tokens, or batch["labels"]).
     """
     if labels not in ("sampled", "data"):
@@ -65,7 +71,10 @@ def backward(model, batch, *, labels, generator):
         targets = batch.pop("labels", None)
         if labels == "data" and targets is None:
             raise ValueError("labels='data' needs batch['labels'], and this batch has none")
-        logits = model(**batch).logits
+        output = model(batch["x"]) if set(batch) == {"x"} else model(**batch)
+        logits = getattr(output, "logits", output)
+        if logits.ndim != 2:
+            raise ValueError(f"the model's logits have shape {tuple(logits.shape)}: a classifier's are [examples, classes]")
         if labels == "sampled":
             targets = sample_labels(logits.detach(), torch.rand(len(logits), generator=generator).to(device))
         _check_recorded(logits)
@@ -119,8 +128,9 @@ def check_pass(layers, inputs, gradients):
 def collect_factors(model, batches, layers, *, labels="sampled", generator, progress=True):
     """One pass over `batches`: {name: Factors}.
 
-    model: a causal LM of transformers (or an image classifier).  batches: token ids [B, S], or dicts of what the
-    model's forward takes; "attention_mask" marks padding.  layers: from `linear_layers`.  generator: the
+    model: a causal LM of transformers, or a classifier (of transformers, or any module that returns logits [B, V]).
+    batches: token ids [B, S], inputs, pairs (inputs, labels), or dicts of what the model's forward takes;
+    "attention_mask" marks padding.  layers: from `linear_layers`.  generator: the
     torch.Generator (CPU) that label sampling uses.
     Sums are float32 (float64 for a float64 model) whatever the model's dtype; layers that are handed the
     same input tensor share one A.  Nothing of a batch is added if any of it is not finite.
