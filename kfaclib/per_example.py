@@ -3,6 +3,11 @@
 import torch
 from torch.func import functional_call, jacrev, vmap
 
+from kfaclib.capture import capture
+from kfaclib.factors import backward
+from kfaclib.layers import linear_layers
+from kfaclib.products import cross_entropy_hvp, ggnvp
+
 
 def fisher_roots(net, x, temperature=1.0, chunk=50):
     """B [N, C, P] with B_n^T B_n the Fisher (and the GGN) of example n in all P parameters of `net`, in their order.
@@ -39,3 +44,50 @@ def average_top(B):
     rows = B.flatten(0, 1)
     gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
     return torch.linalg.eigvalsh(gram)[-1].item() / len(B)
+
+
+def layer_top_eigenpairs(model, name, ids, first, temperature=1.0, steps=12, seed=0):
+    """(values [N], directions [N, O, I]) of every sequence's own GGN in the weight of one layer, by power iteration.
+
+    model: a causal LM with attn_implementation "eager".  name: of an nn.Linear.  ids: [N, S].  The loss is the mean over the
+    tokens ids[:, first:], each predicted from all before it; temperature as in `fisher_roots`.
+
+    Sequences do not meet in the net, so a change V_n of the weight *per sequence* gives all N products in one pass.
+    """
+    layer, changes = model.get_submodule(name), {}
+
+    def add_change(_, inputs, output):
+        return output + torch.einsum("noi,nsi->nso", changes["V"], inputs[0])
+
+    def logits(params):
+        changes.update(params)
+        return model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1] / temperature
+
+    shape = (len(ids), *layer.weight.shape)
+    zero = {"V": torch.zeros(shape)}
+    direction = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    handle = layer.register_forward_hook(add_change)
+    norms = lambda V: V.flatten(1).norm(dim=1)
+    try:
+        for _ in range(steps):
+            direction = direction / norms(direction)[:, None, None].clamp(min=1e-30)
+            product = ggnvp(logits, cross_entropy_hvp, zero, {"V": direction})["V"].detach() / (ids.shape[1] - first)
+            values, direction = (direction * product).flatten(1).sum(1), product
+    finally:
+        handle.remove()
+    return values, direction / norms(direction)[:, None, None].clamp(min=1e-30)
+
+
+def layer_curvature_along(model, name, ids, directions, generator, batch=32):
+    """The curvature of the average token of ids [R, S] along unit directions [K, O, I] of one layer's weight: [K].
+
+    Labels are drawn from the model: the mean of (sum_t g_t^T V a_t)^2 over sequences, per token.
+    """
+    layers, seen_a, seen_g, total, tokens = linear_layers(model, name), {}, {}, 0, 0
+    with capture(model, layers, on_input=seen_a.__setitem__, on_output_gradient=seen_g.__setitem__):
+        for rows in ids.split(batch):
+            mask = backward(model, {"input_ids": rows}, labels="sampled", generator=generator)
+            a, g = seen_a[name] * mask[..., None], seen_g[name]
+            along = torch.einsum("noi,koi->nk", torch.einsum("nso,nsi->noi", g, a), directions)
+            total, tokens = total + along.square().sum(0), tokens + int(mask.sum())
+    return total / tokens
