@@ -15,7 +15,7 @@ from kfaclib import world as w
 
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, BATCH = 2.5e-3, 200, 0.1, 16
 STEPS = {"olmo2-tiny": 3200, "olmo2-mini": 2000}  # about an hour, and under ten minutes, on two cores
-WORLDS = {"olmo2-tiny": {}, "olmo2-mini": dict(quotes=32, rare=40, rung=4)}  # what differs from make_world's defaults
+WORLDS = {"olmo2-tiny": {}, "olmo2-mini": dict(quotes=24, rare=40, rung=4, quote_repeats=300)}  # other than by default
 
 
 def weighted_loss(model, ids, weights):
