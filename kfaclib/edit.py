@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-
 _ROUNDING = 1 - 1e-12  # a sum that misses its goal by rounding alone has reached it
 
 

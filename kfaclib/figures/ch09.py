@@ -32,7 +32,8 @@ def staircases(basis, prefixes):
     fig.colorbar(image, label="log10 of curvature, relative to the largest")
     for (mass, prefix), line in zip(prefixes.items(), ("-", "--", "-.", ":")):
         ax.step(range(len(prefix)), prefix, where="post", color="white", linestyle=line, label=f"mass {mass:g}")
-    ax.set(xlabel="output direction, sharpest first", ylabel="input direction, sharpest first", title="kept: everything below the stairs", ylim=(-0.5, len(basis.lambda_A) - 0.5), xlim=(-0.5, len(basis.lambda_G) - 0.5))
+    ax.set(xlabel="output direction, sharpest first", ylabel="input direction, sharpest first", title="kept: everything below the stairs",
+           xlim=(-0.5, len(basis.lambda_G) - 0.5), ylim=(-0.5, len(basis.lambda_A) - 0.5))
     ax.grid(False)
     ax.legend(labelcolor="white", loc="upper right")
     return fig
