@@ -78,7 +78,8 @@ def side_by_side(seeds, rows):
 
     lines = [f"| | paper, {known[0]['model']} | ours, {len(seeds)} seeds: mean (range) | this run |", "|---|---:|---:|---:|"]
     for method in ("baseline", "K-FAC"):
-        for label, key, name in (("strict recall", "strict", "strict"), ("loose recall", "loose", "loose"), ("Levenshtein distance", "levenshtein", "distance")):
+        for label, key, name in (("strict recall", "strict", "strict"), ("loose recall", "loose", "loose"),
+                                 ("Levenshtein distance", "levenshtein", "distance")):
             lines.append(line(f"{label}, {method}", theirs[method][name], lambda r, m=method, k=key: pick(r, m)[k]))
     for method in ("K-FAC", "SVD", "random basis"):
         paper_ratio = theirs[method]["perplexity"] / theirs["baseline"]["perplexity"] if method in theirs else "-"

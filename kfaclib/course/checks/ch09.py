@@ -34,7 +34,8 @@ def check_kept_pairs(function):
             held, goal = Pi[keep].sum().item(), mass * Pi.sum().item()
             if keep.any() and (~keep).any():
                 assert Pi[keep].min() >= Pi[~keep].max(), "a kept pair has less curvature than a dropped one: take them from the largest down"
-            assert held >= goal * (1 - 1e-9), f"the kept pairs hold {held / Pi.sum():.3f} of the mass, less than {mass}: one more pair is needed (the one that crosses the line)"
+            assert held >= goal * (1 - 1e-9), (f"the kept pairs hold {held / Pi.sum():.3f} of the mass, less than {mass}: "
+                                               "one more pair is needed (the one that crosses the line)")
             assert held - Pi[keep].min().item() < goal, f"the set is not the smallest: without its last pair it still holds {mass} of the mass"
     assert function(_products(0), 1.0).all(), "mass 1 keeps every pair; yours drops some: mind the rounding of the last sums"
     tied = function(torch.ones(2, 3, dtype=torch.float64), 0.5)
@@ -66,7 +67,8 @@ def check_predicted_cost(function):
     right = 0.5 * (Pi[dropped] * C[dropped] ** 2).sum().item()
     value = float(function(C, Pi, keep))
     assert not math.isclose(value, 2 * right, rel_tol=1e-6), "twice too much: the second-order term carries a factor 1/2"
-    assert not math.isclose(value, 0.5 * (Pi[keep] * C[keep] ** 2).sum().item(), rel_tol=1e-6), "this is the cost of what stays: sum over ~keep"
+    kept = 0.5 * (Pi[keep] * C[keep] ** 2).sum().item()
+    assert not math.isclose(value, kept, rel_tol=1e-6), "this is the cost of what stays: sum over ~keep"
     assert not math.isclose(value, 0.5 * (Pi[dropped] * C[dropped].abs()).sum().item(), rel_tol=1e-6), "the cost is quadratic: square the coefficients"
     assert not math.isclose(value, 0.5 * (C[dropped] ** 2).sum().item(), rel_tol=1e-6), "every direction costs the same here: weight each square by its curvature Pi"
     assert math.isclose(value, right, rel_tol=1e-6), f"the cost should be {right:.4f} here, yours is {value:.4f}"
@@ -120,5 +122,5 @@ EXERCISES = {
          "If the score at the midpoint is below the target, too little is kept: continue in the upper half.",
          "`x = (low + high) / 2; s = 1 - math.exp(-x)`; then `low = x` if `score(s) < target` else `high = x`; return the last s."),
         check_find_strength,
-        "On this scale every step halves the *distance from keeping everything* on a logarithmic scale, so masses like 0.9 and 0.999 are equally easy to reach."),
+        "The scale is logarithmic in what is dropped, so masses like 0.9 and 0.999 are equally easy to reach."),
 }
