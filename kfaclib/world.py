@@ -370,11 +370,16 @@ def row(world, kind, rng, passage=None):
     return ids[:ROW], weights[:ROW]
 
 
-def schedule(world, rows):
-    """What each of `rows` training rows is: a list of (kind, passage or None), shuffled, with exact repeat counts."""
-    rng = random.Random(f"schedule {world.seed}")
-    told = [("quote", q) for q in world.quotes for _ in range(world.quote_repeats)]
-    told += [("quote", p) for n, passages in world.ladder.items() for p in passages for _ in range(n)]
+def schedule(world, rows, further=0):
+    """What each of `rows` training rows is: a list of (kind, passage or None), shuffled, with exact repeat counts.
+
+    The first schedule (further=0) tells every passage as often as the world says, the k-th further one half as often
+    again, rounded down.
+    """
+    rng = random.Random(f"schedule {world.seed}" + f" {further}" * (further > 0))
+    share = 2 if further else 1
+    told = [("quote", q) for q in world.quotes for _ in range(world.quote_repeats // share)]
+    told += [("quote", p) for n, passages in world.ladder.items() for p in passages for _ in range(n // share)]
     if len(told) > rows:
         raise ValueError(f"{rows} rows cannot hold {len(told)} repetitions: take more steps or fewer repeats")
     kinds = rng.choices(list(world.mix), list(world.mix.values()), k=rows - len(told))

@@ -37,6 +37,7 @@ def spectrum(kind, n, seed):
             "normal": lambda: torch.randn(n, generator=g, dtype=torch.float64).exp().pow(3),
             "tied": lambda: torch.randint(0, 4, (n,), generator=g).double(),
             "equal": lambda: torch.full((n,), 0.1, dtype=torch.float64),
+            "equal but for rounding": lambda: 0.1 * (1 + torch.randint(0, 3, (n,), generator=g).double() * 2**-52),
             "geometric": lambda: 2.0 ** -torch.arange(n, dtype=torch.float64),
             "geometric, inexact": lambda: 0.7 ** torch.arange(n, dtype=torch.float64),
             "rank-deficient": lambda: (
@@ -52,7 +53,8 @@ def spectrum(kind, n, seed):
     return values
 
 
-KINDS = ["random", "normal", "tied", "equal", "geometric", "geometric, inexact", "rank-deficient", "float32"]
+KINDS = ["random", "normal", "tied", "equal", "equal but for rounding", "geometric", "geometric, inexact"]
+KINDS += ["rank-deficient", "float32"]
 spectra = st.tuples(st.sampled_from(KINDS), st.sampled_from([1, 2, 3, 7, 20, 45, 64]), st.integers(0, 10**6))
 masses = st.one_of(
     st.floats(0.001, 1, exclude_max=True), st.sampled_from([0.25, 0.5, 0.6, 0.75, 0.9, 0.99, 1 - 1e-9, 1e-9])

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from kfaclib.memorization import (
     greedy,
@@ -139,13 +140,20 @@ def naive_greedy(model, prefix, length):
     return ids[0, len(prefix) :].tolist()
 
 
-@pytest.mark.parametrize("batch", [1, 3, 64])
-def test_greedy_with_left_padding_and_a_cache_is_the_naive_loop_one_by_one(tiny_olmo, batch):
-    model = tiny_olmo()
-    prefixes = [p for p, _ in windows(1, 12, 5, 5, 9, 2)]
-    prefixes = [[t % 37 for t in p] for p in prefixes]
-    found = greedy(model, prefixes, 10, batch)
-    assert found.tolist() == [naive_greedy(model, p, 10) for p in prefixes]
+def tiny_gpt2():
+    torch.manual_seed(0)
+    settings = dict(vocab_size=37, n_positions=32, n_embd=16, n_layer=2, n_head=2, initializer_range=0.3)
+    return GPT2LMHeadModel(GPT2Config(**settings)).double().eval()
+
+
+@pytest.mark.parametrize("positions", ["rotary", "absolute"])
+def test_greedy_with_left_padding_and_a_cache_is_the_naive_loop_one_by_one(tiny_olmo, positions):
+    model = tiny_olmo() if positions == "rotary" else tiny_gpt2()
+    prefixes = [[t % 37 for t in p] for p, _ in windows(1, 12, 5, 5, 9, 2)]
+    expected = [naive_greedy(model, p, 8) for p in prefixes]
+    assert len({tuple(e) for e in expected}) == 6
+    for batch in (1, 4, 64):
+        assert greedy(model, prefixes, 8, batch).tolist() == expected
 
 
 def test_greedy_does_not_stop_at_the_end_of_text_token():

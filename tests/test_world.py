@@ -172,6 +172,18 @@ def test_answers_that_the_context_decides_are_the_ones_it_states(seed):
             assert " ".join([*question[2:], *reply]) in " ".join(prompt[:end])
 
 
+def test_things_that_are_moved_end_up_somewhere_else():
+    for seed in range(30):
+        (prompt, answer), *more = w.tracking(random.Random(seed), several=True, moves=2)
+        lines = [s.split()[1:3] for s in " ".join(prompt[2:-2]).removesuffix(" .").split(" . ")]
+        first, last = dict(reversed(lines)), dict(lines)
+        assert len(lines) == len(last) + 2 and len({place for _, place in lines}) == len(lines)  # every move to a new place
+        moved = [thing for thing in last if last[thing] != first[thing]]
+        assert 1 <= len(moved) <= 2
+        asked = {prompt[-1]: answer[0]} | {question[1]: reply[0] for question, reply in more}
+        assert all(last[thing] == place for thing, place in asked.items())
+
+
 def test_open_book_keys_are_asked_about_only_once_so_that_one_answer_is_right():
     for seed in range(100):
         ((prompt, _),) = w.open_book(random.Random(seed))
