@@ -17,6 +17,7 @@ CELLS_WITH_OUTPUT = 5  # at least
 MAX_BYTES = 1_000_000  # of the whole file
 LAST_SECTIONS = ["What we found", "Common confusions", "Quiz", "References", "The next question"]
 MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|private|usr)/|\b[A-Z]:\\\w|site-packages")
+MARKER = re.compile(r"(?m)^# NBVAL_CHECK_OUTPUT$")
 ADDRESS = re.compile(r"0x[0-9a-f]{8,}")
 
 
@@ -97,8 +98,11 @@ def shape(nb):
                 yield f"{average(counts):.0f} words between code cells in the {name}, not {band}: {counts}"
         if max(counts) > MAX_WORDS:
             yield f"{max(counts)} words without code, more than {MAX_WORDS}"
-    if not any("# NBVAL_CHECK_OUTPUT" in cell.source and cell.outputs for cell in cells):
+    if not any(MARKER.search(cell.source) and cell.outputs for cell in cells):
         yield "no cell with an output is marked # NBVAL_CHECK_OUTPUT"
+    for cell in cells:
+        if "NBVAL_CHECK_OUTPUT" in MARKER.sub("", cell.source):
+            yield f"NBVAL_CHECK_OUTPUT does not stand alone on a line, where nbval would see it: {cell.source[:50]!r}"
 
 
 def exercises(nb, facts):

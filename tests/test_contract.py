@@ -91,6 +91,7 @@ BREAKS = {
                              and c.cell_type == "markdown"], "in the mean"),
     "much prose": (replace(PROSE, PROSE * 4), "words without code"),
     "nothing compared": (replace("# NBVAL_CHECK_OUTPUT\n", "", "code"), "NBVAL_CHECK_OUTPUT"),
+    "compared in vain": (replace("# NBVAL_CHECK_OUTPUT\n", "1  # NBVAL_CHECK_OUTPUT\n", "code"), "alone on a line"),
     "checks differ": (replace('@exercise("97.mean")\n', "", "code"), "those with checks differ: ['97.mean']"),
     "no check": (replace('check("97.mean")', "1", "code"), 'check("97.mean") is never called'),
     "no solution": (unsolved, "no solution between"),
