@@ -10,7 +10,7 @@ from kfaclib import grokking as g
 
 SEEDS, STEPS, EVERY = range(5), 3000, 50
 SNAPSHOTS = (0, 100, 300, 500, 750, 1000, 1500, 2000, 2500, 3000)
-MASS = 0.97  # chosen on seed 0 among .95, .97 and .98, which are much alike; the other seeds were run afterwards
+MASS = 0.97  # .95, .97 and .98 were looked at on seed 0, which is among the recorded ones, and are much alike
 FRACTIONS = (0.17, 0.2, 0.25, 0.3, 0.4)
 NEVER = 0.17  # the control: so little of the table that nothing but memorizing happens
 RELU = dict(p=53, width=256, fraction=0.4, learning_rate=1e-3, steps=3500)
