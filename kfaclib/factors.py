@@ -4,16 +4,14 @@ For a layer W [O, I] with inputs a and output gradients g of the *summed* loss, 
 G = mean g g^T over the contributing tokens, uncentred.  A causal LM's last position and padding do not contribute.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from kfaclib import files
+from kfaclib import storage
 from kfaclib.capture import capture
 from kfaclib.fisher import logit_gradient, output_gradient, sample_labels
 
@@ -25,6 +23,16 @@ class Factors:
     A: torch.Tensor
     G: torch.Tensor
     tokens: int
+
+
+@dataclass
+class Sums:
+    """What a collection has added up so far, enough to go on from: total {(name, "A" or "G"): [d, d]}, owner {name: the
+    layer whose A it shares} and tokens {name: rows added}."""
+
+    total: dict = field(default_factory=dict)
+    owner: dict = field(default_factory=dict)
+    tokens: dict = field(default_factory=dict)
 
 
 def as_batch(batch):
@@ -61,7 +69,8 @@ def backward(model, batch, *, labels, generator):
     A causal LM gets the closed-form gradient at its last hidden states; a classifier (batch with "pixel_values" or
     whatever its forward takes; a plain module may return the logits themselves) gets softmax - onehot at its logits, and
     its rows are examples.
-    labels: "sampled" from the model or "data" (next tokens, or batch["labels"]).
+    labels: "sampled" from the model or "data" (next tokens, or batch["labels"]).  Sampling takes its random numbers from
+    batch["uniform"] (float64 like input_ids) if it is there, from `generator` otherwise.
     """
     if labels not in ("sampled", "data"):
         raise ValueError(f"labels={labels!r}: it is 'sampled' (Fisher) or 'data' (empirical Fisher)")
@@ -80,13 +89,17 @@ def backward(model, batch, *, labels, generator):
         _check_recorded(logits)
         logits.backward(logit_gradient(logits.detach(), targets).to(logits.dtype))
         return None
+    uniform = batch.pop("uniform", None)
     mask = token_mask(batch)
     hidden = model.get_decoder()(**batch, use_cache=False).last_hidden_state
     _check_recorded(hidden)
     ids = batch["input_ids"]
     flat = hidden.detach().flatten(0, 1)
-    drawn = dict(uniform=torch.rand(ids.numel(), generator=generator, dtype=torch.float64).to(device)) if labels == "sampled" else \
-        dict(labels=ids.roll(-1, 1).flatten())
+    if labels == "data":
+        drawn = dict(labels=ids.roll(-1, 1).flatten())
+    else:
+        uniform = torch.rand(ids.numel(), generator=generator, dtype=torch.float64).to(device) if uniform is None else uniform.flatten()
+        drawn = dict(uniform=uniform)
     gradient = output_gradient(flat, model.get_output_embeddings().weight, mask=mask.flatten(), **drawn)
     hidden.backward(gradient.view_as(hidden))
     return mask
@@ -125,6 +138,103 @@ def check_pass(layers, inputs, gradients):
                                      "or a broken checkpoint")
 
 
+def shared_inputs(model, layers):
+    """{name: the first layer that is handed the same input tensor}, from one forward pass of a causal LM over two tokens."""
+    inputs = {}
+    device = next(model.parameters()).device
+    with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=lambda *_: None):
+        model.get_decoder()(input_ids=torch.zeros(1, 2, dtype=torch.int64, device=device), use_cache=False)
+    unseen = [name for name in layers if name not in inputs]
+    if unseen:
+        raise ValueError(f"layer {unseen[0]!r} takes no part in the model's decoder: its curvature cannot be collected; leave it out of --layers")
+    return _owners(inputs)
+
+
+def _owners(inputs):
+    first = {}
+    return {name: first.setdefault((a.data_ptr(), a.shape, a.stride()), name) for name, a in inputs.items()}  # same memory read the same way
+
+
+def add_(total, x):
+    """total [d, d] += x^T x for x [T, d], on x's device even if the sum lives elsewhere.
+
+    Out of memory, it goes on with half of the rows at a time: an update that failed has changed nothing.
+    """
+    try:
+        if total.device != x.device:
+            total += add_(torch.zeros(total.shape, dtype=total.dtype, device=x.device), x).to(total.device)
+        else:
+            rows = x.to(total.dtype)
+            total.addmm_(rows.T, rows)
+    except torch.OutOfMemoryError:
+        if len(x) < 2:
+            raise
+        for half in x.chunk(2):
+            add_(total, half)
+    return total
+
+
+@contextmanager
+def accumulating(model, layers, sums, *, labels="sampled", generator=None, device=None):
+    """Inside the block, the function that it yields adds a batch to `sums` (a `Sums`) and returns nothing.
+
+    device: where the sums live; default is where the model is.  A batch of which any value is not finite, or that runs
+    out of memory in its forward or backward pass, raises and adds nothing.
+    """
+    inputs, gradients = {}, {}
+    dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
+    was_training = model.training
+    model.eval()
+
+    def update(key, x):
+        if key not in sums.total:
+            sums.total[key] = torch.zeros(x.shape[-1], x.shape[-1], dtype=dtype, device=device or x.device)
+        add_(sums.total[key], x)
+
+    def add(batch):
+        inputs.clear()
+        gradients.clear()
+        mask = backward(model, as_batch(batch), labels=labels, generator=generator)
+        check_pass(layers, inputs, gradients)
+        owner = _owners({name: inputs[name] for name in layers})
+        for name in layers:
+            if sums.owner.setdefault(name, owner[name]) != owner[name]:
+                raise RuntimeError(f"layer {name!r} shared its input with {sums.owner[name]!r} before and no longer does: collect it alone")
+            n_a, n_g = (len(_rows(x, mask)) for x in (inputs[name], gradients[name]))
+            if n_a != n_g:
+                raise RuntimeError(f"layer {name!r} saw {n_a} inputs and {n_g} gradients: some of its calls did not reach the loss")
+            if owner[name] == name:
+                update((name, "A"), _rows(inputs[name], mask))
+            update((name, "G"), _rows(gradients[name], mask))
+            sums.tokens[name] = sums.tokens.get(name, 0) + n_a
+        inputs.clear()
+        gradients.clear()
+
+    try:
+        with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+            yield add
+    finally:
+        model.train(was_training)
+
+
+def means(sums):
+    """{name: Factors} of a finished `Sums`."""
+    if not sums.total:
+        raise ValueError("there was no batch to collect from: the corpus is empty")
+    mean = {(name, side): total / sums.tokens[name] for (name, side), total in sums.total.items()}
+    for (name, side), matrix in mean.items():
+        if not torch.isfinite(matrix.sum()):
+            raise FloatingPointError(f"{side} of layer {name!r} is not finite after {sums.tokens[name]} tokens: its sum left the range of {matrix.dtype}")
+    return {name: Factors(mean[owner, "A"], mean[name, "G"], sums.tokens[name]) for name, owner in sums.owner.items()}
+
+
+def check_model(model):
+    """`check_head` on a few tokens, for a model that has a head to check."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is not None:
+        check_head(model, torch.arange(8)[None] % len(head.weight))
+
+
 def collect_factors(model, batches, layers, *, labels="sampled", generator, progress=True):
     """One pass over `batches`: {name: Factors}.
 
@@ -134,62 +244,19 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
     torch.Generator (CPU) that label sampling uses.
     Sums are float32 (float64 for a float64 model) whatever the model's dtype; layers that are handed the
     same input tensor share one A.  Nothing of a batch is added if any of it is not finite.
+    `kfaclib.collection` is the same for a job of hours: planned, resumable, on several processes.
     """
-    sums, shared, tokens = {}, {}, dict.fromkeys(layers, 0)
-    inputs, gradients = {}, {}
-    dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
-    was_training = model.training
-    model.eval()
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    if head is not None:
-        check_head(model, torch.arange(8)[None] % len(head.weight))
-
-    def add(key, x):
-        x = x.to(dtype)
-        if key not in sums:
-            sums[key] = torch.zeros(x.shape[-1], x.shape[-1], dtype=dtype, device=x.device)
-        sums[key].addmm_(x.T, x)
-
-    try:
-        with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
-            for batch in tqdm(batches, desc="collecting A and G") if progress else batches:
-                batch = as_batch(batch)
-                inputs.clear()
-                gradients.clear()
-                mask = backward(model, batch, labels=labels, generator=generator)
-                check_pass(layers, inputs, gradients)
-                owner = {}
-                for name in layers:
-                    a = inputs[name]
-                    first = owner.setdefault((a.data_ptr(), a.shape, a.stride()), name)  # the same memory read the same way
-                    if shared.setdefault(name, first) != first:
-                        raise RuntimeError(f"layer {name!r} shared its input with {shared[name]!r} before and no longer does: collect it alone")
-                    n_a, n_g = (len(_rows(x, mask)) for x in (inputs[name], gradients[name]))
-                    if n_a != n_g:
-                        raise RuntimeError(f"layer {name!r} saw {n_a} inputs and {n_g} gradients: some of its calls did not reach the loss")
-                    if first == name:
-                        add((name, "A"), _rows(inputs[name], mask))
-                    add((name, "G"), _rows(gradients[name], mask))
-                    tokens[name] += n_a
-    finally:
-        model.train(was_training)
-    if not sums:
-        raise ValueError("there was no batch to collect from: the corpus is empty")
-    mean = {(name, side): value / tokens[name] for (name, side), value in sums.items()}
-    return {name: Factors(mean[shared[name], "A"], mean[name, "G"], tokens[name]) for name in layers}
-
-
-def _digest(tensors, header=None):
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name, x in sorted(tensors.items()):
-        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
-        digest.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    check_model(model)
+    sums = Sums()
+    with accumulating(model, layers, sums, labels=labels, generator=generator) as add:
+        for batch in tqdm(batches, desc="collecting A and G") if progress else batches:
+            add(batch)
+    return means(sums)
 
 
 def fingerprint(layers):
     """{name: SHA-256 of its weight}: tells the model whose factors these are from its cousins."""
-    return {name: _digest({"weight": layer.weight}) for name, layer in layers.items()}
+    return {name: storage.digest({"weight": layer.weight}) for name, layer in layers.items()}
 
 
 def save_factors(path, factors, layers, **notes):
@@ -204,39 +271,35 @@ def save_factors(path, factors, layers, **notes):
         source[name] = place
         tensors[place] = f.A.contiguous().cpu()
         tensors[f"{name}.G"] = f.G.contiguous().cpu()
-    header = dict(format="kfaclib factors 1", tokens={name: f.tokens for name, f in factors.items()}, A=source,
-                  weights=fingerprint({name: layers[name] for name in factors}), notes=notes)
-    header["digest"] = _digest(tensors, header)
-    with files.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"kfaclib": json.dumps(header)})
+    storage.write(path, tensors, dict(format="kfaclib factors 1", tokens={name: f.tokens for name, f in factors.items()}, A=source,
+                                      weights=fingerprint({name: layers[name] for name in factors}), notes=notes))
+
+
+def factor_files(path):
+    """The factor files that `path` means: itself, or those that `kfac collect` left in this folder, one for each pass."""
+    path = Path(path)
+    found = sorted(path.glob("factors*.safetensors")) if path.is_dir() else [path]
+    return found or [path / "factors.safetensors"]
 
 
 def load_factors(path, layers=None):
-    """Read `save_factors`' file: {name: Factors}.
+    """Read `save_factors`' file, or a folder of them: {name: Factors}.
 
     Raises ValueError, naming the file, if it is cut short, changed, not a factor file, or (with `layers`) was
     collected on other weights than these.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("kfaclib", "null"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: collect the factors first, with `kfac collect`") from None
-    except Exception as error:  # safetensors has one exception for every kind of damage
-        raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; collect it again") from None
-    if not header or not str(header.get("format", "")).startswith("kfaclib factors"):
-        raise ValueError(f"{path} is a safetensors file, but not one of factors: was it written by `kfac collect`?")
-    if _digest(tensors, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
-        raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; collect it again")
-    factors = {name: Factors(tensors[place], tensors[f"{name}.G"], header["tokens"][name]) for name, place in header["A"].items()}
+    factors, weights = {}, {}
+    for file in factor_files(path):
+        header, tensors = storage.read(file, "factors")
+        factors |= {name: Factors(tensors[place], tensors[f"{name}.G"], header["tokens"][name]) for name, place in header["A"].items()}
+        weights |= header["weights"]
     if layers is not None:
         unknown = [name for name in layers if name not in factors]
         if unknown:
             raise ValueError(f"{path} has no factors of layer {unknown[0]!r}; it has {', '.join(list(factors)[:4])}")
         now = fingerprint(layers)
         for name, layer in layers.items():
-            if now[name] != header["weights"][name]:
+            if now[name] != weights[name]:
                 raise ValueError(f"{path} was collected on another model: layer {name!r} has other weights there "
                                  f"(A {tuple(factors[name].A.shape)}, here W {tuple(layer.weight.shape)}); collect on this model")
     return factors

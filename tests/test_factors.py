@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from kfaclib import factors as factors_module
+from kfaclib import storage
 from kfaclib.eigenbasis import decompose
 from kfaclib.factors import Factors, check_head, collect_factors, load_factors, save_factors, token_mask
 from kfaclib.layers import linear_layers
@@ -521,7 +521,7 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(stored, monkeyp
             file.write(before[:99])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(factors_module, "save_file", crash)
+    monkeypatch.setattr(storage, "save_file", crash)
     with pytest.raises(KeyboardInterrupt):
         save_factors(path, {n: Factors(2 * f.A, f.G, f.tokens) for n, f in found.items()}, layers)
     assert path.read_bytes() == before and sorted(path.parent.iterdir()) == listing
