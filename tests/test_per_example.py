@@ -6,7 +6,8 @@ from torch import nn
 from torch.func import functional_call
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from kfaclib.per_example import average_top, fisher_roots, gradients, layer_curvature_along, layer_top_eigenpairs, top_eigenpairs
+from kfaclib.per_example import (average_top, curvature_along, fisher_roots, gradients, layer_curvature_along, layer_top_eigenpairs,
+                                 squared_jacobians, top_eigenpairs)
 from kfaclib.products import cross_entropy_hvp, flatten, ggnvp, unflatten
 from kfaclib.testing import exact_ggn_block
 
@@ -52,6 +53,23 @@ def test_top_eigenpairs_and_the_average(small):
     assert average_top(B[:1]) == pytest.approx(values[0].item())
 
 
+@pytest.mark.parametrize("temperature", [1.0, 5.0])
+def test_curvature_along_directions_needs_no_roots(small, temperature):
+    net, x = small
+    B = fisher_roots(net, x, temperature)
+    directions = torch.randn(7, B.shape[-1], generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    expected = torch.einsum("ncp,kp->nck", B, directions).square().sum(1)
+    assert torch.allclose(curvature_along(net, x, directions, temperature), expected, atol=1e-12)
+
+
+def test_squared_jacobians(small):
+    net, x = small
+    params = {n: p.detach() for n, p in net.named_parameters()}
+    for n, value in enumerate(squared_jacobians(net, x, chunk=4)):
+        J = torch.func.jacrev(lambda p: functional_call(net, p, (x[n : n + 1],)))(params)
+        assert value.item() == pytest.approx(sum(j.square().sum().item() for j in J.values()))
+
+
 @pytest.fixture(scope="module")
 def language_model():
     torch.manual_seed(0)
@@ -79,6 +97,35 @@ def test_batched_power_iteration_finds_each_sequences_own_top(language_model):
     finally:
         torch.set_default_dtype(torch.float32)
     assert not model.get_submodule(name)._forward_hooks
+
+
+def test_tokens_that_do_not_count_and_the_average_of_all(language_model):
+    model, ids = language_model
+    name, counts = "model.layers.1.mlp.up_proj", torch.tensor([[True, False, True, True, False]] * 3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        single, _ = layer_top_eigenpairs(model, name, ids, first=4, steps=60, counts=counts)
+        whole, direction = layer_top_eigenpairs(model, name, ids, first=4, steps=60, counts=counts, together=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    def exact(n):  # the mean over the tokens that count: their logits alone
+        outputs = lambda W: functional_call(model, {f"{name}.weight": W}, (), {"input_ids": ids[n : n + 1], "use_cache": False}).logits[0, 3:-1][counts[n]]
+        return exact_ggn_block(outputs, model.get_submodule(name).weight)
+
+    blocks = [exact(n) for n in range(3)]
+    assert single.tolist() == pytest.approx([torch.linalg.eigvalsh(M)[-1].item() for M in blocks], rel=1e-4)
+    mean = sum(blocks) / 3
+    v = direction.reshape(-1)
+    assert whole.shape == (1,) and whole.item() == pytest.approx(torch.linalg.eigvalsh(mean)[-1].item(), rel=1e-4)
+    assert (v @ mean @ v).item() == pytest.approx(whole.item(), rel=1e-3)
+
+
+def test_a_sequence_without_a_token_that_counts_is_named(language_model):
+    model, ids = language_model
+    counts = torch.tensor([[True], [False], [True]]).expand(3, 5)
+    with pytest.raises(ValueError, match="sequence 1"):
+        layer_top_eigenpairs(model, "model.layers.0.mlp.up_proj", ids, first=4, counts=counts)
 
 
 def test_sampled_curvature_along_directions_agrees_with_the_exact_one(language_model):

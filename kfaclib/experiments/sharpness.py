@@ -1,27 +1,64 @@
 """Sharp alone, flat together?  Chapter 6: single examples' curvature, and what averaging leaves of it, on digits and on `olmo2-tiny`."""
 
 import torch
+import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from kfaclib import corpora, digits, files, models, tasks
+from kfaclib import world as w
 from kfaclib.paths import DATA
-from kfaclib.per_example import average_top, fisher_roots, layer_curvature_along, layer_top_eigenpairs, top_eigenpairs
+from kfaclib.per_example import (average_top, curvature_along, fisher_roots, layer_curvature_along, layer_top_eigenpairs,
+                                 squared_jacobians, top_eigenpairs)
 
-SEEDS, EPOCHS, EXAMPLES, SIZES, REPEATS = range(3), 100, 100, (1, 2, 4, 8, 16, 32, 64), 5
-LAYER, SEQUENCES, PREFIX, POPULATION = "model.layers.{}.mlp.up_proj", 16, 64, 128
+SEEDS, EPOCHS, EXAMPLES, SOFT = range(3), 100, 100, 20
+SIZES, REPEATS = (1, 2, 4, 8, 16, 32, 64), 5  # of the groups whose top eigenvalue is compared with the members' own
+COMPANY = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # images averaged, an example's own among them
+LAYER, SEQUENCES, PREFIX, POPULATION, STEPS = "model.layers.{}.mlp.up_proj", 16, 64, 128, 8
+GROUPS = (1, 4, 16)  # passages whose average is taken
+
+
+def uncertainty(logits):
+    """1 - sum p^2 over the last axis: the trace of diag(p) - p p^T, the softmax's own share in the curvature."""
+    return 1 - torch.softmax(logits, -1).square().sum(-1)
 
 
 def digit_net(seed):
-    """(net that learned a tenth of wrong labels, images, indices {"memorized": [100], "clean": [100]}), all labels fitted or nearly."""
+    """(net that learned a tenth of wrong labels, images [1000, 64], {"memorized", "clean": indices of those it learned})."""
     d = digits.load()
     y, wrong = digits.corrupt(d.y, 0.1, seed)
     net = digits.train(digits.make_net(seed), d.x, y, EPOCHS, seed)
-    return net, d.x, {"memorized": wrong.nonzero()[:EXAMPLES, 0], "clean": (~wrong).nonzero()[:EXAMPLES, 0]}
+    with torch.no_grad():
+        said = net(d.x).argmax(-1) == y
+    return net, d.x, {"memorized": (wrong & said).nonzero()[:, 0], "clean": (~wrong & said).nonzero()[:, 0]}
 
 
-def along(B, directions):
-    """Curvature of every example of B [N, C, P] along every unit direction [K, P]: [N, K]."""
-    return torch.einsum("ncp,kp->nck", B, directions).square().sum(1)
+@torch.no_grad()
+def matched_pairs(net, x, memorized, clean, gap=0.01):
+    """(memorized, clean) indices in pairs that differ in uncertainty by less than gap; nobody is used twice, the most uncertain choose first."""
+    u, free, pairs = uncertainty(net(x)), clean, []
+    for i in memorized[u[memorized].argsort(descending=True)]:
+        best = (u[free] - u[i]).abs().argmin()
+        if (u[free[best]] - u[i]).abs() < gap:
+            pairs.append((i, free[best]))
+            free = torch.cat([free[:best], free[best + 1 :]])
+    return [torch.stack(side) for side in zip(*pairs, strict=True)]
+
+
+def in_company(net, x, indices, directions, temperature=1.0):
+    """(the others' mean curvature along every example's direction [K], the same table in the order of walks [N, K]).
+
+    indices [K] of the examples in x [N, ...], directions [K, P].  Column k of the walk: example k's own curvature first, then
+    the mean over it and ever more others, in an order of its own, until at last all of x are in.
+    """
+    table = curvature_along(net, x, directions, temperature)
+    own = table[indices, range(len(indices))]
+    others = (table.sum(0) - own) / (len(x) - 1)
+    generator, walks = torch.Generator().manual_seed(0), []
+    for k, i in enumerate(indices):
+        order = torch.randperm(len(x), generator=generator)
+        order = torch.cat([i[None], order[order != i]])
+        walks.append(table[order, k].cumsum(0) / torch.arange(1, len(x) + 1))
+    return others, torch.stack(walks, 1)
 
 
 def shrinking(B, generator):
@@ -33,56 +70,88 @@ def shrinking(B, generator):
     return out
 
 
+def measure_group(net, x, indices, temperature, generator):
+    """What one kind of image shows, alone and in the average of all of x: a dict of floats and of lists over COMPANY and SIZES."""
+    B = fisher_roots(net, x[indices], temperature)
+    own, directions = top_eigenpairs(B)
+    others, walks = in_company(net, x, indices, directions, temperature)
+    with torch.no_grad():
+        unsure = uncertainty(net(x[indices]) / temperature).mean().item()
+    return {
+        "count": len(indices), "uncertainty": unsure, "top": own.mean().item(), "trace": B.square().sum().item() / len(B),
+        "jacobian": squared_jacobians(net, x[indices]).mean().item(), "population": others.mean().item(),
+        "own_over_population": (own / others).median().item(), "company": [walks[n - 1].mean().item() for n in COMPANY],
+        "shrinking": shrinking(B, generator),
+    }
+
+
 def measure_digits(seed, temperature):
-    """One net: {"memorized": {...}, "clean": {...}, "population_top", "random"}; the population is nine parts clean, one part memorized."""
+    """One net: {kind: `measure_group`} for two kinds, and for as many of each as come in pairs of equal uncertainty, and "random"."""
     net, x, groups = digit_net(seed)
-    roots = {kind: fisher_roots(net, x[i], temperature) for kind, i in groups.items()}
-    generator, record = torch.Generator().manual_seed(seed), {}
-    average = lambda directions: 0.9 * along(roots["clean"], directions).mean(0) + 0.1 * along(roots["memorized"], directions).mean(0)
-    for kind, B in roots.items():
-        own, directions = top_eigenpairs(B)
-        logits = torch.func.vmap(torch.func.jacrev(lambda p, one: torch.func.functional_call(net, p, (one[None],))[0]), (None, 0), chunk_size=50)(
-            {n: p.detach() for n, p in net.named_parameters()}, x[groups[kind]])
-        record[kind] = {
-            "trace": B.square().sum().item() / len(B), "top": own.mean().item(), "top_median": own.median().item(),
-            "jacobian": sum(j.square().sum() for j in logits.values()).item() / len(B),
-            "population": average(directions).mean().item(), "own_over_population": (own / average(directions)).median().item(),
-            "shrinking": shrinking(B, generator),
-        }
-    random = torch.randn(20, roots["clean"].shape[-1], generator=generator)
-    record["random"] = average(random / random.norm(dim=1, keepdim=True)).mean().item()
-    record["population_top"] = average_top(torch.cat([roots["clean"] * 1.8**0.5, roots["memorized"] * 0.2**0.5]))
+    pairs = matched_pairs(net, x, groups["memorized"], groups["clean"])
+    groups = {kind: i[:EXAMPLES] for kind, i in groups.items()} | dict(zip(("memorized, paired", "clean, paired"), pairs, strict=True))
+    generator = torch.Generator().manual_seed(seed)
+    record = {kind: measure_group(net, x, i, temperature, generator) for kind, i in groups.items()}
+    random = torch.randn(20, sum(p.numel() for p in net.parameters()), generator=generator)
+    record["random"] = curvature_along(net, x, F.normalize(random), temperature).mean().item()
     return record
 
 
-def measure_language_model(blocks=range(6), temperatures=(1, 4)):
-    """`olmo2-tiny`, one up-projection per block: quotes and fresh text, the 48 tokens after 64, alone and in the average of the mixture."""
+def passages(model, world, count=SEQUENCES):
+    """{kind: (ids [count, 112], which of the last 48 tokens count, bool [count, 48])}: what is compared on the language model.
+
+    "quotes" and "fresh text" count all 48.  The other two are as certain as the quotes, though never learned by heart: the most certain
+    tokens of the fresh text, and the most certain names and things said again in refrains, as many as keep the mean uncertainty at the quotes'.
+    """
+    quotes, fresh = tasks.quote_windows(world, "report")[:count], tasks.fresh_text("chapter 6", count)
+    refrains = corpora.world_rows(world, count, seed=7, kinds=("refrain",))[:, : quotes.shape[1]]
+    order, repeat = (refrains == w.encode(word)[0] for word in ("order", "repeat"))
+    again = (order.cumsum(1) == repeat.cumsum(1)) & (refrains < w.encode("the")[0])  # names and things; the small words come later
+    every = torch.ones(count, quotes.shape[1] - PREFIX, dtype=torch.bool)
+    wanted = unsure(model, quotes).mean()
+    return {"quotes": (quotes, every), "fresh text": (fresh, every), "sure by grammar": (fresh, as_certain(unsure(model, fresh), every, wanted)),
+            "sure by copying": (refrains, as_certain(unsure(model, refrains), again[:, PREFIX:], wanted))}
+
+
+@torch.no_grad()
+def unsure(model, ids, temperature=1.0):
+    """Uncertainty of the prediction of every token of ids[:, PREFIX:]: [N, S - PREFIX]."""
+    return uncertainty(model(input_ids=ids, use_cache=False).logits[:, PREFIX - 1 : -1] / temperature)
+
+
+def as_certain(unsure, allowed, wanted):
+    """bool like unsure: the most certain of the allowed tokens, as many as keep their mean uncertainty at or below `wanted`."""
+    values = unsure[allowed].sort()[0]
+    count = int((values.cumsum(0) / torch.arange(1, len(values) + 1) <= wanted).sum())
+    return allowed & (unsure <= values[count - 1])
+
+
+def measure_language_model(blocks=range(6)):
+    """`olmo2-tiny`, one up-projection per block: four kinds of text, alone and in the average of the mixture without quotes."""
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")
     world = models.load_world(DATA / "olmo2-tiny")
-    texts = {"quotes": tasks.quote_windows(world, "report")[:SEQUENCES], "fresh text": tasks.fresh_text("chapter 6", SEQUENCES)}
-    population, rows = corpora.world_rows(world, POPULATION, seed=6), []
+    kinds, mixture = passages(model, world), corpora.world_rows(world, POPULATION, seed=6)
+    mean = lambda name, V: layer_curvature_along(model, name, mixture, V, torch.Generator().manual_seed(0)).tolist()
+    rows, shared, random = [], [], []
     for block in tqdm(blocks, desc="blocks"):
         name = LAYER.format(block)
-        for temperature in temperatures:
-            for kind, ids in texts.items():
-                own, directions = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, steps=8)
-                shared = layer_curvature_along(model, name, population, directions, torch.Generator().manual_seed(0))
-                rows.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "population": shared.tolist()})
+        for kind, temperature in [(k, 1) for k in kinds] + [("quotes", 4), ("fresh text", 4)]:
+            ids, counts = kinds[kind]
+            own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
+            rows.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "population": mean(name, V),
+                         "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
+            if temperature == 1:
+                tops = [layer_top_eigenpairs(model, name, ids[:n], PREFIX, steps=STEPS, counts=counts[:n], together=True)[0].item() for n in GROUPS[1:]]
+                shared.append({"block": block, "kind": kind, "shrinking": [1.0] + [t / own[:n].mean().item() for t, n in zip(tops, GROUPS[1:], strict=True)]})
         weight = model.get_submodule(name).weight
-        random = torch.randn(SEQUENCES, *weight.shape, generator=torch.Generator().manual_seed(1))
-        random = random / random.flatten(1).norm(dim=1)[:, None, None]
-        shared = layer_curvature_along(model, name, population, random, torch.Generator().manual_seed(0))
-        rows.append({"block": block, "temperature": 1, "kind": "random direction", "own": [], "population": shared.tolist()})
-    confidence = {}
-    for kind, ids in texts.items():
-        with torch.no_grad():
-            p = torch.softmax(model(input_ids=ids, use_cache=False).logits[:, PREFIX - 1 : -1], -1)
-        confidence[kind] = p.max(-1)[0].mean().item()
-    return {"rows": rows, "confidence": confidence}
+        V = torch.randn(SEQUENCES, *weight.shape, generator=torch.Generator().manual_seed(1))
+        random.append(mean(name, V / V.flatten(1).norm(dim=1)[:, None, None]))
+    return {"rows": rows, "shared": shared, "groups": list(GROUPS), "random": random}
 
 
 def run(out):
     """Three digit nets at two temperatures, then the language model: about ten minutes on one core."""
-    rows = [{"seed": seed, "temperature": t, **measure_digits(seed, t)} for seed in tqdm(SEEDS, desc="digits") for t in (1, 20)]
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "digits": rows, "language_model": measure_language_model()})
+    rows = [{"seed": seed, "temperature": t, **measure_digits(seed, t)} for seed in tqdm(SEEDS, desc="digits") for t in (1, SOFT)]
+    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "company": list(COMPANY), "digits": rows,
+                           "language_model": measure_language_model()})
