@@ -6,6 +6,8 @@ computed in chunks of tokens, so that float32 logits [tokens, vocabulary] never 
 
 import torch
 
+from kfaclib import kernels
+
 
 def sample_labels(logits, uniform):
     """Draw one label per row of logits [T, V] by inverting the distribution function at uniform [T] in [0, 1)."""
@@ -34,10 +36,19 @@ def output_gradient(hidden, unembedding, *, labels=None, uniform=None, mask=None
     if (labels is None) == (uniform is None):
         raise ValueError("give either labels (the data's) or uniform numbers (to sample from the model), not both or neither")
     gradient = torch.zeros_like(hidden)
-    for rows in torch.arange(len(hidden), device=hidden.device).split(chunk):
-        if mask is not None:
-            rows = rows[mask[rows]]
+    kept = torch.arange(len(hidden), device=hidden.device) if mask is None else mask.nonzero()[:, 0]
+    for rows in kept.split(chunk):
         logits = hidden[rows] @ unembedding.T
-        y = labels[rows] if labels is not None else sample_labels(logits, uniform[rows])
-        gradient[rows] = logit_gradient(logits, y).to(hidden.dtype) @ unembedding
+        given = dict(labels=labels[rows]) if labels is not None else dict(uniform=uniform[rows])
+        gradient[rows] = _logit_gradient(logits, **given) @ unembedding
     return gradient
+
+
+def _logit_gradient(logits, labels=None, uniform=None):
+    """`logit_gradient` in the dtype of `logits`, by the kernel where there is one: it needs no memory of its own."""
+    if kernels.has_triton(logits):
+        from kfaclib.kernels import triton_labels  # not at the top: Triton may be missing
+
+        return triton_labels.launch(logits, labels=labels, uniform=uniform)[0]
+    labels = sample_labels(logits, uniform) if labels is None else labels
+    return logit_gradient(logits, labels).to(logits.dtype)
