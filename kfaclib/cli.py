@@ -11,10 +11,27 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 
-from kfaclib import corpora, doctor, experiments, factors, files, layers, memorization, models, pipeline, report, training
+from kfaclib import (
+    collection,
+    corpora,
+    distributed,
+    doctor,
+    experiments,
+    factors,
+    files,
+    layers,
+    memorization,
+    models,
+    pipeline,
+    presets,
+    report,
+    storage,
+    training,
+)
 from kfaclib.edit import edit_weights, edited, kept_share
 from kfaclib.eigenbasis import decompose
 from kfaclib.paths import DATA
+from kfaclib.world import ROW
 
 
 def say(text):
@@ -26,24 +43,84 @@ def available_memory(device):
     return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
 
 
+def load(a, dtype=None):
+    """(model, tokenizer, preset or None) that a command asks for; a model with a preset is pinned to the preset's revision."""
+    preset = presets.preset(a.model)
+    revision = a.revision or (preset and preset.revision)
+    model, tokenizer = models.load(a.model, revision, dtype=dtype)
+    if not revision and models.commit(model):
+        say(f"no --revision was given: this is commit {models.commit(model)} of {a.model}; pin it to repeat the result")
+    return model, tokenizer, preset
+
+
+def corpus_of(a, model, tokenizer, preset):
+    """(function that makes the windows, what they depend on) for `collect`."""
+    world, corpus = models.load_world(a.model), a.corpus or (preset and preset.corpus)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 512
+    length = a.length or min(preset.length if preset else 512, longest)
+    rows = a.rows or (preset.tokens // length if preset else pipeline.ROWS)
+    if corpus:
+        return (lambda: corpora.text_windows(corpus, tokenizer, length, rows, progress=True),
+                {"corpus": str(corpus), "files": corpora.checksums(corpus), "length": length, "rows": rows, "tokenizer": corpora.tokenizer_digest(tokenizer)})
+    if world:
+        return (lambda: corpora.world_rows(world, rows, a.seed)), {"corpus": f"the model's own mixture, seed {a.seed}", "world": world.seed, "rows": rows}
+    raise ValueError(f"--corpus is needed: {a.model} does not come with a world of its own (give a .jsonl or .txt file, or a dataset's name)")
+
+
+def passes_of(a, model, chosen, owner, tokens, world):
+    """(passes, device of the sums) that fit the memory, or that were asked for."""
+    at, beside = model.device.type, collection.batch_bytes(model, chosen, owner, tokens)
+    share = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if at == "cpu" else 1  # GPUs are not shared, memory is
+    room = int(0.9 * available_memory(at) / share) - beside
+    if a.sums == "cpu" and at != "cpu":
+        at, room = "cpu", int(0.8 * available_memory("cpu") / int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    return collection.plan(chosen, owner, room, a.passes), at
+
+
 def collect(a):
-    model, tokenizer = models.load(a.model, a.revision)
-    chosen = layers.linear_layers(model, a.layers)
-    print(f"{len(chosen)} layers; their factors need {layers.factor_bytes(chosen) / 2**20:.1f} MiB in float32")
-    layers.check_memory(chosen, available_memory(model.device.type))
-    files.check_writable(a.out)
-    world = models.load_world(a.model)
-    if a.corpus:
-        windows = corpora.text_windows(a.corpus, tokenizer, a.length, a.rows)
-    elif world:
-        windows = corpora.world_rows(world, a.rows, a.seed)
-    else:
-        raise ValueError(f"--corpus is needed: {a.model} does not come with a world of its own (give a .jsonl or .txt file)")
-    found = factors.collect_factors(model, windows.split(a.batch), chosen, labels=a.labels, generator=torch.Generator().manual_seed(a.seed))
-    path = Path(a.out) / "factors.safetensors"
-    factors.save_factors(path, found, chosen, model=str(a.model), patterns=a.layers, labels=a.labels, corpus=a.corpus or "the model's own mixture",
-                         provenance=files.provenance(a.seed))
-    print(f"{next(iter(found.values())).tokens} tokens; factors of {len(found)} layers in {path}")
+    with distributed.processes() as (rank, world):
+        collect_here(a, rank, world)
+
+
+def collect_here(a, rank, world):
+    """`collect` as process `rank` of `world`; only the first one speaks, and packs the corpus."""
+    tell = print if rank == 0 else lambda text: None
+    dtype = getattr(torch, a.dtype) if a.dtype else (torch.bfloat16 if torch.cuda.is_available() else None)
+    model, tokenizer, preset = load(a, dtype)
+    patterns = a.layers or (preset.layers if preset else pipeline.LAYERS)
+    chosen = layers.linear_layers(model, patterns)
+    factors.check_model(model)
+    owner = factors.shared_inputs(model, chosen)
+    make, wanted = corpus_of(a, model, tokenizer, preset)
+    need = layers.factor_bytes(chosen, owner)
+    tell(f"{len(chosen)} layers; their factors need {need / 2**20:.1f} MiB in float32")
+    passes, at = passes_of(a, model, chosen, owner, a.batch * wanted.get("length", ROW), world)
+    out = Path(a.out)
+    files.check_writable(out)
+    collection.check_disk(out, need + (1 + world) * need)
+    if rank == 0:
+        collection.prepare(out, a.restart)
+        windows, digest = collection.keep_windows(out, make, wanted)
+        settings = collection.record(out, {
+            "model": storage.digest(dict(model.named_parameters())), "dtype": str(model.dtype), "layers": list(chosen), "labels": a.labels, "seed": a.seed,
+            "windows": digest, "passes": passes},
+            {"model": str(a.model), "commit": models.commit(model), "patterns": patterns, "corpus": wanted, "provenance": files.provenance(a.seed)})
+    distributed.wait_for_all()
+    if rank > 0:
+        windows, digest = collection.keep_windows(out, make, wanted)
+        settings = files.read_json(out / collection.RECORD)["settings"]
+    passes = settings["passes"]
+    tell(f"{len(windows)} windows of {windows.shape[1]} tokens in {'one pass' if len(passes) == 1 else f'{len(passes)} passes'}"
+         f"{f' on {world} processes' if world > 1 else ''}; sums in {'memory' if at == 'cpu' else 'GPU memory'}, "
+         f"{max(layers.factor_bytes({n: chosen[n] for n in names}, owner) for names in passes) / 2**20:.1f} MiB at a time")
+    if len(windows) < wanted["rows"]:
+        tell(f"the corpus ended after {len(windows)} of {wanted['rows']} windows")
+    paths = collection.collect(model, chosen, windows, out, settings, batch=a.batch, device=torch.device(at) if at != model.device.type else None,
+                               every=60 * a.checkpoint_minutes, notes={"model": str(a.model), "commit": models.commit(model), "patterns": patterns,
+                               "labels": a.labels, "corpus": wanted["corpus"], "provenance": files.provenance(a.seed)}, say=say)
+    if rank == 0:
+        files.write_manifest(out)
+        tell(f"{len(windows) * (windows.shape[1] - 1)} tokens; factors of {len(chosen)} layers in {', '.join(map(str, paths))}")
 
 
 def edit(a):
@@ -152,11 +229,17 @@ def parser():
         return p
 
     p = command(collect, "collect", "collect the factors A and G of some layers")
-    p.add_argument("--layers", default=pipeline.LAYERS, help="patterns of layer names, joined by commas")
-    p.add_argument("--corpus", help=".jsonl (rows with a text) or .txt; default: the small model's own mixture")
-    p.add_argument("--rows", type=positive, default=pipeline.ROWS, help="windows of tokens")
-    p.add_argument("--length", type=positive, default=512, help="tokens in a window of --corpus")
-    p.add_argument("--batch", type=positive, default=32, help="windows in a batch")
+    p.add_argument("--layers", help=f"patterns of layer names, joined by commas; default: the model's preset, or {pipeline.LAYERS}")
+    p.add_argument("--corpus", help="a file (.jsonl with a text in each row, .txt, also .gz), a dataset (owner/name:config@revision), dolmino, or a "
+                   "mixture (a.jsonl=0.7,b.jsonl=0.3); default: the model's preset, or the small model's own mixture")
+    p.add_argument("--rows", type=positive, help=f"windows of tokens; default: the model's preset, or {pipeline.ROWS}")
+    p.add_argument("--length", type=positive, help="tokens in a window of --corpus; default: 512, or as many as the model has positions")
+    p.add_argument("--batch", type=positive, default=32, help="windows in a batch; it is halved when memory is short")
+    p.add_argument("--passes", type=positive, help="passes over the corpus; default: the fewest that fit into memory")
+    p.add_argument("--sums", choices=("model", "cpu"), default="model", help="where the float32 sums are: with the model, or in the CPU's memory")
+    p.add_argument("--dtype", choices=("bfloat16", "float32"), help="of the model; default: float32 on a CPU, bfloat16 on a GPU")
+    p.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes between checkpoints")
+    p.add_argument("--restart", action="store_true", help="begin anew instead of going on with what is in --out")
     p.add_argument("--labels", choices=("sampled", "data"), default="sampled", help="sampled from the model (Fisher) or the data's")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", default="factors", help="folder")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
+from kfaclib import distributed
 from kfaclib.capture import capture
 from kfaclib.factors import _rows, as_batch, backward, check_pass
 
@@ -22,25 +23,45 @@ class Eigenbasis:
     lambda_G: torch.Tensor
 
 
-def _eigh(matrix, name):
-    matrix = matrix.double()
+def _eigh(matrix, name, device):
     if not torch.isfinite(matrix).all():
         raise FloatingPointError(f"{name} has values that are not finite: it cannot be decomposed; collect it again")
-    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    try:
+        there = matrix.to(device).double()
+        values, vectors = torch.linalg.eigh((there + there.T) / 2)
+    except torch.OutOfMemoryError:  # in float64, with its workspace, several times the matrix; a CPU has more room
+        there = matrix.cpu().double()
+        values, vectors = torch.linalg.eigh((there + there.T) / 2)
     return values.flip(0).clamp(min=0), vectors.flip(1)
 
 
-def decompose(factors, dtype=torch.float32):
-    """{name: Eigenbasis} from {name: Factors}.  eigh runs in float64, eigenvectors are kept in `dtype`; a shared A is
-    decomposed once."""
-    done, bases = {}, {}
+def decompose(factors, dtype=torch.float32, device=None):
+    """{name: Eigenbasis} from {name: Factors}, where the factors are.  eigh runs in float64, eigenvectors are kept in `dtype`; a
+    shared A is decomposed once.
+
+    device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short.  Started by torchrun,
+    the processes share the work, and all have all bases.
+    """
+    jobs = {}  # what is decomposed: matrix, and what an error calls it
     for name, f in factors.items():
-        if f.A.data_ptr() not in done:
-            values, vectors = _eigh(f.A, f"A of layer {name!r}")
-            done[f.A.data_ptr()] = values, vectors.to(dtype)
-        lambda_A, Q_A = done[f.A.data_ptr()]
-        lambda_G, Q_G = _eigh(f.G, f"G of layer {name!r}")
-        bases[name] = Eigenbasis(Q_A, Q_G.to(dtype), lambda_A, lambda_G)
+        jobs.setdefault(("A", f.A.data_ptr()), (f.A, f"A of layer {name!r}"))
+        jobs["G", name] = f.G, f"G of layer {name!r}"
+    matrices = list(jobs.values())
+
+    def compute(job):
+        matrix, name = matrices[job]
+        values, vectors = _eigh(matrix, name, device or matrix.device)
+        return values.to(matrix.device), vectors.to(matrix.device, dtype)
+
+    def empty(job):
+        matrix = matrices[job][0]
+        return torch.empty_like(matrix[0], dtype=torch.float64), torch.empty_like(matrix, dtype=dtype)
+
+    done = dict(zip(jobs, distributed.shared_out([len(matrix) for matrix, _ in matrices], compute, empty)))
+    bases = {}
+    for name, f in factors.items():
+        (lambda_A, Q_A), (lambda_G, Q_G) = done["A", f.A.data_ptr()], done["G", name]
+        bases[name] = Eigenbasis(Q_A, Q_G, lambda_A, lambda_G)
     return bases
 
 

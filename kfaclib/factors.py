@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from kfaclib import storage
+from kfaclib import kernels, storage
 from kfaclib.capture import capture
 from kfaclib.fisher import logit_gradient, output_gradient, sample_labels
 
@@ -155,23 +155,12 @@ def _owners(inputs):
     return {name: first.setdefault((a.data_ptr(), a.shape, a.stride()), name) for name, a in inputs.items()}  # same memory read the same way
 
 
-def add_(total, x):
-    """total [d, d] += x^T x for x [T, d], on x's device even if the sum lives elsewhere.
-
-    Out of memory, it goes on with half of the rows at a time: an update that failed has changed nothing.
-    """
-    try:
-        if total.device != x.device:
-            total += add_(torch.zeros(total.shape, dtype=total.dtype, device=x.device), x).to(total.device)
-        else:
-            rows = x.to(total.dtype)
-            total.addmm_(rows.T, rows)
-    except torch.OutOfMemoryError:
-        if len(x) < 2:
-            raise
-        for half in x.chunk(2):
-            add_(total, half)
-    return total
+def add_(total, x, mask=None):
+    """Lower triangle of total [d, d] += x^T x for x [T, d] (its rows where mask [T] is True), on x's device even if the sum lives
+    elsewhere."""
+    if total.device == x.device:
+        return kernels.syrk_(total, x, mask=mask)
+    return total.add_(add_(torch.zeros(total.shape, dtype=total.dtype, device=x.device), x, mask).to(total.device))
 
 
 @contextmanager
@@ -179,36 +168,49 @@ def accumulating(model, layers, sums, *, labels="sampled", generator=None, devic
     """Inside the block, the function that it yields adds a batch to `sums` (a `Sums`) and returns nothing.
 
     device: where the sums live; default is where the model is.  A batch of which any value is not finite, or that runs
-    out of memory in its forward or backward pass, raises and adds nothing.
+    out of memory in its forward or backward pass, raises and adds nothing; if memory ends later, that is a MemoryError and the sums
+    are no longer those of whole batches.
     """
     inputs, gradients = {}, {}
     dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
     was_training = model.training
     model.eval()
 
-    def update(key, x):
-        if key not in sums.total:
-            sums.total[key] = torch.zeros(x.shape[-1], x.shape[-1], dtype=dtype, device=device or x.device)
-        add_(sums.total[key], x)
+    def rows_of(mask):
+        """(name, side, x [T, d]) of everything that is to be added, checked; a shared A once."""
+        count = None if mask is None else int(mask.sum())
+        owner = _owners({name: inputs[name] for name in layers})
+        for name in layers:
+            if sums.owner.setdefault(name, owner[name]) != owner[name]:
+                raise RuntimeError(f"layer {name!r} shared its input with {sums.owner[name]!r} before and no longer does: collect it alone")
+            a, g = inputs[name].flatten(0, -2), gradients[name].flatten(0, -2)
+            n_a, n_g = (len(x) if mask is None or len(x) != mask.numel() else count for x in (a, g))
+            if n_a != n_g:
+                raise RuntimeError(f"layer {name!r} saw {n_a} inputs and {n_g} gradients: some of its calls did not reach the loss")
+            sums.tokens[name] = sums.tokens.get(name, 0) + n_a
+            if owner[name] == name:
+                yield name, "A", a
+            yield name, "G", g
 
     def add(batch):
         inputs.clear()
         gradients.clear()
         mask = backward(model, as_batch(batch), labels=labels, generator=generator)
         check_pass(layers, inputs, gradients)
-        owner = _owners({name: inputs[name] for name in layers})
-        for name in layers:
-            if sums.owner.setdefault(name, owner[name]) != owner[name]:
-                raise RuntimeError(f"layer {name!r} shared its input with {sums.owner[name]!r} before and no longer does: collect it alone")
-            n_a, n_g = (len(_rows(x, mask)) for x in (inputs[name], gradients[name]))
-            if n_a != n_g:
-                raise RuntimeError(f"layer {name!r} saw {n_a} inputs and {n_g} gradients: some of its calls did not reach the loss")
-            if owner[name] == name:
-                update((name, "A"), _rows(inputs[name], mask))
-            update((name, "G"), _rows(gradients[name], mask))
-            sums.tokens[name] = sums.tokens.get(name, 0) + n_a
-        inputs.clear()
-        gradients.clear()
+        if not sums.total:
+            owner = _owners({name: inputs[name] for name in layers})
+            wanted = [(name, "A", inputs[name]) for name in layers if owner[name] == name] + [(name, "G", gradients[name]) for name in layers]
+            fresh = {(name, side): torch.zeros(x.shape[-1], x.shape[-1], dtype=dtype, device=device or x.device) for name, side, x in wanted}
+            sums.total.update(fresh)  # all or none of them
+        try:
+            for name, side, x in rows_of(mask):
+                add_(sums.total[name, side], x, None if mask is None else mask.flatten())
+        except torch.OutOfMemoryError:
+            raise MemoryError("out of memory while a batch was being added: run again with a smaller --batch, more --passes or sums on "
+                              "the CPU (--sums cpu)") from None
+        finally:
+            inputs.clear()
+            gradients.clear()
 
     try:
         with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
@@ -218,14 +220,14 @@ def accumulating(model, layers, sums, *, labels="sampled", generator=None, devic
 
 
 def means(sums):
-    """{name: Factors} of a finished `Sums`."""
+    """{name: Factors} of a finished `Sums`, whose memory they take over."""
     if not sums.total:
         raise ValueError("there was no batch to collect from: the corpus is empty")
-    mean = {(name, side): total / sums.tokens[name] for (name, side), total in sums.total.items()}
-    for (name, side), matrix in mean.items():
-        if not torch.isfinite(matrix.sum()):
-            raise FloatingPointError(f"{side} of layer {name!r} is not finite after {sums.tokens[name]} tokens: its sum left the range of {matrix.dtype}")
-    return {name: Factors(mean[owner, "A"], mean[name, "G"], sums.tokens[name]) for name, owner in sums.owner.items()}
+    for (name, side), total in sums.total.items():
+        kernels.symmetrize_(total).div_(sums.tokens[name])  # only the lower triangle is summed, exchanged and kept in checkpoints
+        if not torch.isfinite(total.sum()):
+            raise FloatingPointError(f"{side} of layer {name!r} is not finite after {sums.tokens[name]} tokens: its sum left the range of {total.dtype}")
+    return {name: Factors(sums.total[owner, "A"], sums.total[name, "G"], sums.tokens[name]) for name, owner in sums.owner.items()}
 
 
 def check_model(model):
@@ -255,8 +257,14 @@ def collect_factors(model, batches, layers, *, labels="sampled", generator, prog
 
 
 def fingerprint(layers):
-    """{name: SHA-256 of its weight}: tells the model whose factors these are from its cousins."""
-    return {name: storage.digest({"weight": layer.weight}) for name, layer in layers.items()}
+    """{name: [dtype, SHA-256 of its weight, SHA-256 of its weight in bfloat16]}: tells the model whose factors these are from its
+    cousins, also if one of the two was loaded in another precision."""
+    return {name: [str(layer.weight.dtype), storage.digest({"weight": layer.weight}), storage.digest({"weight": layer.weight.bfloat16()})]
+            for name, layer in layers.items()}
+
+
+def _same_weight(one, other):
+    return one[1] == other[1] if one[0] == other[0] else one[2] == other[2]
 
 
 def save_factors(path, factors, layers, **notes):
@@ -271,7 +279,7 @@ def save_factors(path, factors, layers, **notes):
         source[name] = place
         tensors[place] = f.A.contiguous().cpu()
         tensors[f"{name}.G"] = f.G.contiguous().cpu()
-    storage.write(path, tensors, dict(format="kfaclib factors 1", tokens={name: f.tokens for name, f in factors.items()}, A=source,
+    storage.write(path, tensors, dict(format="kfaclib factors 2", tokens={name: f.tokens for name, f in factors.items()}, A=source,
                                       weights=fingerprint({name: layers[name] for name in factors}), notes=notes))
 
 
@@ -290,7 +298,7 @@ def load_factors(path, layers=None):
     """
     factors, weights = {}, {}
     for file in factor_files(path):
-        header, tensors = storage.read(file, "factors")
+        header, tensors = storage.read(file, "factors", version=2)
         factors |= {name: Factors(tensors[place], tensors[f"{name}.G"], header["tokens"][name]) for name, place in header["A"].items()}
         weights |= header["weights"]
     if layers is not None:
@@ -299,7 +307,7 @@ def load_factors(path, layers=None):
             raise ValueError(f"{path} has no factors of layer {unknown[0]!r}; it has {', '.join(list(factors)[:4])}")
         now = fingerprint(layers)
         for name, layer in layers.items():
-            if now[name] != weights[name]:
+            if not _same_weight(now[name], weights[name]):
                 raise ValueError(f"{path} was collected on another model: layer {name!r} has other weights there "
                                  f"(A {tuple(factors[name].A.shape)}, here W {tuple(layer.weight.shape)}); collect on this model")
     return factors

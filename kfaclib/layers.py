@@ -36,14 +36,17 @@ def linear_layers(model, patterns="*.mlp.*"):
     return chosen
 
 
-def factor_bytes(layers):
-    """Bytes that the float32 factors A [I, I] and G [O, O] of these layers take, if no input is shared."""
-    return sum(4 * (layer.in_features**2 + layer.out_features**2) for layer in layers.values())
+def factor_bytes(layers, owner=None):
+    """Bytes that the float32 factors A [I, I] and G [O, O] of these layers take; owner {name: the layer whose A it shares}
+    (from `factors.shared_inputs`) counts a shared A once, without it no input is taken to be shared."""
+    return sum(4 * (layer.out_features**2 + (layer.in_features**2 if owner is None or owner[name] == name else 0))
+               for name, layer in layers.items())
 
 
-def check_memory(layers, available):
+def check_memory(layers, available, owner=None):
     """Raise MemoryError, with what to do, if the factors do not fit into `available` bytes."""
-    need = factor_bytes(layers)
+    need = factor_bytes(layers, owner)
     if need > available:
-        raise MemoryError(f"the factors of {len(layers)} layers need {need / 2**30:.2f} GiB and {available / 2**30:.2f} GiB "
-                          "are free: choose fewer layers per pass (--layers) and merge the files afterwards")
+        raise MemoryError(f"the factors of {len(layers)} layers need {need / 2**30:.2f} GiB and {max(available, 0) / 2**30:.2f} GiB "
+                          "are free beside the model and a batch: choose fewer layers per pass (--passes), a smaller --batch, or "
+                          "sums on the CPU (--sums cpu)")

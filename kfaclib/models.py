@@ -54,12 +54,12 @@ def save(model, folder, world):
     files.write_manifest(folder)
 
 
-def load(name, revision=None, device=None):
+def load(name, revision=None, device=None, dtype=None):
     """(model, tokenizer) from a local folder or a hub name; evaluation mode.
 
     A folder with a `manifest.json` is compared with its checksums first.  A hub name wants a `revision` to be
-    reproducible; only safetensors are read and nothing remote is executed.  On a CPU weights are float32, on a GPU
-    they keep the checkpoint's dtype.
+    reproducible; only safetensors are read and nothing remote is executed.  dtype: default is float32 on a CPU and the
+    checkpoint's own on a GPU.
     """
     folder = Path(name)
     if (folder / "manifest.json").exists():
@@ -69,14 +69,22 @@ def load(name, revision=None, device=None):
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = dict(revision=revision) if revision else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32 if device == "cpu" else "auto", use_safetensors=True,
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype or (torch.float32 if device == "cpu" else "auto"), use_safetensors=True,
                                                      trust_remote_code=False, **options)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except SafetensorError as error:
         raise ValueError(f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it") from None
     except OSError as error:
         raise ValueError(f"{name!r} is neither a model folder here nor a model that the hub could give: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name!r} is not a causal language model that transformers brings itself (code from the hub is never executed): "
+                         f"{str(error)[:300]}") from None
     return model.to(device).eval(), tokenizer
+
+
+def commit(model):
+    """The commit on the hub that a model came from, None for a local folder."""
+    return getattr(model.config, "_commit_hash", None)
 
 
 def load_world(folder):
@@ -92,6 +100,7 @@ def load_world(folder):
     return world
 
 
-def checkpoint_dtype(name):
+def checkpoint_dtype(name, revision=None):
     """The dtype a checkpoint is stored in, from its configuration (a CPU loads it as float32 to compute with)."""
-    return AutoConfig.from_pretrained(name, trust_remote_code=False).dtype or torch.float32
+    options = dict(revision=revision) if revision else {}
+    return AutoConfig.from_pretrained(name, trust_remote_code=False, **options).dtype or torch.float32

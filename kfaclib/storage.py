@@ -31,8 +31,8 @@ def write(path, tensors, header):
                       "for --out, and run the same command again") from None
 
 
-def read(path, kind):
-    """(header, tensors) of a file whose format is "kfaclib <kind> 1", memory-mapped.
+def read(path, kind, version=1):
+    """(header, tensors) of a file whose format is "kfaclib <kind> <version>", memory-mapped.
 
     Raises ValueError, naming the file, if it is cut short, changed, or not of that kind, FileNotFoundError if it is missing.
     """
@@ -46,7 +46,18 @@ def read(path, kind):
         raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it again") from None
     if not header or not str(header.get("format", "")).startswith(f"kfaclib {kind}"):
         raise ValueError(f"{path} is a safetensors file, but not one of {kind}: was it written by `kfac collect`?")
+    if header["format"] != f"kfaclib {kind} {version}":
+        raise ValueError(f"{path} is of the format {header['format']!r} and this version of kfaclib reads version {version}: collect it again")
     recorded = header.pop("digest", None)
     if digest(tensors, header) != recorded:
         raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; remove it and collect it again")
     return header, tensors
+
+
+def read_header(path):
+    """The header alone, unchecked against the content; {} if the file has none."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("kfaclib", "{}"))
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it again") from None

@@ -1,0 +1,31 @@
+"""What the paper did on which model, so that `--model NAME` alone repeats it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for a model of the hub.  mass and edited are None where the paper does not publish them."""
+
+    revision: str  # the commit that these settings were checked against
+    layers: str  # what is collected
+    edited: str | None  # what is edited, patterns
+    mass: float | None  # share of curvature mass that is kept
+    corpus: str = "dolmino"
+    length: int = 512
+    tokens: int = 20_000_000
+
+
+GATE_AND_UP = "*.mlp.gate_proj,*.mlp.up_proj"
+LATE_7B = "model.layers.2[345].mlp.gate_proj,model.layers.2[345].mlp.up_proj"
+
+PRESETS = {
+    "allenai/OLMo-2-1124-7B": Preset("7df9a82518afdecae4e8c026b27adccc8c1f0032", LATE_7B, LATE_7B, 0.6),
+    # the paper's table has this model, but neither its layers nor its mass: collect all, then choose (`kfac sweep`)
+    "allenai/OLMo-2-0425-1B": Preset("a1847dff35000b4271fa70afc5db10fd29fedbdf", GATE_AND_UP, None, None),
+}
+
+
+def preset(model):
+    """The `Preset` of a hub name, None for any other model."""
+    return PRESETS.get(str(model))
