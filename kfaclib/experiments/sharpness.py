@@ -1,5 +1,8 @@
 """Sharp alone, flat together?  Chapter 6: single examples' curvature, and what averaging leaves of it, on digits and on `olmo2-tiny`."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
@@ -123,35 +126,38 @@ def as_certain(unsure, allowed, wanted):
     """bool like unsure: the most certain of the allowed tokens, as many as keep their mean uncertainty at or below `wanted`."""
     values = unsure[allowed].sort()[0]
     count = int((values.cumsum(0) / torch.arange(1, len(values) + 1) <= wanted).sum())
-    return allowed & (unsure <= values[count - 1])
+    return allowed & (unsure <= values[:count].max())
+
+
+def measure_block(block):
+    """One up-projection of `olmo2-tiny`: four kinds of text, alone and in the average of the mixture without quotes."""
+    torch.set_num_threads(1)
+    model, _ = models.load(DATA / "olmo2-tiny")
+    model.set_attn_implementation("eager")
+    world, name, rows, shared = models.load_world(DATA / "olmo2-tiny"), LAYER.format(block), [], []
+    kinds, mixture = passages(model, world), corpora.world_rows(world, POPULATION, seed=6)
+    mean = lambda V: layer_curvature_along(model, name, mixture, V, torch.Generator().manual_seed(0)).tolist()
+    for kind, temperature in [(k, 1) for k in kinds] + [("quotes", 4), ("fresh text", 4)]:
+        ids, counts = kinds[kind]
+        own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
+        rows.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "population": mean(V),
+                     "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
+        if temperature == 1:
+            tops = [layer_top_eigenpairs(model, name, ids[:n], PREFIX, steps=STEPS, counts=counts[:n], together=True)[0].item() for n in GROUPS[1:]]
+            shared.append({"block": block, "kind": kind, "shrinking": [1.0] + [t / own[:n].mean().item() for t, n in zip(tops, GROUPS[1:], strict=True)]})
+    V = torch.randn(SEQUENCES, *model.get_submodule(name).weight.shape, generator=torch.Generator().manual_seed(1))
+    return {"rows": rows, "shared": shared, "random": [mean(V / V.flatten(1).norm(dim=1)[:, None, None])]}
 
 
 def measure_language_model(blocks=range(6)):
-    """`olmo2-tiny`, one up-projection per block: four kinds of text, alone and in the average of the mixture without quotes."""
-    model, _ = models.load(DATA / "olmo2-tiny")
-    model.set_attn_implementation("eager")
-    world = models.load_world(DATA / "olmo2-tiny")
-    kinds, mixture = passages(model, world), corpora.world_rows(world, POPULATION, seed=6)
-    mean = lambda name, V: layer_curvature_along(model, name, mixture, V, torch.Generator().manual_seed(0)).tolist()
-    rows, shared, random = [], [], []
-    for block in tqdm(blocks, desc="blocks"):
-        name = LAYER.format(block)
-        for kind, temperature in [(k, 1) for k in kinds] + [("quotes", 4), ("fresh text", 4)]:
-            ids, counts = kinds[kind]
-            own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
-            rows.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "population": mean(name, V),
-                         "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
-            if temperature == 1:
-                tops = [layer_top_eigenpairs(model, name, ids[:n], PREFIX, steps=STEPS, counts=counts[:n], together=True)[0].item() for n in GROUPS[1:]]
-                shared.append({"block": block, "kind": kind, "shrinking": [1.0] + [t / own[:n].mean().item() for t, n in zip(tops, GROUPS[1:], strict=True)]})
-        weight = model.get_submodule(name).weight
-        V = torch.randn(SEQUENCES, *weight.shape, generator=torch.Generator().manual_seed(1))
-        random.append(mean(name, V / V.flatten(1).norm(dim=1)[:, None, None]))
-    return {"rows": rows, "shared": shared, "groups": list(GROUPS), "random": random}
+    """Every block's `measure_block`, two at a time, joined."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = list(tqdm(pool.map(measure_block, blocks), total=len(blocks), desc="blocks"))
+    return {"groups": list(GROUPS)} | {part: [entry for block in found for entry in block[part]] for part in ("rows", "shared", "random")}
 
 
 def run(out):
-    """Three digit nets at two temperatures, then the language model: about ten minutes on one core."""
+    """Three digit nets at two temperatures, then the language model: about ten minutes of work."""
     rows = [{"seed": seed, "temperature": t, **measure_digits(seed, t)} for seed in tqdm(SEEDS, desc="digits") for t in (1, SOFT)]
     files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "company": list(COMPANY), "digits": rows,
                            "language_model": measure_language_model()})
