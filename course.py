@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
-EXTRAS = "test,pages"
+EXTRAS = "test,pages,gpu"
 COMMANDS = ("run", "test", "lab", "execute")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),

@@ -30,23 +30,22 @@ def syrk_kernel(X, C, keep, T, d, alpha, stride_t, stride_d: tl.constexpr, strid
         return
     t = tl.arange(0, BLOCK_T)
     rows, columns = i * BLOCK_I + tl.arange(0, BLOCK_I), j * BLOCK_J + tl.arange(0, BLOCK_J)
-    # offsets may pass 2^31: 64 bits for where a tile begins, 32 within it
-    left = X + (i * BLOCK_I).to(tl.int64) * stride_d
-    right = X + (j * BLOCK_J).to(tl.int64) * stride_d
-    in_left = tl.arange(0, BLOCK_I)[:, None] * stride_d + t[None, :] * stride_t  # [BLOCK_I, BLOCK_T], a transposed view
-    in_right = t[:, None] * stride_t + tl.arange(0, BLOCK_J)[None, :] * stride_d  # [BLOCK_T, BLOCK_J]
+    # offsets may pass 2^31, so they have 64 bits
+    left = X + rows[:, None].to(tl.int64) * stride_d + t[None, :].to(tl.int64) * stride_t  # [BLOCK_I, BLOCK_T], a transposed view
+    right = X + t[:, None].to(tl.int64) * stride_t + columns[None, :].to(tl.int64) * stride_d  # [BLOCK_T, BLOCK_J]
+    step = tl.cast(BLOCK_T, tl.int64) * stride_t
     total = tl.zeros((BLOCK_I, BLOCK_J), tl.float32)
     for start in range(0, T, BLOCK_T):
         here = t < T - start
         if MASKED:
             here = here & (tl.load(keep + start + t, mask=here, other=0) != 0)
-        x = tl.load(left + in_left, mask=(rows < d)[:, None] & here[None, :], other=0.0)
-        y = tl.load(right + in_right, mask=here[:, None] & (columns < d)[None, :], other=0.0)
+        x = tl.load(left, mask=(rows < d)[:, None] & here[None, :], other=0.0)
+        y = tl.load(right, mask=here[:, None] & (columns < d)[None, :], other=0.0)
         if UPCAST:
             x, y = x.to(tl.float32), y.to(tl.float32)
         total = tl.dot(x, y, total, input_precision="ieee")
-        left += BLOCK_T * stride_t
-        right += BLOCK_T * stride_t
+        left += step
+        right += step
     # in two halves: all of the old and all of the new values at once are more than there are registers
     half: tl.constexpr = BLOCK_J // 2
     one, two = tl.split(tl.permute(tl.reshape(total, (BLOCK_I, 2, half)), (0, 2, 1)))
