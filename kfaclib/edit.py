@@ -42,20 +42,25 @@ def keep_prefix(lambda_G, lambda_A, mass):
     def enough(count):
         return (G * below[count]).sum() >= goal
 
-    low, high = G.new_tensor(0.0), G[0] * A[0] * 2
+    # one search for each entry of the shorter side is enough to count pairs above a threshold, and to add up their mass
+    short, long = (G, A) if len(G) < len(A) else (A, G)
+    long_below, long_ascending = torch.cat([long.new_zeros(1), long.cumsum(0)]), -long
+    low, high = 0.0, (G[0] * A[0]).item() * 2
     surely, maybe = torch.zeros(len(G), dtype=torch.int64), torch.full((len(G),), len(A))
-    while (maybe - surely).sum() > 1024:
-        middle = torch.sqrt(low * high) if low > 0 else high * 1e-4
-        if not low < middle < high:
+    few, many = 0, len(G) * len(A)  # pairs above high, above low
+    while many - few > 4096:
+        middle = (low * high) ** 0.5 if low > 0 else high * 1e-4
+        if not low < middle < high:  # the last kept pairs are tied
             break
-        above, reached = columns(middle * (1 + edge)), columns(middle * (1 - edge))
-        if enough(above):
-            low, maybe = middle, reached
-        elif not enough(reached):
-            high, surely = middle, above
-        else:  # the last kept pairs are tied at this threshold
-            surely, maybe = above, reached
-            break
+        count = torch.searchsorted(long_ascending, -(middle / short), right=True)
+        if (short * long_below[count]).sum() >= goal:
+            low, many = middle, int(count.sum())
+        else:
+            high, few = middle, int(count.sum())
+    if few > 0:
+        surely = columns(high * (1 + edge))
+    if low > 0:
+        maybe = columns(low * (1 - edge))
     width = maybe - surely
     rows = torch.repeat_interleave(torch.arange(len(G)), width)
     place = torch.arange(len(rows)) - torch.repeat_interleave(width.cumsum(0) - width, width)
