@@ -124,24 +124,28 @@ def collect_here(a, rank, world):
 
 
 def edit(a):
-    model, tokenizer = models.load(a.model, a.revision)
-    path = Path(a.factors) / "factors.safetensors" if Path(a.factors).is_dir() else Path(a.factors)
-    names = a.layers or ",".join(factors.load_factors(path))
-    chosen = layers.linear_layers(model, names)
-    bases = decompose({n: f for n, f in factors.load_factors(path, chosen).items() if n in chosen})
-    weights = edit_weights(chosen, bases, a.mass)
-    for name, basis in bases.items():
-        change = (weights[name] - chosen[name].weight).norm() / chosen[name].weight.norm()
-        print(f"{name}: {kept_share(basis, a.mass):.1%} of the pairs kept, weight changed by {change:.1%} of its norm")
+    model, tokenizer, preset = load(a)
+    mass = a.mass or (preset and preset.mass)
+    if not mass:
+        raise ValueError(f"--mass is needed: the paper gives none for {a.model}")
+    found = factors.load_factors(a.factors)
+    chosen = layers.linear_layers(model, a.layers or (preset and preset.edited) or list(found))
+    found = factors.load_factors(a.factors, chosen)
     out = Path(a.out)
     files.check_writable(out)
-    dtype = model.config.dtype if model.device.type == "cuda" else models.checkpoint_dtype(a.model)
+    bases = decompose({name: found[name] for name in chosen}, device=model.device)
+    weights = edit_weights(chosen, bases, mass)
+    for name, basis in bases.items():
+        change = (weights[name] - chosen[name].weight).norm() / chosen[name].weight.norm()
+        print(f"{name}: {kept_share(basis, mass):.1%} of the pairs kept, weight changed by {change:.1%} of its norm")
+    dtype = model.config.dtype if model.device.type == "cuda" else models.checkpoint_dtype(a.model, a.revision)
     with edited(chosen, weights):
         model.to(dtype).save_pretrained(out)
     tokenizer.save_pretrained(out)
     if (Path(a.model) / "world.json").exists():
         shutil.copy(Path(a.model) / "world.json", out)
-    files.write_json(out / "edit.json", {"model": str(a.model), "factors": str(path), "mass": a.mass, "provenance": files.provenance()})
+    files.write_json(out / "edit.json", {"model": str(a.model), "commit": models.commit(model), "factors": str(a.factors), "layers": list(chosen), "mass": mass,
+                                         "provenance": files.provenance()})
     files.write_manifest(out)
     print(f"edited model in {out}")
 
@@ -235,7 +239,7 @@ def parser():
     p.add_argument("--rows", type=positive, help=f"windows of tokens; default: the model's preset, or {pipeline.ROWS}")
     p.add_argument("--length", type=positive, help="tokens in a window of --corpus; default: 512, or as many as the model has positions")
     p.add_argument("--batch", type=positive, default=32, help="windows in a batch; it is halved when memory is short")
-    p.add_argument("--passes", type=positive, help="passes over the corpus; default: the fewest that fit into memory")
+    p.add_argument("--passes", type=positive, help="at most so many passes over the corpus; default: the fewest that fit into memory")
     p.add_argument("--sums", choices=("model", "cpu"), default="model", help="where the float32 sums are: with the model, or in the CPU's memory")
     p.add_argument("--dtype", choices=("bfloat16", "float32"), help="of the model; default: float32 on a CPU, bfloat16 on a GPU")
     p.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes between checkpoints")
@@ -246,7 +250,7 @@ def parser():
     p = command(edit, "edit", "project weights on their high-curvature directions and save the model")
     p.add_argument("--factors", default="factors", help="folder or file written by collect")
     p.add_argument("--layers", help="patterns; default: all layers in the factor file")
-    p.add_argument("--mass", type=share, required=True, help="share of curvature mass to keep, in (0, 1]")
+    p.add_argument("--mass", type=share, help="share of curvature mass to keep, in (0, 1]; default: the model's preset")
     p.add_argument("--out", default="edited", help="folder of the edited model")
     p = command(evaluate, "evaluate", "measure recitation, perplexity and tasks")
     p.add_argument("--sequences", help="jsonl with prefix_ids and suffix_ids, or prefix and target_suffix")

@@ -108,7 +108,7 @@ def plan(layers, owner, room, passes=None):
     """Which layers are collected in which pass: a list of lists of names, in the model's order.
 
     room: bytes for the sums.  The fewest passes that fit (of consecutive layers, so that a pass over late layers is a short one), evenly
-    filled; or as many as `passes` says.  MemoryError says what to do if not even the layers of one input fit.
+    filled; or, if `passes` is given, at most that many.  MemoryError says what to do if not even the layers of one input fit.
     """
     together = groups(owner)
     sizes = [factor_bytes({name: layers[name] for name in group}, owner) for group in together]
