@@ -18,7 +18,7 @@ from kfaclib.memorization import ndcg, perplexity, recitation, split_windows, to
 LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"  # the upper half of olmo2-tiny, as in the paper gate and up
 ROWS = 512  # rows of 128 tokens that curvature is collected on
 FORGOTTEN = 0.91  # token accuracy on the quotes for choosing that every method is brought to; a never-seen passage has about 0.5
-STAIRCASE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
+STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kfaclib import world as w
 
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, BATCH = 2.5e-3, 200, 0.1, 16
 STEPS = {"olmo2-tiny": 3200, "olmo2-mini": 1600}  # about an hour, and under ten minutes, on two cores
-FURTHER, LEARNED = {"olmo2-tiny": 2, "olmo2-mini": 0}, 0.95  # rounds after the first, while a task is right less often
+FURTHER, LEARNED = {"olmo2-tiny": 1, "olmo2-mini": 0}, 0.95  # rounds after the first, while a task is right less often
 WORLDS = {"olmo2-tiny": {}, "olmo2-mini": dict(quotes=24, rare=40, rung=4, quote_repeats=300)}  # other than by default
 
 
@@ -42,9 +42,8 @@ def progress_report(model, world, suite):
 def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
     """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`.
 
-    While a task of the choosing half stays below LEARNED, the saved model gets up to FURTHER more rounds of half the
-    steps, from half the learning rate: on some seeds looking things up in the context comes late.  The olmo2-mini, which is
-    there to be watched, gets none.
+    While a task of the choosing half stays below LEARNED, an olmo2-tiny gets a further round (FURTHER at most): half the
+    steps from half the learning rate.  On some seeds looking things up in the context comes late.
     """
     out, steps = Path(out), steps or STEPS[size]
     out.mkdir(parents=True, exist_ok=True)
