@@ -1,8 +1,5 @@
 """Sharp alone, flat together?  Chapter 6: single examples' curvature, and what averaging leaves of it, on digits and on `olmo2-tiny`."""
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
@@ -16,8 +13,7 @@ from kfaclib.per_example import (average_top, curvature_along, fisher_roots, lay
 SEEDS, EPOCHS, EXAMPLES, SOFT = range(3), 100, 100, 20
 SIZES, REPEATS = (1, 2, 4, 8, 16, 32, 64), 5  # of the groups whose top eigenvalue is compared with the members' own
 COMPANY = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # images averaged, an example's own among them
-LAYER, SEQUENCES, PREFIX, POPULATION, STEPS = "model.layers.{}.mlp.up_proj", 16, 64, 128, 8
-GROUPS = (1, 4, 16)  # passages whose average is taken
+LAYER, SEQUENCES, PREFIX, POPULATION, STEPS = "model.layers.{}.mlp.up_proj", 8, 64, 128, 6
 
 
 def uncertainty(logits):
@@ -89,10 +85,13 @@ def measure_group(net, x, indices, temperature, generator):
 
 
 def measure_digits(seed, temperature):
-    """One net: {kind: `measure_group`} for two kinds, and for as many of each as come in pairs of equal uncertainty, and "random"."""
+    """One net: {kind: `measure_group`} for two kinds, and (at temperature 1) for as many of each as come in pairs
+    of equal uncertainty; and "random", the average's curvature along a random direction."""
     net, x, groups = digit_net(seed)
     pairs = matched_pairs(net, x, groups["memorized"], groups["clean"])
-    groups = {kind: i[:EXAMPLES] for kind, i in groups.items()} | dict(zip(("memorized, paired", "clean, paired"), pairs, strict=True))
+    groups = {kind: i[:EXAMPLES] for kind, i in groups.items()}
+    if temperature == 1:
+        groups |= dict(zip(("memorized, paired", "clean, paired"), pairs, strict=True))
     generator = torch.Generator().manual_seed(seed)
     record = {kind: measure_group(net, x, i, temperature, generator) for kind, i in groups.items()}
     random = torch.randn(20, sum(p.numel() for p in net.parameters()), generator=generator)
@@ -129,35 +128,32 @@ def as_certain(unsure, allowed, wanted):
     return allowed & (unsure <= values[:count].max())
 
 
-def measure_block(block):
-    """One up-projection of `olmo2-tiny`: four kinds of text, alone and in the average of the mixture without quotes."""
-    torch.set_num_threads(1)
+def measure_language_model(blocks=range(6)):
+    """`olmo2-tiny`, one up-projection per block: four kinds of text, alone and in the average of the mixture without quotes."""
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")
-    world, name, rows, shared = models.load_world(DATA / "olmo2-tiny"), LAYER.format(block), [], []
+    world, rows, random = models.load_world(DATA / "olmo2-tiny"), [], []
     kinds, mixture = passages(model, world), corpora.world_rows(world, POPULATION, seed=6)
-    mean = lambda V: layer_curvature_along(model, name, mixture, V, torch.Generator().manual_seed(0)).tolist()
-    for kind, temperature in [(k, 1) for k in kinds] + [("quotes", 4), ("fresh text", 4)]:
-        ids, counts = kinds[kind]
-        own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
-        rows.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "population": mean(V),
-                     "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
-        if temperature == 1:
-            tops = [layer_top_eigenpairs(model, name, ids[:n], PREFIX, steps=STEPS, counts=counts[:n], together=True)[0].item() for n in GROUPS[1:]]
-            shared.append({"block": block, "kind": kind, "shrinking": [1.0] + [t / own[:n].mean().item() for t, n in zip(tops, GROUPS[1:], strict=True)]})
-    V = torch.randn(SEQUENCES, *model.get_submodule(name).weight.shape, generator=torch.Generator().manual_seed(1))
-    return {"rows": rows, "shared": shared, "random": [mean(V / V.flatten(1).norm(dim=1)[:, None, None])]}
-
-
-def measure_language_model(blocks=range(6)):
-    """Every block's `measure_block`, two at a time, joined."""
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        found = list(tqdm(pool.map(measure_block, blocks), total=len(blocks), desc="blocks"))
-    return {"groups": list(GROUPS)} | {part: [entry for block in found for entry in block[part]] for part in ("rows", "shared", "random")}
+    plan = [(kind, 1) for kind in kinds] + [("quotes", 4), ("fresh text", 4)]
+    for block in tqdm(blocks, desc="blocks"):
+        name, found, directions = LAYER.format(block), [], []
+        for kind, temperature in plan:
+            ids, counts = kinds[kind]
+            own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
+            together = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts, together=True)[0].item()
+            found.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "shared": together / own.mean().item(),
+                          "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
+            directions.append(V)
+        V = torch.randn(directions[0].shape, generator=torch.Generator().manual_seed(1))
+        directions.append(V / V.flatten(1).norm(dim=1)[:, None, None])
+        average = layer_curvature_along(model, name, mixture, torch.cat(directions), torch.Generator().manual_seed(0)).split(SEQUENCES)
+        rows += [row | {"population": values.tolist()} for row, values in zip(found, average[:-1], strict=True)]
+        random.append(average[-1].tolist())
+    return {"rows": rows, "random": random}
 
 
 def run(out):
-    """Three digit nets at two temperatures, then the language model: about ten minutes of work."""
+    """Three digit nets at two temperatures, then the language model: about four minutes on one core."""
     rows = [{"seed": seed, "temperature": t, **measure_digits(seed, t)} for seed in tqdm(SEEDS, desc="digits") for t in (1, SOFT)]
     files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "company": list(COMPANY), "digits": rows,
                            "language_model": measure_language_model()})
