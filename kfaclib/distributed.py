@@ -110,7 +110,7 @@ def shared_out(sizes, compute, empty):
     if world > 1:
         for result, source in zip(results, owner):
             for x in result:
-                sent = x.to(_device())
+                sent = x.to(_device()).contiguous()  # eigenvectors come column by column: without this they would arrive transposed
                 dist.broadcast(sent, source)
                 x.copy_(sent)
     return results

@@ -10,8 +10,8 @@ import time
 
 import pytest
 import torch
-from children import finish, start
 
+from children import finish, start
 from kfaclib import cli, collection, models, storage
 from kfaclib import world as w
 from kfaclib.factors import collect_factors, load_factors, shared_inputs
