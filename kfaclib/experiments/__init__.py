@@ -11,6 +11,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "landscape": "kfaclib.experiments.landscape",
     "kfac_error": "kfaclib.experiments.kfac_error",
     "grokking": "kfaclib.experiments.grokking",
+    "recitation": "kfaclib.experiments.recitation",
     "sharpness": "kfaclib.experiments.sharpness",
     "spectra": "kfaclib.experiments.spectra",
     "seeds": "kfaclib.experiments.seeds",
