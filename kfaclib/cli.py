@@ -44,12 +44,14 @@ def available_memory(device):
 
 
 def load(a, dtype=None):
-    """(model, tokenizer, preset or None) that a command asks for; a model with a preset is pinned to the preset's revision."""
+    """(model, tokenizer, preset or None) that a command asks for.  A model with a preset is pinned to the preset's revision; `a.commit`
+    becomes the commit it is."""
     preset = presets.preset(a.model)
     revision = a.revision or (preset and preset.revision)
     model, tokenizer = models.load(a.model, revision, dtype=dtype)
-    if not revision and models.commit(model):
-        say(f"no --revision was given: this is commit {models.commit(model)} of {a.model}; pin it to repeat the result")
+    a.commit = models.commit(a.model, revision)
+    if not revision and a.commit:
+        say(f"no --revision was given: this is commit {a.commit} of {a.model}; pin it to repeat the result")
     return model, tokenizer, preset
 
 
@@ -104,7 +106,7 @@ def collect_here(a, rank, world):
         settings = collection.record(out, {
             "model": storage.digest(dict(model.named_parameters())), "dtype": str(model.dtype), "layers": list(chosen), "labels": a.labels, "seed": a.seed,
             "windows": digest, "passes": passes},
-            {"model": str(a.model), "commit": models.commit(model), "patterns": patterns, "corpus": wanted, "provenance": files.provenance(a.seed)})
+            {"model": str(a.model), "commit": a.commit, "patterns": patterns, "corpus": wanted, "provenance": files.provenance(a.seed)})
     distributed.wait_for_all()
     if rank > 0:
         windows, digest = collection.keep_windows(out, make, wanted)
@@ -116,7 +118,7 @@ def collect_here(a, rank, world):
     if len(windows) < wanted["rows"]:
         tell(f"the corpus ended after {len(windows)} of {wanted['rows']} windows")
     paths = collection.collect(model, chosen, windows, out, settings, batch=a.batch, device=torch.device(at) if at != model.device.type else None,
-                               every=60 * a.checkpoint_minutes, notes={"model": str(a.model), "commit": models.commit(model), "patterns": patterns,
+                               every=60 * a.checkpoint_minutes, notes={"model": str(a.model), "commit": a.commit, "patterns": patterns,
                                "labels": a.labels, "corpus": wanted["corpus"], "provenance": files.provenance(a.seed)}, say=say)
     if rank == 0:
         files.write_manifest(out)
@@ -138,13 +140,13 @@ def edit(a):
     for name, basis in bases.items():
         change = (weights[name] - chosen[name].weight).norm() / chosen[name].weight.norm()
         print(f"{name}: {kept_share(basis, mass):.1%} of the pairs kept, weight changed by {change:.1%} of its norm")
-    dtype = model.config.dtype if model.device.type == "cuda" else models.checkpoint_dtype(a.model, a.revision)
+    dtype = model.config.dtype if model.device.type == "cuda" else models.checkpoint_dtype(a.model, a.commit)
     with edited(chosen, weights):
         model.to(dtype).save_pretrained(out)
     tokenizer.save_pretrained(out)
     if (Path(a.model) / "world.json").exists():
         shutil.copy(Path(a.model) / "world.json", out)
-    files.write_json(out / "edit.json", {"model": str(a.model), "commit": models.commit(model), "factors": str(a.factors), "layers": list(chosen), "mass": mass,
+    files.write_json(out / "edit.json", {"model": str(a.model), "commit": a.commit, "factors": str(a.factors), "layers": list(chosen), "mass": mass,
                                          "provenance": files.provenance()})
     files.write_manifest(out)
     print(f"edited model in {out}")

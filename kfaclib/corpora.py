@@ -159,7 +159,7 @@ def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
             for ids in tokenizer(chunk, verbose=False)["input_ids"]:
                 pieces.append(torch.tensor(ids, dtype=torch.int32))
                 tokens += len(ids)
-                bar.update(len(ids))
+                bar.update(min(len(ids), bar.total - bar.n) if bar.total else len(ids))
             if count is not None and tokens >= count * length:
                 break
     windows = tokens // length if count is None else min(count, tokens // length)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
@@ -82,9 +83,12 @@ def load(name, revision=None, device=None, dtype=None):
     return model.to(device).eval(), tokenizer
 
 
-def commit(model):
-    """The commit on the hub that a model came from, None for a local folder."""
-    return getattr(model.config, "_commit_hash", None)
+def commit(name, revision=None):
+    """The commit on the hub of a model that was loaded by its name; None for a folder."""
+    if Path(name).exists():
+        return None
+    config = try_to_load_from_cache(str(name), "config.json", revision=revision)
+    return Path(config).parent.name if isinstance(config, str) else None
 
 
 def load_world(folder):
