@@ -1,4 +1,4 @@
-"""The `kfac` command: collect, edit, evaluate, reproduce, train, experiments, doctor.  Every default is the small model in `data/`."""
+"""The `kfac` command: collect, edit, evaluate, reproduce, train, experiments, bench, doctor.  Every default is the small model in `data/`."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib import (
+    bench,
     collection,
     corpora,
     distributed,
@@ -198,6 +199,14 @@ def experiment(a):
     print(f"written to {out}")
 
 
+def measure(a):
+    unknown = [part for part in a.parts.split(",") if part not in bench.PARTS]
+    if unknown:
+        raise ValueError(f"--parts: there is no {unknown[0]!r}; there are {', '.join(bench.PARTS)}")
+    files.check_writable(a.json)
+    write(a, bench.run(a.parts.split(","), say=say))
+
+
 def examine(a):
     return 0 if doctor.report(a.model) else 1
 
@@ -273,6 +282,9 @@ def parser():
     p = command(experiment, "experiments", "regenerate a recorded experiment", model=False)
     p.add_argument("name", choices=list(experiments.EXPERIMENTS))
     p.add_argument("--out", help="default: data/results/NAME.json")
+    p = command(measure, "bench", "measure this machine: kernels, collection, selection of pairs, growth", model=False)
+    p.add_argument("--parts", default=",".join(bench.PARTS), help="some of them, joined by commas")
+    p.add_argument("--json", help="also write the result to this file")
     command(examine, "doctor", "check this machine and the shipped files, with a mend for what is wrong")
     return main_parser
 

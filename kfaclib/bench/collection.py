@@ -1,0 +1,134 @@
+"""Tokens a second: our collector against the plain one, and how its time and memory grow."""
+
+import torch
+from transformers import Olmo2Config, Olmo2ForCausalLM
+
+from kfaclib import corpora, models
+from kfaclib.bench import plain
+from kfaclib.bench.measure import CLOCK, compare, once, peak_bytes
+from kfaclib.factors import collect_factors
+from kfaclib.layers import linear_layers
+from kfaclib.paths import DATA
+
+SEQUENCE = 512
+ROWS = {"cuda": 32, "cpu": 16}  # sequences in a batch
+WIDTHS = {"cuda": (512, 1024, 2048, 4096), "cpu": (64, 128, 256)}
+
+
+def olmo2(hidden, blocks, device, vocabulary=100_352):
+    """An OLMo-2 with random weights and the proportions of the 1B: ffn four times as wide, heads of 128 (64 if it is narrow)."""
+    heads = max(1, hidden // (128 if hidden >= 1024 else 64))
+    config = Olmo2Config(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=blocks, num_attention_heads=heads,
+                         num_key_value_heads=heads, vocab_size=vocabulary, max_position_embeddings=4096, pad_token_id=1, bos_token_id=None,
+                         eos_token_id=2, tie_word_embeddings=False)
+    torch.manual_seed(0)
+    with torch.device(device):
+        return Olmo2ForCausalLM._from_config(config, dtype=torch.bfloat16 if device == "cuda" else torch.float32).eval()
+
+
+def subject(device):
+    """(name, model, one batch of token ids): OLMo-2-1B's shapes on a GPU, the shipped small model on a CPU."""
+    if device == "cuda":
+        model = olmo2(2048, 16, device)
+        ids = torch.randint(model.config.vocab_size, (ROWS[device], SEQUENCE), generator=torch.Generator().manual_seed(0))
+        return "OLMo-2-1B's shapes, random weights", model, ids.to(device)
+    folder = DATA / "olmo2-tiny"
+    model, _ = models.load(folder, device=device)
+    return "olmo2-tiny", model, corpora.world_rows(models.load_world(folder), ROWS[device], 0)
+
+
+def in_groups(layers, blocks):
+    """[{name: layer}]: so many blocks in each, the last perhaps fewer."""
+    block_of = {name: next(int(part) for part in name.split(".") if part.isdigit()) for name in layers}
+    order = sorted(set(block_of.values()))
+    return [{n: m for n, m in layers.items() if block_of[n] in order[i : i + blocks]} for i in range(0, len(order), blocks)]
+
+
+def necessary_flops(model, layers):
+    """{part: floating-point operations a token}: forward, backward to the inputs, and one triangle for each factor, A shared
+    by gate and up.  Attention scores are not counted."""
+    config = model.config
+    head = 2 * config.hidden_size * config.vocab_size
+    blocks = sum(2 * m.weight.numel() for name, m in linear_layers(model, "*.layers.*").items())
+    A = sum(m.in_features**2 for name, m in layers.items() if not name.endswith("up_proj"))
+    G = sum(m.out_features**2 for m in layers.values())
+    return {"forward": blocks + head, "backward": blocks + head, "updates": A + G}
+
+
+def ours(model, ids, layers, batches=1, labels="sampled"):
+    """{name: Factors} of `batches` batches."""
+    return collect_factors(model, [ids] * batches, layers, labels=labels, generator=torch.Generator().manual_seed(0), progress=False)
+
+
+def agreement(model, ids, layers):
+    """Largest relative difference between our factors and the plain collector's, on the data's labels."""
+    mine, theirs = ours(model, ids, layers, labels="data"), plain.collect(model, [ids], [layers], checkpointing=False, labels="data")
+    return max(((getattr(mine[n], side) - x).norm() / x.norm()).item() for n, pair in theirs.items() for side, x in zip("AG", pair))
+
+
+def against_plain(say, device, rate):
+    """Ours and the plain collector's settings, in turns, on the same batch; a setting that runs out of memory is told as such."""
+    name, model, ids = subject(device)
+    layers = linear_layers(model, "*.mlp.*")
+    blocks = model.config.num_hidden_layers
+    settings = {"4 blocks a pass, checkpointing": (4, True), "one pass, checkpointing": (blocks, True), "one pass, no checkpointing": (blocks, False)}
+    say(f"{name}: {len(layers)} layers, batches of {len(ids)} x {ids.shape[1]} tokens")
+    result = {"model": name, "layers": len(layers), "rows": len(ids), "length": ids.shape[1], "agreement": agreement(model, ids, layers)}
+    works = {"ours": lambda: ours(model, ids, layers)}
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    memory, refused = {}, {}
+
+    def plainly(blocks, checkpointing):
+        torch.backends.cuda.matmul.allow_tf32 = True  # for the float32 copies, as the released code has it
+        try:
+            plain.collect(model, [ids], in_groups(layers, blocks), checkpointing=checkpointing,
+                          generator=torch.Generator(device=model.device).manual_seed(0))
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+
+    works |= {f"plain, {setting}": lambda choice=choice: plainly(*choice) for setting, choice in settings.items()}
+    for setting, work in list(works.items()):
+        try:
+            memory[setting] = peak_bytes(work, device)
+        except torch.OutOfMemoryError:
+            refused[setting] = "out of memory"
+            del works[setting]
+    taken = compare(works, device)
+    tokens = ids.numel()
+    for setting, t in taken.items():
+        t |= {"tokens_per_second": tokens / t["seconds"], "tokens_per_cpu_second": tokens / t["cpu_seconds"], "peak_bytes": memory[setting]}
+        say(f"{setting}: {t['tokens_per_second']:.0f} tokens/s ({t['tokens_per_cpu_second']:.0f} a CPU second), {memory[setting] / 2**20:.0f} MiB at the peak")
+    clock = CLOCK[device]
+    plain_times = {setting: t[clock] / taken["ours"][clock] for setting, t in taken.items() if setting != "ours"}
+    first, best = next(iter(plain_times.values())), min(plain_times.values())
+    flops = necessary_flops(model, layers)
+    share = sum(flops.values()) * tokens / taken["ours"][clock] / rate
+    say(f"ours is {first:.2f} times as fast as 4 blocks a pass, {best:.2f} times as the plain collector at its best; {share:.0%} of the "
+        f"speed that {sum(flops.values()) / 1e9:.3g} GFLOP a token allow; factors differ by {result['agreement']:.1e}")
+    return result | {"taken": taken, "refused": refused, "times_plain": plain_times, "flops_per_token": flops, "share_of_possible_speed": share}
+
+
+def growth(say, device):
+    """Seconds and peak memory against tokens, layers and width."""
+    _, model, ids = subject(device)
+    layers = linear_layers(model, "*.mlp.*")
+    result = {"tokens": [], "layers": [], "width": []}
+
+    def measure(kind, size, model, ids, layers, batches=1):
+        taken = [once(lambda: ours(model, ids, layers, batches), device) for _ in range(2)]
+        wall, cpu = map(min, zip(*taken))
+        peak = peak_bytes(lambda: ours(model, ids, layers, batches), device)
+        result[kind].append({"size": size, "seconds": wall, "cpu_seconds": cpu, "peak_bytes": peak})
+        say(f"{kind} {size}: {wall:.3g} s ({cpu:.3g} CPU s), {peak / 2**20:.0f} MiB")
+
+    for batches in (1, 2, 4, 8):
+        measure("tokens", batches * ids.numel(), model, ids, layers, batches)
+    blocks = in_groups(layers, 1)
+    for count in sorted({1, len(blocks) // 2, len(blocks)}):
+        chosen = {n: m for group in blocks[-count:] for n, m in group.items()}
+        measure("layers", len(chosen), model, ids, chosen)
+    del model, layers, blocks
+    for width in WIDTHS[device]:
+        model = olmo2(width, 2, device, vocabulary=4096)
+        measure("width", width, model, ids % 4096, linear_layers(model, "*.mlp.*"))
+    return result

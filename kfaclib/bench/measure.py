@@ -1,0 +1,58 @@
+"""Time and memory of a piece of work, on a CPU or a GPU."""
+
+import gc
+import itertools
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from kfaclib import files
+
+CLOCK = {"cuda": "seconds", "cpu": "cpu_seconds"}  # what is compared: a CPU may be shared, and then only CPU time says anything
+
+
+def _wait(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def once(work, device, number=1):
+    """(wall seconds, CPU seconds of the process) of one of `number` calls in a row."""
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(number):
+        work()
+    _wait(device)
+    return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
+
+
+def compare(works, device, rounds=3, number=1):
+    """{name: {"seconds", "cpu_seconds"}}: the least of `rounds` for each of {name: work}.
+
+    All works take turns, so that what else the machine does hits all of them; a first call of each is not counted.
+    """
+    for work in works.values():
+        work()
+    taken = [{name: once(work, device, number) for name, work in works.items()} for _ in range(rounds)]
+    return {name: {"seconds": min(t[name][0] for t in taken), "cpu_seconds": min(t[name][1] for t in taken)} for name in works}
+
+
+def peak_bytes(work, device):
+    """The most memory that tensors made by work() held at once; the caching allocator's count on a GPU, the profiler's on a CPU."""
+    if device == "cuda":
+        gc.collect()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on stderr that it starts and stops
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        profile.export_chrome_trace(str(Path(folder) / "trace.json"))
+        events = files.read_json(Path(folder) / "trace.json")["traceEvents"]
+    changes = sorted((e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]")
+    return max(itertools.accumulate((change for _, change in changes), initial=0))
