@@ -15,6 +15,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "sharpness": "kfaclib.experiments.sharpness",
     "spectra": "kfaclib.experiments.spectra",
     "seeds": "kfaclib.experiments.seeds",
+    "abilities": "kfaclib.experiments.abilities",
 }
 
 
