@@ -1,5 +1,8 @@
 """Sharp alone, flat together?  Chapter 6: single examples' curvature, and what averaging leaves of it, on digits and on `olmo2-tiny`."""
 
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
@@ -84,19 +87,21 @@ def measure_group(net, x, indices, temperature, generator):
     }
 
 
-def measure_digits(seed, temperature):
-    """One net: {kind: `measure_group`} for two kinds, and (at temperature 1) for as many of each as come in pairs
-    of equal uncertainty; and "random", the average's curvature along a random direction."""
-    net, x, groups = digit_net(seed)
-    pairs = matched_pairs(net, x, groups["memorized"], groups["clean"])
-    groups = {kind: i[:EXAMPLES] for kind, i in groups.items()}
-    if temperature == 1:
-        groups |= dict(zip(("memorized, paired", "clean, paired"), pairs, strict=True))
-    generator = torch.Generator().manual_seed(seed)
-    record = {kind: measure_group(net, x, i, temperature, generator) for kind, i in groups.items()}
-    random = torch.randn(20, sum(p.numel() for p in net.parameters()), generator=generator)
-    record["random"] = curvature_along(net, x, F.normalize(random), temperature).mean().item()
-    return record
+def measure_digits(seed):
+    """One net at two temperatures, two dicts: {kind: `measure_group`} for two kinds and (at temperature 1) for as many of each as come
+    in pairs of equal uncertainty; and "random", the average's curvature along a random direction."""
+    torch.set_num_threads(1)
+    net, x, every = digit_net(seed)
+    groups = {kind: i[:EXAMPLES] for kind, i in every.items()}
+    paired = dict(zip(("memorized, paired", "clean, paired"), matched_pairs(net, x, every["memorized"], every["clean"]), strict=True))
+    rows = []
+    for temperature, kinds in ((1, groups | paired), (SOFT, groups)):
+        generator = torch.Generator().manual_seed(seed)
+        row = {kind: measure_group(net, x, i, temperature, generator) for kind, i in kinds.items()}
+        random = torch.randn(20, sum(p.numel() for p in net.parameters()), generator=generator)
+        row["random"] = curvature_along(net, x, F.normalize(random), temperature).mean().item()
+        rows.append({"seed": seed, "temperature": temperature, **row})
+    return rows
 
 
 def passages(model, world, count=SEQUENCES):
@@ -116,9 +121,9 @@ def passages(model, world, count=SEQUENCES):
 
 
 @torch.no_grad()
-def unsure(model, ids, temperature=1.0):
+def unsure(model, ids):
     """Uncertainty of the prediction of every token of ids[:, PREFIX:]: [N, S - PREFIX]."""
-    return uncertainty(model(input_ids=ids, use_cache=False).logits[:, PREFIX - 1 : -1] / temperature)
+    return uncertainty(model(input_ids=ids, use_cache=False).logits[:, PREFIX - 1 : -1])
 
 
 def as_certain(unsure, allowed, wanted):
@@ -128,32 +133,32 @@ def as_certain(unsure, allowed, wanted):
     return allowed & (unsure <= values[:count].max())
 
 
-def measure_language_model(blocks=range(6)):
-    """`olmo2-tiny`, one up-projection per block: four kinds of text, alone and in the average of the mixture without quotes."""
+def measure_block(block):
+    """One up-projection of `olmo2-tiny`: four kinds of text, alone and in the average of the mixture without quotes, one dict each."""
+    torch.set_num_threads(1)
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")
-    world, rows, random = models.load_world(DATA / "olmo2-tiny"), [], []
-    kinds, mixture = passages(model, world), corpora.world_rows(world, POPULATION, seed=6)
-    plan = [(kind, 1) for kind in kinds] + [("quotes", 4), ("fresh text", 4)]
-    for block in tqdm(blocks, desc="blocks"):
-        name, found, directions = LAYER.format(block), [], []
-        for kind, temperature in plan:
-            ids, counts = kinds[kind]
-            own, V = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts)
-            together = layer_top_eigenpairs(model, name, ids, PREFIX, temperature, STEPS, counts=counts, together=True)[0].item()
-            found.append({"block": block, "temperature": temperature, "kind": kind, "own": own.tolist(), "shared": together / own.mean().item(),
-                          "uncertainty": unsure(model, ids, temperature)[counts].mean().item(), "tokens": int(counts.sum())})
-            directions.append(V)
-        V = torch.randn(directions[0].shape, generator=torch.Generator().manual_seed(1))
-        directions.append(V / V.flatten(1).norm(dim=1)[:, None, None])
-        average = layer_curvature_along(model, name, mixture, torch.cat(directions), torch.Generator().manual_seed(0)).split(SEQUENCES)
-        rows += [row | {"population": values.tolist()} for row, values in zip(found, average[:-1], strict=True)]
-        random.append(average[-1].tolist())
-    return {"rows": rows, "random": random}
+    world, name, rows, directions = models.load_world(DATA / "olmo2-tiny"), LAYER.format(block), [], []
+    mixture = corpora.world_rows(world, POPULATION, seed=6)
+    for kind, (ids, counts) in passages(model, world).items():
+        own, V = layer_top_eigenpairs(model, name, ids, PREFIX, steps=STEPS, counts=counts)
+        together = layer_top_eigenpairs(model, name, ids, PREFIX, steps=STEPS, counts=counts, together=True)[0].item()
+        rows.append({"block": block, "kind": kind, "own": own.tolist(), "shared": together / own.mean().item(),
+                     "uncertainty": unsure(model, ids)[counts].mean().item(), "tokens": int(counts.sum())})
+        directions.append(V)
+    V = torch.randn(directions[0].shape, generator=torch.Generator().manual_seed(1))
+    directions.append(V / V.flatten(1).norm(dim=1)[:, None, None])
+    rows.append({"block": block, "kind": "random direction"})
+    average = layer_curvature_along(model, name, mixture, torch.cat(directions), torch.Generator().manual_seed(0)).split(SEQUENCES)
+    return [row | {"population": values.tolist()} for row, values in zip(rows, average, strict=True)]
 
 
 def run(out):
-    """Three digit nets at two temperatures, then the language model: about four minutes on one core."""
-    rows = [{"seed": seed, "temperature": t, **measure_digits(seed, t)} for seed in tqdm(SEEDS, desc="digits") for t in (1, SOFT)]
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "company": list(COMPANY), "digits": rows,
-                           "language_model": measure_language_model()})
+    """Six blocks of the language model and three digit nets, shared out over two processes: a few minutes."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        jobs = [*(pool.submit(measure_block, b) for b in range(6)), *(pool.submit(measure_digits, s) for s in SEEDS)]
+        for _ in tqdm(as_completed(jobs), total=len(jobs), desc="blocks and nets"):
+            pass
+    found = [job.result() for job in jobs]
+    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "sizes": list(SIZES), "company": list(COMPANY),
+                           "digits": sum(found[6:], []), "language_model": sum(found[:6], [])})
