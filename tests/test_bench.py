@@ -92,7 +92,7 @@ def test_kernels_are_compared_at_every_size_and_missing_figures_are_named(monkey
     assert [case["d"] for case in result["kernels"]["syrk"]] == [64, 300]
     assert all(case["times_addmm"]["addmm"] == 1 and case["chosen"] == "panels" for case in result["kernels"]["syrk"])
     assert result["missing"] == list(bench.NEEDS_GPU) and "no GPU here: syrk_ against" in said[-1]
-    assert set(result) == {"device", "provenance", "missing", "kernels"}
+    assert set(result) == {"device", "load_average_before", "provenance", "missing", "kernels"}
 
 
 def test_an_unknown_part_is_refused(capsys):
