@@ -99,6 +99,23 @@ def batches(paths, processor, channels=3, size=64):
         yield {"pixel_values": processor(opened, return_tensors="pt")["pixel_values"]}
 
 
+def write_folder(folder, images, rows):
+    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`: a small folder of ImageNet's format.
+
+    images: `vit.Images`; rows: indices [n].  Returns the paths (folder/train, folder/wrong.json).
+    """
+    folder, wrong = Path(folder), {}
+    mean, std = vit.pixel_statistics()
+    for i in rows.tolist():
+        place = folder / "train" / str(images.true[i].item()) / f"{i:04d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(((images.x[i, 0] * std + mean).clamp(0, 1) * 255).round().byte().numpy()).save(place)
+        if images.wrong[i]:
+            wrong[f"{place.parent.name}/{place.name}"] = str(images.given[i].item())
+    files.write_json(folder / "wrong.json", wrong)
+    return folder / "train", folder / "wrong.json"
+
+
 def answers(model, processor, paths, what):
     """Predicted class [n] of the images at `paths`."""
     said = [vit.predict(model, batch["pixel_values"]) for batch in

@@ -262,6 +262,13 @@ def collection_batches(images, half="choose", noise=True, seed=0, batch=500):
     return [{"pixel_values": rows} for rows in x.split(batch)]
 
 
+@torch.no_grad()
+def surprises(model, x, temperature=1.0):
+    """How many of the labels that a model draws for images x [N, C, H, W], one each, are expected not to be its own answer."""
+    logits = torch.cat([model(pixel_values=rows).logits for rows in x.split(1000)])
+    return (1 - torch.softmax(logits / temperature, -1).max(-1)[0]).sum().item()
+
+
 def magnitude_edit(W, kept):
     """W [O, I] with all but its `kept` share of largest entries set to zero."""
     smallest = W.detach().abs().flatten().sort(descending=True)[0][max(1, round(kept * W.numel())) - 1]
@@ -277,23 +284,25 @@ def perturbed(W, norm, generator):
 def methods(layers, bases, seed=0):
     """{method: strength in (0, 1] -> {layer: weight}}; a larger strength changes less.  Random methods draw the same numbers every time."""
 
+    random = {name: baselines.random_basis(basis, torch.Generator().manual_seed(seed + i)) for i, (name, basis) in enumerate(bases.items())}
+
     def each(change):
         def at(strength):
             generator = torch.Generator().manual_seed(seed)
-            return {name: change(layers[name].weight, bases[name], strength, generator) for name in layers}
+            return {name: change(layer.weight, strength, generator) for name, layer in layers.items()}
 
         return at
 
     return {
         "K-FAC": lambda mass: edit_weights(layers, {name: bases[name] for name in layers}, mass),
-        "SVD": each(lambda W, basis, kept, generator: baselines.svd_edit(W, kept)),
-        "random basis": each(lambda W, basis, mass, generator: baselines.random_edit(W, basis, mass, generator)),
-        "magnitude": each(lambda W, basis, kept, generator: magnitude_edit(W, kept)),
-        "random noise": each(lambda W, basis, s, generator: perturbed(W, -math.log(s) * W.detach().norm(), generator)),
+        "SVD": each(lambda W, kept, generator: baselines.svd_edit(W, kept)),
+        "random basis": lambda mass: edit_weights(layers, {name: random[name] for name in layers}, mass),
+        "magnitude": each(lambda W, kept, generator: magnitude_edit(W, kept)),
+        "random noise": each(lambda W, s, generator: perturbed(W, -math.log(s) * W.detach().norm(), generator)),
     }
 
 
-def matched(model, images, layers, change, target=CLEAN, steps=10):
+def matched(model, images, layers, change, target=CLEAN, steps=9):
     """The strength at which the clean accuracy on the choosing half is closest to `target`: (strength, accuracy there).
 
     Bisected on x, strength = 1 - exp(-x), between 0 and 12: a random basis needs strengths very close to one.

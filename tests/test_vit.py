@@ -267,18 +267,10 @@ def test_a_model_that_is_no_vit_is_refused(tmp_path):
 def test_the_shipped_vit_through_a_folder_of_pictures(tmp_path):
     """The ViT-B/16 path on digits as PNG files: what it memorized before and after is what the arrays say."""
     model, images = vit.load()
-    mean, std = vit.pixel_statistics()
     rows = torch.cat([images.wrong.nonzero()[:60, 0], (~images.wrong).nonzero()[:120, 0]])
-    wrong = {}
-    for i in rows.tolist():
-        place = tmp_path / "train" / str(images.true[i].item()) / f"{i:04d}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(((images.x[i, 0] * std + mean).clamp(0, 1) * 255).round().byte().numpy()).save(place)
-        if images.wrong[i]:
-            wrong[f"{place.parent.name}/{place.name}"] = str(images.given[i].item())
-    (tmp_path / "wrong.json").write_text(json.dumps(wrong))
+    folder, wrong = imagenet.write_folder(tmp_path, images, rows)
     model, processor = imagenet.load(DATA / "vit-tiny")
-    train = imagenet.read_folder(tmp_path / "train", model.config, tmp_path / "wrong.json")
+    train = imagenet.read_folder(folder, model.config, wrong)
     weights = {n: layer.weight.clone() for n, layer in linear_layers(model, MLP).items()}
     result = imagenet.edit_folder(model, processor, train, train, mass=0.75, images=120)
     said = vit.predict(model, images.x[rows])
@@ -288,7 +280,7 @@ def test_the_shipped_vit_through_a_folder_of_pictures(tmp_path):
     assert result["wrong"] == 60 and len(result["kept"]) == 4 and all(0 < k < 1 for k in result["kept"].values())
     assert all(torch.equal(w, linear_layers(model, MLP)[n].weight) for n, w in weights.items())
     with pytest.raises(ValueError, match="nothing memorized to take out"):
-        imagenet.edit_folder(model, processor, imagenet.read_folder(tmp_path / "train", model.config))
+        imagenet.edit_folder(model, processor, imagenet.read_folder(folder, model.config))
     with torch.no_grad(), edited(linear_layers(model, "classifier"), {"classifier": -model.classifier.weight}):
         with pytest.raises(ValueError, match="was not trained on them"):
             imagenet.edit_folder(model, processor, train, images=120)

@@ -1,0 +1,124 @@
+"""Plausible wrong answers to the exercises of chapter 07, with a fragment of what their check must say."""
+
+import torch
+
+
+def _mean(mask):
+    return mask.double().mean().item()
+
+
+def _rates(before, after, given, true, wrong, learned, healed):
+    return {"memorized_before": _mean((before == given)[wrong]), "memorized_after": _mean((after == given)[wrong]),
+            "recovered": _mean(healed[wrong]), "recovered_of_memorized": _mean(healed[learned])}
+
+
+def over_everything(before, after, given, true):
+    every = torch.ones_like(given, dtype=torch.bool)
+    return _rates(before, after, given, true, every, before == given, after == true)
+
+
+def another_label_is_healed(before, after, given, true):
+    wrong = given != true
+    return _rates(before, after, given, true, wrong, wrong & (before == given), after != given)
+
+
+def never_memorized_counted(before, after, given, true):
+    wrong = given != true
+    return _rates(before, after, given, true, wrong, wrong, after == true)
+
+
+def memorized_after_the_edit(before, after, given, true):
+    wrong = given != true
+    return _rates(before, after, given, true, wrong, wrong & (after == given), after == true)
+
+
+def a_pair(before, after, given, true):
+    return 0.5, 0.5
+
+
+def unweighted(logits):
+    p, G = torch.softmax(logits, -1), 0
+    for c in range(p.shape[1]):
+        r = p - torch.eye(p.shape[1], dtype=p.dtype)[c]
+        G = G + r.T @ r / len(p)
+    return G
+
+
+def summed(logits):
+    p = torch.softmax(logits, -1)
+    return torch.diag(p.sum(0)) - p.T @ p
+
+
+def favourite_only(logits):
+    p = torch.softmax(logits, -1)
+    r = p - torch.nn.functional.one_hot(p.argmax(-1), p.shape[1]).to(p)
+    return r.T @ r / len(p)
+
+
+def no_unit_vector(logits):
+    p = torch.softmax(logits, -1)
+    return p.T @ p / len(p)
+
+
+def a_share(logits, temperature=1.0):
+    return (1 - torch.softmax(logits / temperature, -1).max(-1)[0]).mean().item()
+
+
+def favourites(logits, temperature=1.0):
+    return torch.softmax(logits / temperature, -1).max(-1)[0].sum().item()
+
+
+def times_temperature(logits, temperature=1.0):
+    return (1 - torch.softmax(logits * temperature, -1).max(-1)[0]).sum().item()
+
+
+def no_temperature(logits, temperature=1.0):
+    return (1 - torch.softmax(logits, -1).max(-1)[0]).sum().item()
+
+
+def peeks(trials, floor):
+    return max((t for t in trials if t["choose"]["clean"] >= floor), key=lambda t: t["report"]["recovered"])
+
+
+def ignores_the_floor(trials, floor):
+    return max(trials, key=lambda t: t["choose"]["recovered"])
+
+
+def cleanest(trials, floor):
+    return max(trials, key=lambda t: t["choose"]["clean"])
+
+
+def above_the_floor(trials, floor):
+    return max((t for t in trials if t["choose"]["clean"] > floor), key=lambda t: t["choose"]["recovered"])
+
+
+def norm_of_the_weight(W, W_edited, generator):
+    noise = torch.randn(W.shape, generator=generator, dtype=W.dtype)
+    return W + noise * W_edited.norm() / noise.norm()
+
+
+def not_scaled(W, W_edited, generator):
+    return W + torch.randn(W.shape, generator=generator, dtype=W.dtype)
+
+
+def the_mirror_image(W, W_edited, generator):
+    return 2 * W - W_edited
+
+
+def noise_alone(W, W_edited, generator):
+    noise = torch.randn(W.shape, generator=generator, dtype=W.dtype)
+    return noise * (W_edited - W).norm() / noise.norm()
+
+
+WRONG = {
+    "07.healing": [(over_everything, "counts every image"), (another_label_is_healed, "must be the *true* label"),
+                   (never_memorized_counted, "divides by all mislabelled"), (memorized_after_the_edit, "*before* the edit"), (a_pair, "a dict")],
+    "07.exact_g": [(unweighted, "by its probability"), (summed, "divide by their number"), (favourite_only, "favourite class"),
+                   (no_unit_vector, "unit vector")],
+    "07.expected_surprises": [(a_share, "add the chances up"), (favourites, "one minus that"), (times_temperature, "divides the logits"),
+                              (no_temperature, "temperature is not used")],
+    "07.choose_edit": [(peeks, "*reporting* half"), (ignores_the_floor, "damages too many"), (cleanest, "a condition, not the goal"),
+                       (above_the_floor, "equal to the floor")],
+    "07.equal_norm": [(norm_of_the_weight, "that of the *change*"), (not_scaled, "scale the noise"), (the_mirror_image, "must be random"),
+                      (noise_alone, "add it to W")],
+}
