@@ -16,6 +16,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "spectra": "kfaclib.experiments.spectra",
     "seeds": "kfaclib.experiments.seeds",
     "abilities": "kfaclib.experiments.abilities",
+    "vit": "kfaclib.experiments.vit",
 }
 
 
