@@ -1,4 +1,4 @@
-"""The `kfac` command: collect, edit, evaluate, reproduce, train, experiments, bench, doctor.  Every default is the small model in `data/`."""
+"""The `kfac` command: collect, edit, evaluate, reproduce, train, vit, experiments, bench, doctor.  Every default is the small model in `data/`."""
 
 import argparse
 import contextlib
@@ -187,9 +187,30 @@ def reproduce(a):
 
 
 def train(a):
+    if a.size == "vit-tiny":
+        if a.steps:
+            raise ValueError("--steps is for the language models: vit-tiny is trained as the shipped checkpoint was, in about two minutes")
+        from kfaclib import vit
+
+        vit.train(a.out, a.seed)
+        print(f"weights, recipe.json, training.jsonl and manifest.json in {a.out}")
+        return
     device = "cuda" if torch.cuda.is_available() else "cpu"
     training.train(a.out, a.seed, a.size, a.steps, device=device)
     print(f"weights, tokenizer, world.json, training.jsonl and manifest.json in {a.out}")
+
+
+def heal(a):
+    from kfaclib import imagenet
+
+    files.check_writable(a.json)
+    model, processor = imagenet.load(a.model, a.revision)
+    folder = imagenet.read_folder(a.images, model.config, a.wrong)
+    validation = imagenet.read_folder(a.validation, model.config) if a.validation else None
+    result = imagenet.edit_folder(model, processor, folder, validation, mass=a.mass, images=a.rows, seed=a.seed)
+    columns = list(result["baseline"])
+    print(report.table(["", *columns], [[name, *result[name].values()] for name in ("baseline", "K-FAC")]))
+    write(a, {"model": str(a.model), "provenance": files.provenance(a.seed), **result})
 
 
 def experiment(a):
@@ -274,11 +295,21 @@ def parser():
     p.add_argument("--rows", type=positive, default=pipeline.ROWS)
     p.add_argument("--seed", type=int, default=0, help="of the collection sample, its labels and the random bases")
     p.add_argument("--json", help="also write the result to this file")
-    p = command(train, "train", "train a small OLMo-2 on its world", model=False)
-    p.add_argument("--size", choices=list(models.SIZES), default="olmo2-tiny")
+    p = command(train, "train", "train a small OLMo-2 on its world, or the small ViT on its digits", model=False)
+    p.add_argument("--size", choices=[*models.SIZES, "vit-tiny"], default="olmo2-tiny")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--steps", type=positive, help="default: olmo2-tiny as the shipped model, about an hour on two cores; olmo2-mini under ten minutes")
     p.add_argument("--out", required=True, help="folder")
+    p = command(heal, "vit", "edit a ViT on a folder of images in ImageNet's format and measure what it memorized", model=False)
+    p.add_argument("--model", required=True, help="a ViTForImageClassification that was trained on the wrong labels: a folder, or a name on the hub")
+    p.add_argument("--revision", help="commit or tag on the hub")
+    p.add_argument("--images", required=True, help="folder of the training images: one folder per class")
+    p.add_argument("--wrong", required=True, help='JSON file of the wrong labels: {"class/picture.JPEG": "the class it was given"}')
+    p.add_argument("--validation", help="folder of validation images, in the same format")
+    p.add_argument("--mass", type=share, default=0.75)
+    p.add_argument("--rows", type=positive, default=10_000, help="images that curvature is collected on, and clean images that are measured")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--json", help="also write the result to this file")
     p = command(experiment, "experiments", "regenerate a recorded experiment", model=False)
     p.add_argument("name", choices=list(experiments.EXPERIMENTS))
     p.add_argument("--out", help="default: data/results/NAME.json")
