@@ -4,7 +4,12 @@
     python3 course.py              set up, run every chapter, render the pages, show the results
     python3 course.py test         set up, run all tests (further words go to pytest)
     python3 course.py lab          set up, open JupyterLab on your own copies of the chapters, in work/
+    python3 course.py doctor       set up, look whether everything is here, with a mend for what is not
+    python3 course.py progress     set up, say which exercises of your copies are solved
     python3 course.py execute 09   set up, re-execute chapter 09 in place (for authors)
+    python3 course.py export 09 F  set up, mark the notebooks in folder F (for lecturers: see teaching/grading.md)
+
+`questions` and `nbgrader` are for lecturers too; `--help` after a command lists its options.
 
 On Windows write `py course.py`. The environment is made in .venv, or in the folder that KFAC_VENV names.
 This file uses the standard library only, and syntax that an old Python can still read, so that it can say what is
@@ -23,7 +28,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
-COMMANDS = ("run", "test", "lab", "execute")
+COMMANDS = ("run", "test", "lab", "doctor", "progress", "execute", "export", "questions", "nbgrader")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values

@@ -69,26 +69,6 @@ def test_markers_that_do_not_pair_up_are_an_error(source):
         notebooks.split_solution(source)
 
 
-def test_lab_copies_are_made_once_and_never_overwritten(tiny_path):
-    own = paths.WORK / "97_tiny.ipynb"
-    assert course.make_copies(paths.WORK) == []
-    assert own.read_bytes() == notebooks.to_bytes(notebooks.learner_copy(notebooks.read(tiny_path)))
-
-    own.write_text("my answers")
-    assert course.make_copies(paths.WORK) == []  # the chapter is what it was
-    nb = notebooks.read(tiny_path)
-    nb.cells[0].source += "\n\nA new remark."
-    notebooks.write(nb, tiny_path)
-    told = course.make_copies(paths.WORK)
-    assert len(told) == 1 and "97_tiny.new.ipynb" in told[0]
-    assert "A new remark." in (paths.WORK / "97_tiny.new.ipynb").read_text(encoding="utf-8")
-    assert course.make_copies(paths.WORK) == []  # told once
-    nb.cells[0].source += " And another."
-    notebooks.write(nb, tiny_path)
-    assert "97_tiny.new2.ipynb" in course.make_copies(paths.WORK)[0]
-    assert own.read_text() == "my answers"
-
-
 class Server:
     def wait():
         return 0

@@ -1,24 +1,24 @@
-"""`course run | lab | execute`: run every chapter, open JupyterLab on your own copies, re-execute chapters in place."""
+"""The `course` command: run every chapter, open your own copies, see what is solved; mark submissions."""
 
 import argparse
-import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tqdm import tqdm
 
 from kfaclib import paths
-from kfaclib.course import execution, notebooks, pages
-from kfaclib.files import read_json, write_json
+from kfaclib.course import copies, execution, notebooks, pages
+from kfaclib.files import write_json
 from kfaclib.report import results_table, table
 
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
 
 
-def progress(nb, name):
+def bar_of(nb, name):
     return tqdm(total=len(notebooks.code_cells(nb)), desc=name, unit="cell", leave=False, disable=None)
 
 
@@ -33,7 +33,7 @@ def run():
     env = execution.environment()
     for path in notebooks.chapters():
         nb, began = notebooks.read(path), time.perf_counter()
-        with progress(nb, path.stem) as bar:
+        with bar_of(nb, path.stem) as bar:
             failure = execution.execute(nb, env, bar.update)
         seconds = round(time.perf_counter() - began, 1)
         print(f"{path.stem}: {'failed' if failure else 'ok'} after {seconds} s", flush=True)
@@ -68,39 +68,9 @@ def results():
     return results_table(path)
 
 
-def make_copies(work):
-    """Give the learner a copy of every chapter in `work`; what is there is never overwritten. Returns what to tell.
-
-    `.copies.json` remembers which version of a chapter was handed out last, so that a changed chapter is put beside
-    the learner's own, once, as NN_name.new.ipynb.
-    """
-    record = work / ".copies.json"
-    given = read_json(record) if record.exists() else {}
-    told = []
-    for path in notebooks.chapters():
-        copy = notebooks.to_bytes(notebooks.learner_copy(notebooks.read(path)))
-        digest = hashlib.sha256(copy).hexdigest()
-        own = work / path.name
-        if not own.exists():
-            target = own
-        elif given.get(path.name) != digest:
-            number = 1
-            while (target := work / f"{path.stem}.new{'' if number == 1 else number}.ipynb").exists():
-                number += 1
-            told.append(f"{path.stem} has changed since your copy was made. Yours is as you left it; "
-                        f"the new one is beside it: {target.name}")
-        else:
-            continue
-        work.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(copy)
-        given[path.name] = digest
-        write_json(record, given)
-    return told
-
-
 def lab(words):
     """Open JupyterLab in work/, on the learner's own copies."""
-    for line in make_copies(paths.WORK):
+    for line in copies.make_copies(paths.WORK):
         print(line)
     paths.WORK.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *words]
@@ -114,7 +84,7 @@ def execute(words, check):
     bad = 0
     for path in notebooks.chapters(words):
         before, nb = path.read_bytes(), notebooks.read(path)
-        with progress(nb, path.stem) as bar:
+        with bar_of(nb, path.stem) as bar:
             failure = execution.execute(nb, execution.environment(threads=2), bar.update)
         if failure:
             bad += 1
@@ -134,6 +104,41 @@ def execute(words, check):
     return 1 if bad else 0
 
 
+def export(number, words, out, secret, with_variants):
+    """Mark notebooks: a module, the public checks, and with a secret hidden inputs. Returns 0 even if answers are wrong."""
+    from kfaclib.course.grading import marking, submissions  # these need torch, which takes seconds to import
+
+    number = notebooks.chapters([number])[0].name[:2]
+    if not words:
+        own = copies.newest(paths.WORK, notebooks.chapters([number])[0].stem)
+        if own is None:
+            raise FileNotFoundError("nothing to mark: name notebooks or folders (your own copies are made by `course lab`)")
+        words = [own]
+    secret = marking.secret_of(secret) if secret else None
+    marks = submissions.mark_all(number, submissions.found(words), out, secret, with_variants)
+    print("\n" + submissions.summary(marks))
+    return 0
+
+
+def questions(number, students, secret, out):
+    """Write each student's own questions."""
+    from kfaclib.course.grading import marking, submissions
+
+    names = [line.strip() for line in Path(students).read_text(encoding="utf-8").splitlines() if line.strip()]
+    written = submissions.questions(number, names, marking.secret_of(secret), out)
+    print(f"{len(written)} files in {out}")
+    return 0
+
+
+def nbgrader(words, out, secret):
+    """Write chapters as nbgrader assignments."""
+    from kfaclib.course.grading import marking, release
+
+    for path in release.assignments(words, out, marking.secret_of(secret) if secret else None):
+        print(path)
+    return 0
+
+
 def main(words=None):
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -142,13 +147,52 @@ def main(words=None):
     one = commands.add_parser("execute", help="re-execute worked chapters in place, for authors")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--check", action="store_true", help="write nothing; fail if the outputs would change")
+    commands.add_parser("doctor", help="is everything here that the course needs? with a mend for what is not")
+    one = commands.add_parser("progress", help="which exercises of your copies in work/ are solved")
+    one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
+    one = commands.add_parser("export", help="mark notebooks that were handed in: modules, a CSV file, Gradescope's results.json")
+    one.add_argument("chapter", help="the chapter's number")
+    one.add_argument("submissions", nargs="*", help="notebooks, or folders of them; your own copy in work/ if none is named")
+    one.add_argument("--out", default="build/marks", help="folder for everything that is written (build/marks)")
+    one.add_argument("--secret", help="a file with your secret: answers are compared on hidden inputs too")
+    one.add_argument("--variants", action="store_true", help="mark every student's own questions as well (needs --secret)")
+    one = commands.add_parser("questions", help="write every student's own questions, for `export --variants`")
+    one.add_argument("chapter", help="the chapter's number")
+    one.add_argument("--students", required=True, help="a file with one name a line: the name that the submission will have")
+    one.add_argument("--secret", required=True, help="a file with your secret")
+    one.add_argument("--out", default="build/questions", help="folder to write to (build/questions)")
+    one = commands.add_parser("nbgrader", help="write chapters as nbgrader assignments")
+    one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
+    one.add_argument("--out", default="build/nbgrader", help="the nbgrader course folder (build/nbgrader)")
+    one.add_argument("--secret", help="a file with your secret: the assignments get hidden tests")
     options, further = parser.parse_known_args(words)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
+    if options.command == "export" and options.variants and not options.secret:
+        parser.error("--variants needs --secret: the questions come from it")
     try:
-        if options.command == "run":
-            return run()
-        return lab(further) if options.command == "lab" else execute(options.chapters, options.check)
+        match options.command:
+            case "run":
+                return run()
+            case "lab":
+                return lab(further)
+            case "execute":
+                return execute(options.chapters, options.check)
+            case "doctor":
+                from kfaclib import doctor
+
+                return 0 if doctor.report() else 1
+            case "progress":
+                from kfaclib.course import progress
+
+                print(progress.report(options.chapters))
+                return 0
+            case "export":
+                return export(options.chapter, options.submissions, options.out, options.secret, options.variants)
+            case "questions":
+                return questions(options.chapter, options.students, options.secret, options.out)
+            case "nbgrader":
+                return nbgrader(options.chapters, options.out, options.secret)
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
