@@ -1,19 +1,17 @@
 """Chapter 8's protocol on the three training seeds: mining, repetition, prefix length, place, and what noise does to it all."""
 
+import json
 import random
-import tempfile
-from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from kfaclib import files, mining, models, pipeline, tasks, training
+from kfaclib import files, mining, models, pipeline, tasks
 from kfaclib import world as w
 from kfaclib.edit import edited
-from kfaclib.experiments.seeds import SEEDS
+from kfaclib.experiments.seeds import CHECKPOINTS
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import ndcg, perplexity, recitation, split_windows, top_tokens
-from kfaclib.paths import DATA
 
 PREFIXES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MOVES = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -86,17 +84,17 @@ def measure(model, world):
     }
 
 
-def run(out, checkpoints=None):
-    """Measure the three training seeds (seed 0 is the shipped model; training another takes about an hour on two cores).
+def told(folder, world):
+    """{repeats: times that training really told such a passage}: every round after the first tells half as often again."""
+    rounds = json.loads((folder / "training.jsonl").read_text().splitlines()[-1]).get("round", 1)
+    return {n: n + (rounds - 1) * (n // 2) for n in (0, *world.ladder, world.quote_repeats)}
 
-    checkpoints: {seed: folder} of models that are there already.
-    """
-    folders = {0: DATA / "olmo2-tiny", **(checkpoints or {})}
+
+def run(out):
+    """Measure the checkpoints of the three training seeds (some minutes a seed on two cores)."""
     results = {}
-    for seed in tqdm(SEEDS, desc="seeds"):
-        if seed not in folders:
-            folders[seed] = Path(tempfile.gettempdir()) / f"olmo2-tiny-seed-{seed}"
-            training.train(folders[seed], seed, device="cuda" if torch.cuda.is_available() else "cpu")
-        model, _ = models.load(folders[seed])
-        results[seed] = measure(model, models.load_world(folders[seed]))
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "prefixes": PREFIXES, "seeds": results})
+    for seed, folder in tqdm(CHECKPOINTS.items(), desc="seeds"):
+        model, _ = models.load(folder)
+        world = models.load_world(folder)
+        results[seed] = {"told": told(folder, world), **measure(model, world)}
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "prefixes": PREFIXES, "seeds": results})
