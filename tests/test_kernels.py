@@ -172,6 +172,12 @@ def test_interpreted_labels_are_drawn_by_their_probability_and_the_gradient_is_i
     assert found["in_place"] and found["around_untouched"] and found["given_equals_drawn"] and found["again"]
 
 
+@triton
+def test_factors_collected_by_the_interpreted_kernels_are_those_collected_without(interpreted):
+    assert set(interpreted["wiring"]) == {"up.A", "up.G", "down.A", "down.G"}
+    assert max(interpreted["wiring"].values()) < 1e-5
+
+
 SHARED = {"80": 163 * 1024, "90": 227 * 1024}  # bytes a program may have
 
 

@@ -11,9 +11,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
+from kfaclib import kernels
+from kfaclib.factors import collect_factors
 from kfaclib.fisher import logit_gradient, sample_labels
 from kfaclib.kernels import syrk, triton_labels, triton_syrk
 
@@ -80,11 +83,43 @@ def label_case(dtype, T, V, seed=0):
             "again": torch.equal(labels, triton_labels.launch(logits.clone(), uniform=uniform)[1])}
 
 
+class Decoder(torch.nn.Module):
+    """A language model of one block, as far as the collector asks."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.up, self.down = torch.nn.Embedding(37, 16), torch.nn.Linear(16, 24), torch.nn.Linear(24, 16)
+        self.head = torch.nn.Linear(16, 37, bias=False)
+
+    def get_decoder(self):
+        return lambda input_ids, use_cache: SimpleNamespace(last_hidden_state=self.down(self.up(self.words(input_ids)).relu()))
+
+    def get_output_embeddings(self):
+        return self.head
+
+    def forward(self, input_ids):
+        return SimpleNamespace(logits=self.head(self.get_decoder()(input_ids, False).last_hidden_state))
+
+
+def wiring_case():
+    """Factors collected by the kernels, as on a GPU, against those collected without."""
+    torch.manual_seed(0)
+    model, ids = Decoder(), torch.randint(37, (3, 20))
+    layers = {"up": model.up, "down": model.down}
+    found = []
+    for choose, has_triton in ((syrk.choose, kernels.has_triton), (lambda *_: syrk.triton_, lambda x: True)):
+        syrk.choose, kernels.has_triton = choose, has_triton
+        found.append(collect_factors(model, [ids, ids.flip(0)], layers, generator=torch.Generator().manual_seed(0), progress=False))
+    without, with_kernels = found
+    return {f"{name}.{side}": ((getattr(with_kernels[name], side) - x).norm() / x.norm()).item()
+            for name, f in without.items() for side, x in (("A", f.A), ("G", f.G))}
+
+
 def interpret():
     dtypes = {"float16": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}
     return {"interpreted": triton_syrk.INTERPRETED,
             "syrk": {f"{name} {T}x{d}": syrk_case(dtype, T, d) for name, dtype in dtypes.items() for T, d in ((1, 1), (67, 33), (130, 300))},
-            "strided": strided_case(), "far": far_case(),
+            "strided": strided_case(), "far": far_case(), "wiring": wiring_case(),
             "labels": {name: label_case(dtype, 12, 5003) for name, dtype in dtypes.items()}}
 
 

@@ -93,6 +93,7 @@ def against_plain(say, device, rate):
         except torch.OutOfMemoryError:
             refused[setting] = "out of memory"
             del works[setting]
+            torch.cuda.empty_cache()
     taken = compare(works, device)
     tokens = ids.numel()
     for setting, t in taken.items():

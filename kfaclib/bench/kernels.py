@@ -25,16 +25,30 @@ def matmul_rate(device, dtype):
     return 2 * n**3 / taken[CLOCK[device]]
 
 
+def _triton_trials(C, X):
+    """{name: work} for those of TRIALS that this GPU has the shared memory for."""
+    from triton.runtime.errors import OutOfResources  # not at the top: Triton may be missing
+
+    from kfaclib.kernels import triton_syrk
+
+    works = {}
+    for name, options in TRIALS.items():
+        try:
+            triton_syrk.launch(C, X, **options)
+        except OutOfResources:
+            continue
+        works[f"triton {name}"] = lambda options=options: triton_syrk.launch(C, X, **options)
+    return works
+
+
 def _syrk_case(device, dtype, d, T, say):
     X, C = torch.randn(T, d, device=device).to(dtype), torch.zeros(d, d, device=device)
     mask = torch.arange(T, device=device) % 512 != 511  # the last position of each sequence does not count
     works = {"addmm": lambda: syrk.full_(C, X), "panels": lambda: syrk.panels_(C, X), "chosen": lambda: syrk.syrk_(C, X),
              "chosen, masked": lambda: syrk.syrk_(C, X, mask=mask)}
     if has_triton(X) and dtype != torch.float32:
-        from kfaclib.kernels import triton_syrk  # not at the top: Triton may be missing
-
         works["triton"] = lambda: syrk.triton_(C, X)
-        works |= {f"triton {name}": lambda options=options: triton_syrk.launch(C, X, **options) for name, options in TRIALS.items()}
+        works |= _triton_trials(C, X)
     taken = compare(works, device, rounds=5, number=10 if device == "cuda" else max(1, int(4e9 / (T * d * d))))
     clock = CLOCK[device]
     best = min((name for name in taken if "masked" not in name), key=lambda name: taken[name][clock])
