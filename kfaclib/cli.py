@@ -27,6 +27,8 @@ from kfaclib import (
     presets,
     report,
     storage,
+    sweep,
+    tasks,
     training,
 )
 from kfaclib.edit import edit_weights, edited, kept_share
@@ -126,17 +128,33 @@ def collect_here(a, rank, world):
         tell(f"{len(windows) * (windows.shape[1] - 1)} tokens; factors of {len(chosen)} layers in {', '.join(map(str, paths))}")
 
 
-def edit(a):
-    model, tokenizer, preset = load(a)
+def curvature_of(a, model, names):
+    """(layers, bases) of the layers `names` (patterns or names; None: all) from the factors in `a.factors`."""
+    chosen = layers.linear_layers(model, names or list(factors.load_factors(a.factors)))
+    found = factors.load_factors(a.factors, chosen)
+    return chosen, decompose({name: found[name] for name in chosen}, device=model.device)
+
+
+def settings_of(a, preset):
+    """(patterns of the layers to edit or None for all, mass) as asked for, or as the model's preset says."""
     mass = a.mass or (preset and preset.mass)
     if not mass:
-        raise ValueError(f"--mass is needed: the paper gives none for {a.model}")
-    found = factors.load_factors(a.factors)
-    chosen = layers.linear_layers(model, a.layers or (preset and preset.edited) or list(found))
-    found = factors.load_factors(a.factors, chosen)
+        raise ValueError(f"--mass is needed: the paper gives none for {a.model}; `kfac sweep` helps to choose")
+    return a.layers or (preset and preset.edited), mass
+
+
+def edit(a):
+    with distributed.processes() as (rank, _):
+        model, tokenizer, preset = load(a)
+        names, mass = settings_of(a, preset)
+        files.check_writable(a.out)
+        chosen, bases = curvature_of(a, model, names)  # several processes share the eigendecompositions; the rest is one's work
+        if rank == 0:
+            save_edited(a, model, tokenizer, chosen, bases, mass)
+
+
+def save_edited(a, model, tokenizer, chosen, bases, mass):
     out = Path(a.out)
-    files.check_writable(out)
-    bases = decompose({name: found[name] for name in chosen}, device=model.device)
     weights = edit_weights(chosen, bases, mass)
     for name, basis in bases.items():
         change = (weights[name] - chosen[name].weight).norm() / chosen[name].weight.norm()
@@ -151,6 +169,36 @@ def edit(a):
                                          "provenance": files.provenance()})
     files.write_manifest(out)
     print(f"edited model in {out}")
+
+
+def exam_of(a, model, tokenizer, half):
+    """(memorized windows, text [N, S]) from --sequences and --text, or from the small model's world; at most a.limit of each."""
+    world = models.load_world(a.model)
+    if world and not (a.sequences or a.text):
+        windows, text = memorization.split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", documents=48)
+    elif a.sequences and a.text:
+        windows, text = memorization.load_sequences(a.sequences, tokenizer), corpora.text_windows(a.text, tokenizer, a.length)
+    else:
+        raise ValueError(f"{a.model} has no world.json, so there is no ground truth to measure against: give --sequences FILE (memorized windows) "
+                         "and --text FILE (other text)")
+    return windows[: a.limit], text[: a.limit]
+
+
+def choose(a):
+    """`kfac sweep`."""
+    model, tokenizer, _ = load(a)
+    windows, text = exam_of(a, model, tokenizer, "choose")
+    files.check_writable(a.json)
+    chosen, bases = curvature_of(a, model, a.layers)
+    predicted = sweep.without_labels(chosen, bases, a.masses, a.width)
+    rows = sweep.with_labels(model, chosen, bases, predicted, windows, text, a.batch, say=say)
+    keys = ("blocks", "mass", "cost", "removed", "token_accuracy", "strict", "loose", "perplexity")
+    print(report.table(keys, [["-" if r["blocks"] is None else "-".join(map(str, r["blocks"])), *(float(r[k]) for k in keys[1:])] for r in rows]))
+    found = {"with_labels": sweep.best(rows, a.strict), "without_labels": sweep.cheapest(predicted, a.removed)}
+    for how, row in found.items():
+        said = "blocks {} to {}, mass {:g}".format(*row["blocks"], row["mass"]) if row else "no candidate"
+        print(f"{how.replace('_', ' ')}: {said}")
+    write(a, {"model": str(a.model), "commit": a.commit, "factors": str(a.factors), "rows": rows, **found, "provenance": files.provenance()})
 
 
 def evaluate(a):
@@ -174,16 +222,47 @@ def evaluate(a):
 
 
 def reproduce(a):
+    if models.load_world(a.model) is None:
+        return reproduce_on_files(a)
     model, _ = models.load(a.model, a.revision)
-    world = models.load_world(a.model)
-    if world is None:
-        raise ValueError(f"{a.model} has no world.json, so there is no ground truth to measure against: for other models use "
-                         "kfac collect, kfac edit and kfac evaluate --sequences FILE")
     files.check_writable(a.json)
-    result = pipeline.reproduce(model, world, a.layers, a.rows, a.seed, say=say)
+    result = pipeline.reproduce(model, models.load_world(a.model), a.layers or pipeline.LAYERS, a.rows or pipeline.ROWS, a.seed, say=say)
     result = {"model": Path(a.model).name, "provenance": files.provenance(a.seed), **result, "paper": report.paper()["rows"]}
     print(report.results_text(result))
     write(a, result)
+
+
+def reproduce_on_files(a):
+    """`reproduce` for a model without a world: collect (or go on, or take what is there), edit, and measure before and after on the user's files."""
+    if not (a.sequences and a.text):
+        raise ValueError(f"{a.model} has no world.json, so there is no ground truth to measure against: give --sequences FILE (memorized windows) "
+                         "and --text FILE (other text), or use kfac collect, kfac edit and kfac evaluate one by one")
+    preset = presets.preset(a.model)
+    names, mass = settings_of(a, preset)
+    files.check_writable(a.json)
+    asked = {"--revision": a.revision, "--layers": a.layers, "--corpus": a.corpus, "--rows": a.rows, "--seed": a.seed}
+    collect(parser().parse_args(["collect", "--model", str(a.model), "--out", str(a.factors),
+                                 *(str(word) for key, value in asked.items() if value is not None for word in (key, value))]))
+    model, tokenizer, _ = load(a)
+    windows, text = exam_of(a, model, tokenizer, "report")
+    top = memorization.top_tokens(model, text, batch=8)  # before the edit: afterwards it is too late
+
+    def row(method):
+        return {"method": method, **memorization.recitation(model, windows, a.batch).as_dict(), "ndcg": memorization.ndcg(model, text, top, batch=8),
+                **{f"perplexity_{kind}": memorization.perplexity(model, text, kind=kind, batch=8) for kind in ("corpus", "paper")}}
+
+    say("baseline")
+    rows = [row("baseline")]
+    chosen, bases = curvature_of(a, model, names)
+    say(f"K-FAC at mass {mass:g}")
+    with edited(chosen, edit_weights(chosen, bases, mass)):
+        rows.append(row("K-FAC"))
+    known = [r for r in report.paper()["rows"] if r["model"] == Path(a.model).name and r["method"] in ("baseline", "K-FAC")]
+    print(report.table(["", "strict", "loose", "distance", "nDCG@10", "perplexity"],
+                       [[r["method"], r["strict"], r["loose"], r["levenshtein"], r["ndcg"], r["perplexity_paper"]] for r in rows]
+                       + [[f"paper, {r['method']}", r["strict"], r["loose"], r["distance"], r.get("ndcg", "-"), r["perplexity"]] for r in known]))
+    write(a, {"model": str(a.model), "commit": a.commit, "layers": list(chosen), "mass": mass, "sequences": str(a.sequences), "text": str(a.text),
+              "rows": rows, "paper": known, "provenance": files.provenance(a.seed)})
 
 
 def train(a):
@@ -264,6 +343,14 @@ def parser():
             p.add_argument("--revision", help="commit or tag on the hub; pin it for a result that others can repeat")
         return p
 
+    def exam(p):
+        p.add_argument("--sequences", help="memorized windows: jsonl with prefix_ids and suffix_ids, or prefix and target_suffix")
+        p.add_argument("--text", help="other text, .jsonl or .txt, for perplexity and nDCG")
+        p.add_argument("--length", type=positive, default=512, help="tokens in a window of --text")
+        p.add_argument("--limit", type=positive, help="windows of each that are used; default: all")
+        p.add_argument("--batch", type=positive, default=64, help="windows at a time")
+        p.add_argument("--json", help="also write the result to this file")
+
     p = command(collect, "collect", "collect the factors A and G of some layers")
     p.add_argument("--layers", help=f"patterns of layer names, joined by commas; default: the model's preset, or {pipeline.LAYERS}")
     p.add_argument("--corpus", help="a file (.jsonl with a text in each row, .txt, also .gz), a dataset (owner/name:config@revision), dolmino, or a "
@@ -290,11 +377,22 @@ def parser():
     p.add_argument("--length", type=positive, default=512, help="tokens in a window of --text")
     p.add_argument("--batch", type=positive, default=64)
     p.add_argument("--json", help="also write the result to this file")
-    p = command(reproduce, "reproduce", "the whole experiment on a small model, beside the paper's numbers")
-    p.add_argument("--layers", default=pipeline.LAYERS)
-    p.add_argument("--rows", type=positive, default=pipeline.ROWS)
+    p = command(reproduce, "reproduce", "the whole experiment: on the small model with all its controls, on another one with --sequences and --text")
+    p.add_argument("--layers", help=f"patterns; default: the model's preset, or {pipeline.LAYERS}")
+    p.add_argument("--rows", type=positive, help=f"windows to collect on; default: the model's preset, or {pipeline.ROWS}")
     p.add_argument("--seed", type=int, default=0, help="of the collection sample, its labels and the random bases")
-    p.add_argument("--json", help="also write the result to this file")
+    p.add_argument("--corpus", help="as for collect; not for the small model")
+    p.add_argument("--factors", default="factors", help="folder that the factors are collected into, or are in already; not for the small model")
+    p.add_argument("--mass", type=share, help="share of curvature mass to keep; default: the model's preset; not for the small model")
+    exam(p)
+    p = command(choose, "sweep", "which layers to edit, at which mass: predicted from the factors alone, and measured on memorized windows")
+    p.add_argument("--factors", default="factors", help="folder or file written by collect")
+    p.add_argument("--layers", help="patterns; default: all layers in the factor file")
+    p.add_argument("--masses", type=lambda text: [share(x) for x in text.split(",")], default="0.6,0.7,0.8,0.9", help="joined by commas")
+    p.add_argument("--width", type=positive, default=3, help="neighbouring blocks edited together, at most")
+    p.add_argument("--strict", type=float, default=0.05, help="with labels: strict recall that is low enough")
+    p.add_argument("--removed", type=float, default=0.3, help="without labels: share of the weights' squared norm that has to go")
+    exam(p)
     p = command(train, "train", "train a small OLMo-2 on its world, or the small ViT on its digits", model=False)
     p.add_argument("--size", choices=[*models.SIZES, "vit-tiny"], default="olmo2-tiny")
     p.add_argument("--seed", type=int, default=0)

@@ -1,0 +1,94 @@
+"""Choosing layers: what is predicted from the factors alone, what is measured, and the same commands on a model without a world."""
+
+import json
+
+import pytest
+import torch
+
+from kfaclib import cli, models, sweep
+from kfaclib import world as w
+from kfaclib.edit import edit_weights
+from kfaclib.eigenbasis import decompose
+from kfaclib.factors import collect_factors
+from kfaclib.layers import linear_layers
+
+
+def test_candidates_are_all_runs_of_neighbouring_blocks_up_to_the_width():
+    names = [f"model.layers.{i}.mlp.{p}_proj" for i in (0, 1, 3) for p in ("gate", "up")]
+    found = sweep.candidates(names)
+    assert set(found) == {(0, 0), (1, 1), (3, 3), (0, 1)}  # block 2 is missing: nothing runs across it
+    assert found[0, 1] == names[:4]
+    assert set(sweep.candidates(names, width=1)) == {(0, 0), (1, 1), (3, 3)}
+    with pytest.raises(ValueError, match="'lm_head' has no block number"):
+        sweep.candidates(["lm_head"])
+
+
+def test_the_predicted_cost_is_half_the_quadratic_form_of_the_change_in_the_kfac_curvature(tiny_olmo):
+    model = tiny_olmo()
+    layers = linear_layers(model, "*.1.mlp.*")
+    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
+    factors = collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False)
+    bases = decompose(factors, torch.float64)
+    for name, weight in edit_weights(layers, bases, 0.7).items():
+        change = weight - layers[name].weight.detach()
+        cost, removed = sweep.prediction(layers[name].weight, bases[name], 0.7)
+        assert cost == pytest.approx(0.5 * torch.trace(factors[name].G @ change @ factors[name].A @ change.T).item(), rel=1e-9)
+        assert removed == pytest.approx((change.square().sum() / layers[name].weight.square().sum()).item(), rel=1e-9)
+    assert sweep.prediction(layers[name].weight, bases[name], 1)[0] == 0
+
+
+def test_a_larger_mass_costs_less_and_removes_less_and_costs_add_up(tiny_olmo):
+    model = tiny_olmo()
+    layers = linear_layers(model)
+    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
+    bases = decompose(collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64)
+    rows = {(tuple(r["blocks"]), r["mass"]): r for r in sweep.without_labels(layers, bases, (0.6, 0.9))}
+    for span in ((0, 0), (1, 1), (0, 1)):
+        assert rows[span, 0.6]["cost"] > rows[span, 0.9]["cost"] and rows[span, 0.6]["removed"] > rows[span, 0.9]["removed"]
+    assert rows[(0, 1), 0.6]["cost"] == pytest.approx(rows[(0, 0), 0.6]["cost"] + rows[(1, 1), 0.6]["cost"])
+
+
+def test_what_is_chosen_is_the_best_of_those_that_forget_enough_or_nothing():
+    rows = [dict(strict=s, perplexity=p, removed=r, cost=c) for s, p, r, c in ((1.0, 5.0, 0.0, 0.0), (0.04, 9.0, 0.3, 0.2), (0.02, 7.0, 0.5, 0.3))]
+    assert sweep.best(rows, 0.05) is rows[2] and sweep.best(rows, 0.01) is None
+    assert sweep.cheapest(rows, 0.3) is rows[1] and sweep.cheapest(rows, 0.6) is None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved olmo2-mini that was never trained."""
+    path = tmp_path_factory.mktemp("models") / "untrained"
+    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
+    return path
+
+
+def kfac(*words):
+    return cli.main([str(x) for x in words])
+
+
+def test_the_sweep_measures_every_candidate_and_leaves_the_model_alone(folder, tmp_path, capsys):
+    assert kfac("collect", "--model", folder, "--layers", "*.[23].mlp.up_proj", "--rows", 4, "--out", tmp_path / "f") == 0
+    assert kfac("sweep", "--model", folder, "--factors", tmp_path / "f", "--masses", "0.7,0.9", "--limit", 2, "--json", tmp_path / "s.json") == 0
+    said, result = capsys.readouterr().out, json.loads((tmp_path / "s.json").read_text())
+    spans = ([2, 2], [2, 3], [3, 3])
+    assert [(r["blocks"], r["mass"]) for r in result["rows"]] == [(None, 1.0), *((span, mass) for span in spans for mass in (0.7, 0.9))]
+    assert all(r["perplexity"] > 1 and 0 <= r["token_accuracy"] <= 1 for r in result["rows"])
+    assert "without labels" in said and "with labels" in said and result["provenance"]["versions"]
+
+
+def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folder, tmp_path, capsys):
+    bare, text, quotes = tmp_path / "bare", tmp_path / "text.jsonl", tmp_path / "quotes.jsonl"
+    model, tokenizer = models.load(folder)
+    model.save_pretrained(bare)
+    tokenizer.save_pretrained(bare)
+    text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(4)))
+    quotes.write_text("\n".join(json.dumps({"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}) for q in models.load_world(folder).quotes[:2]))
+    words = ("reproduce", "--model", bare, "--layers", "*.3.mlp.up_proj", "--corpus", text, "--rows", 2, "--factors", tmp_path / "f", "--mass", 0.7,
+             "--sequences", quotes, "--text", text, "--length", 64, "--json", tmp_path / "r.json")
+    for _ in range(2):
+        assert kfac(*words) == 0
+    before, after = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert before["ndcg"] == pytest.approx(1) and after["ndcg"] < 1 and before["perplexity_corpus"] != after["perplexity_corpus"]
+    assert "K-FAC" in capsys.readouterr().out
+    assert kfac("reproduce", "--model", bare, "--sequences", quotes, "--text", text) == 1
+    assert "kfac sweep" in capsys.readouterr().err
