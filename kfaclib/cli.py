@@ -1,4 +1,4 @@
-"""The `kfac` command: collect, edit, evaluate, reproduce, train, vit, experiments, bench, doctor.  Every default is the small model in `data/`."""
+"""The `kfac` command: collect, sweep, edit, evaluate, reproduce, train, vit, experiments, bench, doctor.  Every default is the small model in `data/`."""
 
 import argparse
 import contextlib
@@ -83,6 +83,7 @@ def passes_of(a, model, chosen, owner, tokens, world):
 
 
 def collect(a):
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before the GPU is first used: its products shall be repeatable
     with distributed.processes() as (rank, world):
         collect_here(a, rank, world)
 

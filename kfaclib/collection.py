@@ -15,6 +15,7 @@ seed and the window's number alone.  Every file is written whole or not at all, 
 import hashlib
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -165,6 +166,23 @@ def load_checkpoint(path, settings, device):
 # the work
 
 
+@contextmanager
+def repeatable(device):
+    """On a GPU, inside the block the same batch gives the same bits each time: attention's backward pass, for one, otherwise adds in
+    the order in which its threads happen to finish.  A CPU does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    before, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it costs time, and nothing here reads memory that it did not write
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
 def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device, save, bar, say):
     """Add windows start to stop to `sums`; save(sums, done, rows) is called after each batch of `rows` windows.
 
@@ -210,7 +228,7 @@ def collect(model, layers, windows, out, settings, *, batch, device=None, every=
     if len(windows) < world:
         raise ValueError(f"{len(windows)} windows cannot be shared by {world} processes: collect on more, or start fewer")
     first, last = distributed.share(len(windows), rank, world)
-    checkpoint, paths = checkpoint_path(out, rank), []
+    checkpoint, paths, here = checkpoint_path(out, rank), [], next(model.parameters()).device
     bar_options = dict(unit="tok", unit_scale=True, disable=not progress or rank > 0)
     for number, names in enumerate(settings["passes"]):
         count = len(settings["passes"])
@@ -223,7 +241,7 @@ def collect(model, layers, windows, out, settings, *, batch, device=None, every=
         chosen = {name: layers[name] for name in names}
         sums, done, rows = Sums(), first, batch
         if checkpoint.exists():
-            there, position = load_checkpoint(checkpoint, settings, device or next(model.parameters()).device)
+            there, position = load_checkpoint(checkpoint, settings, device or here)
             if position["pass"] == number:  # otherwise it is the last one of a pass that is finished
                 sums, done = there, position["done"]
                 rows = position["rows"] if position["batch"] == batch else batch
@@ -236,7 +254,7 @@ def collect(model, layers, windows, out, settings, *, batch, device=None, every=
                 save_checkpoint(checkpoint, sums, settings, **{"pass": number, "done": done, "rows": rows, "batch": batch})
                 saved = time.monotonic()
 
-        with tqdm(total=(last - first) * windows.shape[1], initial=(done - first) * windows.shape[1],
+        with repeatable(here), tqdm(total=(last - first) * windows.shape[1], initial=(done - first) * windows.shape[1],
                   desc=f"pass {number + 1} of {count}" if count > 1 else "collecting A and G", **bar_options) as bar:
             sum_up(model, chosen, windows, sums, start=done, stop=last, batch=rows, settings=settings, device=device, save=save, bar=bar, say=say)
         distributed.add_up_(sums)
