@@ -61,7 +61,7 @@ def _dataset_documents(name):
         import datasets  # an optional extra: not everyone collects on the hub's corpora
     except ImportError:
         raise ValueError(f"--corpus {name} is not a file here, and to stream a dataset of that name the package `datasets` is "
-                         "needed: pip install 'kfaclib[hub]'") from None
+                         "needed: pip install datasets zstandard") from None
     place, _, revision = name.partition("@")
     place, _, config = place.partition(":")
     stream = datasets.load_dataset(place, config or None, split="train", streaming=True, revision=revision or None)
