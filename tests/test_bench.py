@@ -55,6 +55,34 @@ def test_selection_reports_times_and_the_same_set():
     assert result["cpu_seconds"] > 0 and all(heap["same_set"] and heap["times"] > 1 for heap in result["heaps"].values())
 
 
+def test_all_settings_of_the_plain_collector_are_measured_and_one_without_memory_is_told(model, monkeypatch):
+    monkeypatch.setattr(collection, "subject", lambda device: ("a tiny one", model, IDS))
+    right, said = plain.collect, []
+
+    def short(*args, checkpointing, **rest):
+        if not checkpointing and rest.get("labels") != "data":
+            raise torch.OutOfMemoryError
+        return right(*args, checkpointing=checkpointing, **rest)
+
+    monkeypatch.setattr(plain, "collect", short)
+    result = collection.against_plain(said.append, "cpu", 1e9)
+    assert set(result["times_plain"]) == {"plain, 4 blocks a pass, checkpointing", "plain, one pass, checkpointing"}
+    assert result["refused"] == {"plain, one pass, no checkpointing": "out of memory"}
+    ours = result["taken"]["ours"]
+    assert ours["tokens_per_cpu_second"] == pytest.approx(collection.BATCHES * IDS.numel() / ours["cpu_seconds"])
+    assert ours["peak_bytes"] > 0 and result["agreement"] < 1e-4 and "times as fast as 4 blocks a pass" in said[-1]
+
+
+def test_growth_measures_tokens_layers_and_width(model, monkeypatch):
+    monkeypatch.setattr(collection, "subject", lambda device: ("a tiny one", model, IDS))
+    monkeypatch.setitem(collection.WIDTHS, "cpu", (64,))
+    result = collection.growth(lambda text: None, "cpu")
+    assert [row["size"] for row in result["tokens"]] == [60, 120, 240, 480] and [row["size"] for row in result["layers"]] == [3, 6]
+    assert [row["size"] for row in result["width"]] == [64]
+    two, eight = result["tokens"][1]["peak_bytes"], result["tokens"][3]["peak_bytes"]
+    assert eight < 1.1 * two  # more batches take no more memory
+
+
 def test_blocks_are_grouped_in_order(model):
     layers = linear_layers(model)
     one, two = collection.in_groups(layers, 1)

@@ -56,6 +56,7 @@ def launch(logits, *, labels=None, uniform=None):
     if uniform is not None:
         labels = torch.empty(T, dtype=torch.int64, device=logits.device)
     if T:
-        softmax_gradient_kernel[(T,)](logits, labels, labels if uniform is None else uniform.float(), V, logits.stride(0), DRAW=uniform is not None,
-                                      BLOCK=BLOCK, num_warps=8)
+        with torch.cuda.device_of(logits):
+            softmax_gradient_kernel[(T,)](logits, labels, labels if uniform is None else uniform.float(), V, logits.stride(0),
+                                          DRAW=uniform is not None, BLOCK=BLOCK, num_warps=8)
     return logits, labels

@@ -71,7 +71,8 @@ def launch(C, X, alpha=1.0, mask=None, **changes):
     options = dict(CONFIGS[9 if major == 9 else 8], **changes)
     grid = (triton.cdiv(d, options["BLOCK_I"]) * triton.cdiv(d, options["BLOCK_J"]),)
     keep = X if mask is None else mask.contiguous().view(torch.uint8)
-    # the interpreter multiplies the bit patterns of bfloat16 numbers: there they are made float32 first
-    syrk_kernel[grid](X, C, keep, T, d, float(alpha), X.stride(0), X.stride(1), C.stride(0), GROUP=GROUP, MASKED=mask is not None,
-                      UPCAST=INTERPRETED and X.dtype == torch.bfloat16, **options)
+    with torch.cuda.device_of(X):
+        # the interpreter multiplies the bit patterns of bfloat16 numbers: there they are made float32 first
+        syrk_kernel[grid](X, C, keep, T, d, float(alpha), X.stride(0), X.stride(1), C.stride(0), GROUP=GROUP, MASKED=mask is not None,
+                          UPCAST=INTERPRETED and X.dtype == torch.bfloat16, **options)
     return C
