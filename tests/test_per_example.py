@@ -6,8 +6,16 @@ from torch import nn
 from torch.func import functional_call
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from kfaclib.per_example import (average_top, curvature_along, fisher_roots, gradients, layer_curvature_along, layer_top_eigenpairs,
-                                 squared_jacobians, top_eigenpairs)
+from kfaclib.per_example import (
+    average_top,
+    curvature_along,
+    fisher_roots,
+    gradients,
+    layer_curvature_along,
+    layer_top_eigenpairs,
+    squared_jacobians,
+    top_eigenpairs,
+)
 from kfaclib.products import cross_entropy_hvp, flatten, ggnvp, unflatten
 from kfaclib.testing import exact_ggn_block
 

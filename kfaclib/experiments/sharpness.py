@@ -10,8 +10,7 @@ from tqdm.auto import tqdm
 from kfaclib import corpora, digits, files, models, tasks
 from kfaclib import world as w
 from kfaclib.paths import DATA
-from kfaclib.per_example import (average_top, curvature_along, fisher_roots, layer_curvature_along, layer_top_eigenpairs,
-                                 squared_jacobians, top_eigenpairs)
+from kfaclib.per_example import average_top, curvature_along, fisher_roots, layer_curvature_along, layer_top_eigenpairs, squared_jacobians, top_eigenpairs
 
 SEEDS, EPOCHS, EXAMPLES, SOFT = range(3), 100, 100, 20
 SIZES, REPEATS = (1, 2, 4, 8, 16, 32, 64), 5  # of the groups whose top eigenvalue is compared with the members' own
