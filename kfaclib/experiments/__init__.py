@@ -8,6 +8,7 @@ from importlib import import_module
 EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<name>.json
     "crosscheck": "kfaclib.experiments.crosscheck",
     "fisher_labels": "kfaclib.experiments.fisher_labels",
+    "leaks": "kfaclib.experiments.leaks",
     "landscape": "kfaclib.experiments.landscape",
     "kfac_error": "kfaclib.experiments.kfac_error",
     "grokking": "kfaclib.experiments.grokking",
