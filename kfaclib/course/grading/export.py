@@ -7,6 +7,7 @@ from pathlib import Path
 from kfaclib.course import notebooks
 
 LARGEST = 20 * 2**20  # bytes of a notebook that is handed in; pictures may be in it
+IMPORTS = ("import ", "from ")
 LONGEST = 200_000  # characters of code
 
 
@@ -39,11 +40,11 @@ def module(cells, exercise_ids, pool=(), extra=()):
         name = queue.pop()
         if name in found and name not in wanted:
             wanted[name] = found[name]
-            queue += [n.id for n in ast.walk(found[name][0]) if isinstance(n, ast.Name)]
-    statements = {id(s): (not isinstance(s, (ast.Import, ast.ImportFrom)), text) for s, text in wanted.values()}
-    order = [id(s) for s, _ in (*theirs.values(), *mine.values())]
-    texts = sorted(statements.items(), key=lambda item: (item[1][0], order.index(item[0])))
-    source = "\n\n\n".join(text for _, (_, text) in texts) + "\n"
+            queue += free(found[name][0])
+    order = [*theirs.values(), *mine.values()]
+    texts = [pair[1] for pair in order if pair in wanted.values()]
+    imports = "\n".join(text for text in texts if text.startswith(IMPORTS))
+    source = "\n\n\n".join(filter(None, [imports, *(text for text in texts if not text.startswith(IMPORTS))])) + "\n"
     written = tuple(i for i in names if i not in missing and i not in empty)
     return Answers(source, written, tuple(empty), tuple(missing), tuple(remarks))
 
@@ -64,7 +65,7 @@ def definitions(cells):
             text, ends = text_of(lines, s, ends, following), s.end_lineno
             for name in bound(s):
                 found.pop(name, None)  # the place of the last definition counts as well
-                found[name] = s, text
+                found[name] = s, imported(s, name) or text
     return found, remarks
 
 
@@ -79,6 +80,22 @@ def text_of(lines, statement, ends, following):
     if first <= ends or (following and following.lineno <= statement.end_lineno):
         return ast.unparse(statement)  # several statements share a line
     return "\n".join(lines[first - 1 : statement.end_lineno])
+
+
+def imported(statement, name):
+    """The part of an import that binds `name`, as text; None for any other statement."""
+    for alias in statement.names if isinstance(statement, (ast.Import, ast.ImportFrom)) else ():
+        if (alias.asname or alias.name).partition(".")[0] == name:
+            fields = {"names": [alias]} | ({"module": statement.module, "level": statement.level} if isinstance(statement, ast.ImportFrom) else {})
+            return ast.unparse(type(statement)(**fields))
+    return None
+
+
+def free(statement):
+    """The names that a statement takes from the module around it."""
+    names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
+    own = {n.id for n in names if not isinstance(n.ctx, ast.Load)} | {n.arg for n in ast.walk(statement) if isinstance(n, ast.arg)}
+    return [n.id for n in names if n.id not in own]
 
 
 def bound(statement):
