@@ -7,11 +7,10 @@ from kfaclib import activations, chains, corpora, files, models, pipeline, tasks
 from kfaclib import world as w
 from kfaclib.edit import edit_weights, edited, kept_share, project
 from kfaclib.eigenbasis import decompose
-from kfaclib.experiments.seeds import SEEDS
+from kfaclib.experiments.seeds import CHECKPOINTS
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import greedy, perplexity, split_windows, token_accuracy
-from kfaclib.paths import DATA
 
 ITEMS, CHAINS, SHORT = 150, 100, 60  # items of a task where there are so many, chains, items of a task when a band is taken out
 SIGNIFICANT = 5  # digits of an activity that are recorded
@@ -112,15 +111,10 @@ def measure(model, world, seed):
     }
 
 
-def checkpoints():
-    """{seed: folder} of the three trained models that are shipped."""
-    return {seed: DATA / ("olmo2-tiny" if seed == 0 else f"olmo2-tiny-seed{seed}") for seed in SEEDS}
-
-
 def run(out):
     """Measure the shipped models of three training seeds: about two minutes each on one core."""
     results = {}
-    for seed, folder in tqdm(checkpoints().items(), desc="seeds"):
+    for seed, folder in tqdm(CHECKPOINTS.items(), desc="seeds"):
         model, _ = models.load(folder)
         results[seed] = measure(model, models.load_world(folder), seed)
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "seeds": results})
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": results})

@@ -1,0 +1,67 @@
+"""Local tasks in the harness's formats: rows are right, configurations point to them, and the harness reads them where it is there."""
+
+import json
+
+import pytest
+import torch
+
+from kfaclib import harness, models
+from kfaclib import world as w
+from kfaclib.paths import DATA
+
+
+@pytest.fixture(scope="module")
+def made():
+    return harness.rows(w.make_world(5, quotes=4, rare=8, rung=1), count=12)
+
+
+def test_every_format_of_the_paper_has_a_local_task(made):
+    assert set(made) == set(harness.FORMATS) and sorted(form for form, _ in harness.FORMATS.values()) == sorted(harness.REAL)
+
+
+def test_the_right_choice_is_among_the_choices_and_labelled(made):
+    for task in ("boolean", "tracking", "open_book"):
+        for row in made[task]:
+            assert row["choices"][row["label"]] == row["answer"] and len(set(row["choices"])) == len(row["choices"]) >= 2
+
+
+def test_questions_do_not_hold_what_is_asked_for_twice(made):
+    """A question ends where the answer begins, and its words are the world's."""
+    for rows in made.values():
+        for row in rows:
+            assert w.encode(row["question"]) and w.encode(row["answer"]) and not row["question"].endswith(row["answer"])
+
+
+def test_the_files_are_what_the_configurations_name(made, tmp_path):
+    names = harness.write_tasks(tmp_path, made)
+    assert len(names) == len(made)
+    for name in names:
+        config = json.loads((tmp_path / f"{name}.yaml").read_text())
+        path = config["dataset_kwargs"]["data_files"]["test"]
+        rows = [json.loads(line) for line in open(path)]
+        assert config["task"] == name and {config["doc_to_text"], config["doc_to_target"]} <= rows[0].keys()
+        assert config.get("doc_to_choice", "choices") in ("choices", ["false", "true"])
+
+
+def test_choice_scores_are_log_probabilities(tiny_olmo):
+    """Over all one-word choices they sum to one; a choice of two words is the product of its steps."""
+    model = tiny_olmo()
+    ones = harness.choice_scores(model, [1, 5, 6], [[t] for t in range(37)])
+    assert torch.allclose(ones.exp().sum(), torch.tensor(1.0), atol=1e-5)
+    pair, last = harness.choice_scores(model, [1, 5, 6], [[7, 8]]), harness.choice_scores(model, [1, 5, 6, 7], [[8]])
+    assert torch.allclose(pair, ones[7] + last, atol=1e-5)
+
+
+def test_without_the_harness_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
+    with pytest.raises(ValueError, match="pip install"):
+        harness.evaluate(None, None, ["boolq"])
+
+
+@pytest.mark.slow
+def test_the_harness_itself_reads_them_and_the_shipped_model_passes(tmp_path):
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is an optional package")
+    model, tokenizer = models.load(DATA / "olmo2-tiny")
+    made = harness.rows(models.load_world(DATA / "olmo2-tiny"), count=10)
+    found = harness.evaluate(model, tokenizer, harness.write_tasks(tmp_path, made), tmp_path)
+    assert len(found) == len(made) and all(min(row.values()) >= 0.9 for row in found.values()), found
