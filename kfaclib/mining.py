@@ -16,8 +16,8 @@ from kfaclib import world as w
 @torch.no_grad()
 def hits(model, ids, batch=64, progress=False):
     """Is the argmax at every position of ids [N, S] the token that follows?  bool [N, S - 1]; entry t is about token t + 1."""
-    device, found = next(model.parameters()).device, []
-    for rows in tqdm(ids.split(batch), disable=not progress, leave=False):
+    device, found, batches = next(model.parameters()).device, [], ids.split(batch)
+    for rows in tqdm(batches, desc="windows") if progress else batches:
         guess = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].argmax(-1).cpu()
         found.append(guess == rows[:, 1:])
     return torch.cat(found)
