@@ -15,7 +15,7 @@ def digest(tensors, header=None):
     total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, x in sorted(tensors.items()):
         total.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
-        total.update(x.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        total.update(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
