@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from kfaclib import bench, cli
+from kfaclib import bench, cli, files
 from kfaclib.bench import collection, kernels, plain, selection
 from kfaclib.bench.measure import compare, peak_bytes
 from kfaclib.edit import keep_prefix
 from kfaclib.layers import linear_layers
+from kfaclib.paths import DATA
 
 
 @pytest.fixture
@@ -126,3 +127,17 @@ def test_kernels_are_compared_at_every_size_and_missing_figures_are_named(monkey
 def test_an_unknown_part_is_refused(capsys):
     assert cli.main(["bench", "--parts", "kernels,speed"]) == 1
     assert "no 'speed'; there are kernels, collection, selection, growth" in capsys.readouterr().err
+
+
+def test_the_recorded_run_meets_its_targets_and_names_what_is_missing():
+    found = files.read_json(DATA / "results" / "bench-cpu.json")
+    times = found["collection"]["times_plain"]
+    assert times["plain, 4 blocks a pass, checkpointing"] >= 2 and min(times.values()) > 1
+    assert found["collection"]["agreement"] < 1e-5
+    assert found["selection"]["shape"] == [8192, 2048]
+    assert all(heap["times"] >= 1000 and heap["same_set"] for heap in found["selection"]["heaps"].values())
+    one, *more = found["growth"]["tokens"]
+    for row in more:
+        assert 0.5 < row["cpu_seconds"] / one["cpu_seconds"] * one["size"] / row["size"] < 1.5  # linear
+        assert row["peak_bytes"] <= 1.01 * more[0]["peak_bytes"]  # flat, once the sums are there
+    assert found["missing"] and not any("/" in word and word.startswith("/") for word in found["provenance"]["command"].split())
