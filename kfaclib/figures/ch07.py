@@ -54,22 +54,21 @@ def tradeoffs(seeds, target):
             ax.plot(*zip(*points), line, marker=marker, color=COLORS[color], label=None if k else method, linewidth=1.8)
     ax.axvline(target, color=COLORS["black"], linewidth=1)
     ax.text(target, 0.02, " agreed price", rotation=90, va="bottom", ha="right", transform=ax.get_xaxis_transform())
-    ax.set(xlabel="clean training accuracy after the edit", ylabel="true label, of those memorized", title="what healing costs", xlim=(0.8, 1.005), ylim=(0, 0.85))
+    ax.set(xlabel="clean training accuracy after the edit", ylabel="true label, of those memorized", title="what healing costs",
+           xlim=(0.8, 1.005), ylim=(0, 0.85))
     ax.legend(loc="lower left")
     return fig
 
 
-def estimates(seeds, overconfident, names, target):
+def estimates(seeds, overconfident, names):
     """Recovered of the memorized at the agreed clean accuracy for ways to estimate curvature, one point per seed and draw."""
     fig, axes = plt.subplots(1, 2, figsize=(11, 0.5 * len(names) + 1.5), sharey=True)
     for ax, group, title in ((axes[0], seeds, "trained with noise"), (axes[1], [overconfident], "overconfident")):
         for k, name in enumerate(names):
             for seed in group:
                 rows = [r["report"] for r in seed["estimates"]["rows"] if r["estimate"] == name]
-                good = [r for r in rows if r["clean"] > target - 0.05]
-                ax.plot([r["recovered_of_memorized"] for r in good], [k] * len(good), "o", color=COLORS["blue"], markersize=9, alpha=0.8)
-                missed = [r for r in rows if r["clean"] <= target - 0.05]
-                ax.plot([r["recovered_of_memorized"] for r in missed], [k] * len(missed), "x", color=COLORS["red"], markersize=9)
+                values = [r["recovered_of_memorized"] for r in rows]
+                ax.plot(values, [k] * len(rows), "o", color=COLORS["blue"], markersize=9, alpha=0.8)
         ax.set(xlabel="true label, of those memorized", title=title, xlim=(0, 0.8))
         ax.set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
