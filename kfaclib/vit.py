@@ -283,7 +283,6 @@ def perturbed(W, norm, generator):
 
 def methods(layers, bases, seed=0):
     """{method: strength in (0, 1] -> {layer: weight}}; a larger strength changes less.  Random methods draw the same numbers every time."""
-
     random = {name: baselines.random_basis(basis, torch.Generator().manual_seed(seed + i)) for i, (name, basis) in enumerate(bases.items())}
 
     def each(change):

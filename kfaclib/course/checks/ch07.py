@@ -35,7 +35,8 @@ def check_healing(function):
         for key in ("memorized_before", "memorized_after", "recovered"):
             said = before if key == "memorized_before" else after
             target = true if key == "recovered" else given
-            assert not math.isclose(result[key], _share(said == target)), f"{key} counts every image: only those whose given label differs from the true one matter"
+            assert not math.isclose(result[key], _share(said == target)), \
+                f"{key} counts every image: only those whose given label differs from the true one matter"
         assert not math.isclose(result["recovered"], _share((after != given)[wrong])), \
             "recovered: no longer saying the wrong label is not enough, the answer must be the *true* label"
         assert not math.isclose(result["recovered_of_memorized"], right["recovered"]), \
@@ -58,7 +59,8 @@ def check_exact_g(function):
     assert not torch.allclose(G, unweighted / 4), "the classes are averaged evenly: weight class c's outer product by its probability p_c"
     assert not torch.allclose(G, right * len(p)), "this is the sum over images: divide by their number"
     top = torch.stack([r[y] for r, y in zip(residual, p.argmax(-1))])
-    assert not torch.allclose(G, top.T @ top / len(p)), "only the model's favourite class is used: that is the label one would nearly always draw, not the expectation"
+    assert not torch.allclose(G, top.T @ top / len(p)), \
+        "only the model's favourite class is used: that is the label one would nearly always draw, not the expectation"
     assert not torch.allclose(G, p.T @ p / len(p)), "p p^T alone is not it: the gradient of -log p(y) at the logits is p minus the unit vector of y"
     assert torch.allclose(G, right, atol=1e-9), "G is not the expectation of (p - e_y)(p - e_y)^T over y drawn from p, averaged over the images"
 
@@ -102,8 +104,10 @@ def check_equal_norm(function):
     assert torch.is_tensor(result) and result.shape == W.shape, f"a weight of shape {list(W.shape)} is wanted"
     moved, goal = (result - W).norm().item(), (W_edited - W).norm().item()
     assert not math.isclose(result.norm().item(), goal, rel_tol=1e-5), "this is the noise alone: add it to W"
-    assert not torch.allclose(result, W_edited) and not torch.allclose(result, 2 * W - W_edited), "this is the edit itself or its mirror image: the direction must be random"
-    assert not math.isclose(moved, W_edited.norm().item(), rel_tol=1e-5), "the perturbation has the norm of the edited weight: it should have that of the *change*"
+    assert not torch.allclose(result, W_edited) and not torch.allclose(result, 2 * W - W_edited), \
+        "this is the edit itself or its mirror image: the direction must be random"
+    assert not math.isclose(moved, W_edited.norm().item(), rel_tol=1e-5), \
+        "the perturbation has the norm of the edited weight: it should have that of the *change*"
     assert math.isclose(moved, goal, rel_tol=1e-5), f"the weight moved by {moved:.3f} instead of {goal:.3f}: scale the noise to the norm of W_edited - W"
     assert torch.equal(result, function(W, W_edited, rng())), "the same generator gives another result: pass it to torch.randn"
 
