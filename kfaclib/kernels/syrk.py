@@ -10,6 +10,7 @@ import torch
 
 from kfaclib.kernels.device import has_triton
 
+# from published ratios of symmetric kernels on such GPUs; `kfac bench` says where another choice would have been faster
 MIN_WIDTH = 2048  # up to this width a few dozen tiles do not fill a GPU: the full product is faster
 MIN_WORK = 2e11  # rows * width^2; below, reading and writing C takes longer than the products
 
