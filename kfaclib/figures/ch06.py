@@ -50,12 +50,16 @@ def blocks(panels, lines):
     for ax, (title, kinds) in zip(axes, panels.items(), strict=True):
         for kind, values in kinds.items():
             color, marker, line = LOOKS[kind]
-            ax.semilogy(range(len(values)), values, marker=marker, ls=line, color=COLORS[color])
+            ax.plot(range(len(values)), values, marker=marker, ls=line, color=COLORS[color])
         height, what = lines.get(title, (None, None))
         if what:
             ax.plot(range(len(height)), height, color=COLORS["grey"], ls=":")
-            ax.annotate(what, (0.1, height[0]), xytext=(0, 4), textcoords="offset points", fontsize=11, color="#555555")
+            ax.annotate(what, (len(height) - 1, height[-1]), xytext=(0, -5), textcoords="offset points", ha="right", va="top", fontsize=11, color="#555555")
         ax.set(title=title, xlabel="block")
+        if title.startswith("shared"):
+            ax.set_ylim(0, 1)
+        else:
+            ax.set_yscale("log")
     kinds = list(dict.fromkeys(k for kinds in panels.values() for k in kinds))
     handles = [Line2D([], [], color=COLORS[c], marker=m, ls=ls) for c, m, ls in (LOOKS[k] for k in kinds)]
     fig.legend(handles, kinds, loc="outside lower center", ncols=len(kinds))
