@@ -203,8 +203,8 @@ def choose(a):
 
 
 def evaluate(a):
-    model, tokenizer = models.load(a.model, a.revision)
-    world, result = models.load_world(a.model), {"model": str(a.model), "provenance": files.provenance()}
+    model, tokenizer, _ = load(a)
+    world, result = models.load_world(a.model), {"model": str(a.model), "commit": a.commit, "provenance": files.provenance()}
     if a.sequences:
         windows = memorization.load_sequences(a.sequences, tokenizer)
         result["sequences"] = {"file": str(a.sequences), **memorization.recitation(model, windows, a.batch).as_dict()}
@@ -214,7 +214,7 @@ def evaluate(a):
     if world and not (a.sequences or a.text):
         result["row"] = {"method": "as given", **pipeline.take(model, pipeline.make_exam(model, world, "report"))}
         del result["row"]["ndcg"]  # of a model against itself
-    if len(result) == 2:
+    if not {"sequences", "text", "row"} & set(result):
         raise ValueError(f"nothing to evaluate: {a.model} has no world of its own; give --sequences FILE or --text FILE")
     for part in ("sequences", "text", "row"):
         for key, value in result.get(part, {}).items():

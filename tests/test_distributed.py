@@ -71,6 +71,8 @@ def pair(function, arguments, tmp_path):
         port = free.getsockname()[1]
     logs = [tmp_path / f"log {rank}" for rank in range(2)]
     shared = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if sys.platform != "win32":
+        shared["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"  # whatever this machine calls itself
     return [start(function, *arguments, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank, log in enumerate(logs)], logs
 
 
