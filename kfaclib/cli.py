@@ -194,7 +194,8 @@ def choose(a):
     predicted = sweep.without_labels(chosen, bases, a.masses, a.width)
     rows = sweep.with_labels(model, chosen, bases, predicted, windows, text, a.batch, say=say)
     keys = ("blocks", "mass", "cost", "removed", "token_accuracy", "strict", "loose", "perplexity")
-    print(report.table(keys, [["-" if r["blocks"] is None else "-".join(map(str, r["blocks"])), *(float(r[k]) for k in keys[1:])] for r in rows]))
+    print(report.table(keys, [["-" if r["blocks"] is None else "-".join(map(str, r["blocks"])), f"{r['mass']:g}", f"{r['cost']:.1e}",
+                              *(float(r[k]) for k in keys[3:])] for r in rows]))
     found = {"with_labels": sweep.best(rows, a.strict), "without_labels": sweep.cheapest(predicted, a.removed)}
     for how, row in found.items():
         said = "blocks {} to {}, mass {:g}".format(*row["blocks"], row["mass"]) if row else "no candidate"

@@ -82,7 +82,8 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
     model.save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(4)))
-    quotes.write_text("\n".join(json.dumps({"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}) for q in models.load_world(folder).quotes[:2]))
+    windows = [{"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])} for q in models.load_world(folder).quotes[:2]]
+    quotes.write_text("\n".join(map(json.dumps, windows)))
     words = ("reproduce", "--model", bare, "--layers", "*.3.mlp.up_proj", "--corpus", text, "--rows", 2, "--factors", tmp_path / "f", "--mass", 0.7,
              "--sequences", quotes, "--text", text, "--length", 64, "--json", tmp_path / "r.json")
     for _ in range(2):
