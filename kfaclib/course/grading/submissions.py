@@ -19,7 +19,7 @@ def found(words):
     """{student: path} of the submissions named by files and folders.
 
     In a folder every notebook or module counts, and every notebook that lies alone in a folder of its own. The student's
-    name is the file's, or that of the folder of its own. ValueError if two would have the same name.
+    name is the file's, or that of the folder of its own. ValueError if two would be written to the same place.
     """
     pairs = []
     for word in map(Path, words):
@@ -34,7 +34,7 @@ def found(words):
             if len(inside) != 1:
                 raise ValueError(f"{folder} holds {len(inside)} notebooks or modules; one is wanted")
             pairs.append((folder.name, inside[0]))
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    twice = [name for name, count in Counter(safe(name).lower() for name, _ in pairs).items() if count > 1]
     if twice:
         raise ValueError(f"two submissions have the same name: {', '.join(twice)}")
     return dict(pairs)
@@ -96,7 +96,7 @@ def summary(marks):
     states = {(m.student, m.exercise): m.state for m in marks}
     students = list(dict.fromkeys(m.student for m in marks))
     rows = [(harmless(s), *(states[s, e] for e in exercises), f"{sum(states[s, e] == 'right' for e in exercises)}/{len(exercises)}") for s in students]
-    return table(("student", *exercises, "points"), rows)
+    return table(("student", *(e.partition(".")[2] for e in exercises), "points"), rows)
 
 
 def questions(number, students, secret, out):
