@@ -75,7 +75,7 @@ def needs(table, names, columns):
     ax.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
-            ax.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.55 else "black")
+            ax.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.5 else "black")
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="the band that is taken out", title="accuracy without one band / before")
