@@ -86,12 +86,13 @@ def needs(table, names, columns):
 def chain(before, after, labels):
     """Share of chains in which a step is right, before and after: {step: [share per seed]} each, bars of means with the seeds' range."""
     fig, ax = plt.subplots(figsize=(8.5, 3.8))
-    for shift, (name, rows, color, hatch) in zip((-0.2, 0.2), (("before", before, "grey", ""), ("after the edit", after, "blue", "//")), strict=True):
+    for shift, (name, rows, face, text) in zip((-0.2, 0.2), (("before", before, "white", "black"), ("after the edit", after, COLORS["blue"], "white")),
+                                               strict=True):
         for place, step in enumerate(labels):
-            bar = ax.bar(place + shift, mean(rows[step]), 0.38, color=COLORS[color], hatch=hatch, edgecolor="white", label=name if not place else None)
-            ax.errorbar(place + shift, mean(rows[step]), [[mean(rows[step]) - min(rows[step])], [max(rows[step]) - mean(rows[step])]],
-                        color=COLORS["black"], lw=1.4, capsize=4)
-            ax.bar_label(bar, [f"{mean(rows[step]):.2f}"], label_type="center", color="white", fontsize=11)
+            low, high = mean(rows[step]) - min(rows[step]), max(rows[step]) - mean(rows[step])
+            bar = ax.bar(place + shift, mean(rows[step]), 0.38, color=face, edgecolor=COLORS["black"], label=name if not place else None)
+            ax.errorbar(place + shift, mean(rows[step]), [[low], [high]], color=COLORS["black"], lw=1.4, capsize=4)
+            ax.bar_label(bar, [f"{mean(rows[step]):.2f}"], label_type="center", color=text, fontsize=11)
     ax.set_xticks(range(len(labels)), labels.values())
     ax.set(ylabel="share of chains", ylim=(0, 1.18), title="the steps stay right, the computation fails")
     ax.grid(axis="x", visible=False)
