@@ -46,6 +46,7 @@ def bills(sizes):
         numbers = [b[k] for b in sizes.values()]
         bars = ax.barh([i + 0.27 * (1 - k) for i in range(len(sizes))], numbers, height=0.25, color=COLORS[color], hatch=hatch, edgecolor="white", label=what)
         ax.bar_label(bars, [readable(n) for n in numbers])
-    ax.set(xscale="log", xlim=(1e5, 3e18), xlabel="bytes, float32", yticks=range(len(sizes)), yticklabels=list(sizes), title="One up-projection and its curvature")
+    ax.set(xscale="log", xlim=(1e5, 3e18), xlabel="bytes, float32", yticks=range(len(sizes)), yticklabels=list(sizes),
+           title="One up-projection and its curvature")
     ax.legend(loc="lower right")
     return fig

@@ -72,9 +72,11 @@ def check_ggn_vector(function):
     for v in torch.eye(4, dtype=torch.float64):
         result = function(outputs, output_hvp, w, v)
         _vector(result, 4, "G v")
-        assert not _close(result, J.T @ J @ v) or _close(G @ v, J.T @ J @ v), "this is J^T J v: the loss's curvature at the outputs, output_hvp, is missing in between"
+        assert not _close(result, J.T @ J @ v) or _close(G @ v, J.T @ J @ v), (
+            "this is J^T J v: the loss's curvature at the outputs, output_hvp, is missing in between")
         assert not _close(result, torch.diag(weights.flatten()) @ J @ v), "this has the outputs' numbers: bring it back to the weights with J^T"
-        assert _close(result, G @ v), f"for v = {v.tolist()} the product should be {[round(n, 4) for n in (G @ v).tolist()]}, yours is {[round(n, 4) for n in result.tolist()]}"
+        right, yours = ([round(n, 4) for n in x.tolist()] for x in (G @ v, result))
+        assert _close(result, G @ v), f"for v = {v.tolist()} the product should be {right}, yours is {yours}"
     bent = lambda z, u: z * u  # depends on where we stand
     expected = J.T @ (outputs(w).flatten() * (J @ w))
     assert _close(function(outputs, bent, w, w), expected), "output_hvp needs the outputs at w as its first argument"
@@ -149,7 +151,8 @@ EXERCISES = {
          "`w = matvec(q)`; alpha is `w @ q`; what is left is `w - alpha * q - beta * q_previous`.",
          "The new beta is the norm of what is left, the next q is what is left divided by it."),
         check_lanczos_step,
-        "In exact arithmetic the new direction is at a right angle to *all* earlier ones, although only two were taken away. In floating point it is not, as you are about to see."),
+        "In exact arithmetic the new direction is at a right angle to *all* earlier ones, although only two were taken away. In floating point it is not, "
+        "as you are about to see."),
     "04.gauss_rule": Exercise(
         "From three numbers to a density", 3, 10,
         ("Build T from its diagonal and its two off-diagonals; then it is one eigendecomposition.",

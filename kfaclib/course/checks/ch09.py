@@ -70,7 +70,8 @@ def check_predicted_cost(function):
     kept = 0.5 * (Pi[keep] * C[keep] ** 2).sum().item()
     assert not math.isclose(value, kept, rel_tol=1e-6), "this is the cost of what stays: sum over ~keep"
     assert not math.isclose(value, 0.5 * (Pi[dropped] * C[dropped].abs()).sum().item(), rel_tol=1e-6), "the cost is quadratic: square the coefficients"
-    assert not math.isclose(value, 0.5 * (C[dropped] ** 2).sum().item(), rel_tol=1e-6), "every direction costs the same here: weight each square by its curvature Pi"
+    assert not math.isclose(value, 0.5 * (C[dropped] ** 2).sum().item(), rel_tol=1e-6), (
+        "every direction costs the same here: weight each square by its curvature Pi")
     assert math.isclose(value, right, rel_tol=1e-6), f"the cost should be {right:.4f} here, yours is {value:.4f}"
 
 
