@@ -28,7 +28,7 @@ POPQA = {
 }
 MEAN = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
 EXACT = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
-# our task -> the format it is written in, and which field of a row the harness reads as what
+# our task: (whose format it is written in, what the harness is told about it)
 FORMATS = {
     "boolean": ("boolq", {"output_type": "multiple_choice", "doc_to_choice": ["false", "true"], "metric_list": MEAN}),
     "tracking": ("winogrande", {"output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": MEAN}),
@@ -37,8 +37,7 @@ FORMATS = {
     "facts_frequent": ("triviaqa", {"output_type": "generate_until", "metric_list": EXACT}),
     "facts_rare": ("popqa", {"output_type": "generate_until", "metric_list": EXACT}),
 }
-# A pair of ids for a choice between the words of a context must not be told apart by its length: all choices are one word.
-STOP = "."
+STOP = "."  # ends a written answer; all choices are one word long, so that none wins by its length
 
 
 def rows(world, half="report", count=200):
