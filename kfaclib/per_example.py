@@ -65,12 +65,12 @@ def average_top(B):
     return torch.linalg.eigvalsh(gram)[-1].item() / len(B)
 
 
-def layer_top_eigenpairs(model, name, ids, first, temperature=1.0, steps=12, seed=0, counts=None, together=False):
+def layer_top_eigenpairs(model, name, ids, first, steps=12, seed=0, counts=None, together=False):
     """(values [N], directions [N, O, I]) of every sequence's own GGN in the weight of one layer, by power iteration.
 
     model: a causal LM with attn_implementation "eager".  name: of an nn.Linear.  ids: [N, S].  The loss is the mean over the
-    tokens ids[:, first:], each predicted from all before it, or over those of them that counts (bool [N, S - first]) names;
-    temperature as in `fisher_roots`.  together: one pair (N = 1) instead, of the average of all sequences.
+    tokens ids[:, first:], each predicted from all before it, or over those of them that counts (bool [N, S - first]) names.
+    together: one pair (N = 1) instead, of the average of all sequences.
 
     Sequences do not meet in the net, so a change V_n of the weight *per sequence* gives all N products in one pass.
     """
@@ -85,7 +85,7 @@ def layer_top_eigenpairs(model, name, ids, first, temperature=1.0, steps=12, see
 
     def logits(params):
         changes.update(params)
-        return model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1] / temperature
+        return model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1]
 
     shape = (1 if together else len(ids), *layer.weight.shape)
     zero = {"V": torch.zeros(shape)}
