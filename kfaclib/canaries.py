@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
-from transformers import Olmo2Config, Olmo2ForCausalLM
+from transformers import Olmo2Config
 
+from kfaclib import models
 from kfaclib.world import W
 
 KINDS = ("first", "last", "verb", "adjective", "object", "city", "adverb", "digit")
@@ -77,28 +78,10 @@ def stream(secrets, seed, rows=ROWS):
 
 
 def make_model(width=WIDTH, seed=0):
-    """A fresh OLMo-2 of two layers, float32, with the start that `kfaclib.models` gives its small models."""
-    torch.manual_seed(seed)
-    model = Olmo2ForCausalLM(
-        Olmo2Config(
-            vocab_size=len(WORDS),
-            hidden_size=width,
-            intermediate_size=4 * width,
-            num_hidden_layers=2,
-            num_attention_heads=width // 32,
-            num_key_value_heads=width // 32,
-            max_position_embeddings=16,
-            pad_token_id=None,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
-    with torch.no_grad():
-        model.model.embed_tokens.weight.normal_(0, 0.7)
-        for block in model.model.layers:
-            block.post_attention_layernorm.weight.fill_(0.4)
-            block.post_feedforward_layernorm.weight.fill_(0.4)
-    return model
+    """A fresh OLMo-2 of two layers, float32, with the start that `kfaclib.models` gives small models."""
+    return models.fresh(Olmo2Config(
+        vocab_size=len(WORDS), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2, num_attention_heads=width // 32,
+        num_key_value_heads=width // 32, max_position_embeddings=16, pad_token_id=None, bos_token_id=0, eos_token_id=1), seed)
 
 
 def train(model, text, batch=BATCH, learning_rate=LEARNING_RATE, progress=True):

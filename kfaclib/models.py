@@ -27,17 +27,22 @@ def make_tokenizer():
 
 
 def make_model(size="olmo2-tiny", seed=0):
-    """A fresh `Olmo2ForCausalLM` of one of SIZES, float32.
+    """A fresh `Olmo2ForCausalLM` of one of SIZES, float32."""
+    hidden, ffn, layers = SIZES[size]
+    return fresh(Olmo2Config(
+        vocab_size=-(-len(w.VOCABULARY) // 8) * 8, hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers,
+        num_attention_heads=hidden // 32, num_key_value_heads=hidden // 32, max_position_embeddings=256,
+        tie_word_embeddings=False, pad_token_id=w.PAD, bos_token_id=w.BOS, eos_token_id=w.EOS), seed)
+
+
+def fresh(config, seed):
+    """A fresh `Olmo2ForCausalLM` of this configuration, float32, with a start for small models.
 
     Embeddings start at 0.7 and the gains after each block at 0.4: with the usual 0.02 and 1 the unnormalised
     residual stream of OLMo-2 drowns the token's identity and so small a model learns several times slower.
     """
-    hidden, ffn, layers = SIZES[size]
     torch.manual_seed(seed)
-    model = Olmo2ForCausalLM(Olmo2Config(
-        vocab_size=-(-len(w.VOCABULARY) // 8) * 8, hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers,
-        num_attention_heads=hidden // 32, num_key_value_heads=hidden // 32, max_position_embeddings=256,
-        tie_word_embeddings=False, pad_token_id=w.PAD, bos_token_id=w.BOS, eos_token_id=w.EOS))
+    model = Olmo2ForCausalLM(config)
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_(0, 0.7)
         for block in model.model.layers:

@@ -50,11 +50,12 @@ def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
     (out / "training.jsonl").unlink(missing_ok=True)
     world, model = w.make_world(seed, **WORLDS[size]), models.make_model(size, seed)
     for further in range(1 + FURTHER[size]):
+        if further:
+            model, _ = models.load(out, device="cpu")
         report = train_round(model.to(device), world, out / "training.jsonl", size, steps // (2 if further else 1), further, every)
         models.save(model, out, world)
         if min(report.values()) >= LEARNED:
-            return
-        model, _ = models.load(out, device="cpu")
+            break
 
 
 def train_round(model, world, log, size, steps, further, every):

@@ -106,3 +106,14 @@ def tiny_olmo():
         return Olmo2ForCausalLM(Olmo2Config(**(settings | changes))).double().eval()
 
     return make
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved olmo2-mini that was never trained."""
+    from kfaclib import models
+    from kfaclib import world as w
+
+    path = tmp_path_factory.mktemp("models") / "untrained"
+    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
+    return path

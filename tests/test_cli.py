@@ -9,20 +9,9 @@ from transformers import AutoModelForCausalLM
 
 from kfaclib import cli, models, training
 from kfaclib import world as w
+from shared import kfac
 
 LAYER = "model.layers.3.mlp.gate_proj"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A saved olmo2-mini that was never trained."""
-    path = tmp_path_factory.mktemp("models") / "untrained"
-    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
-    return path
-
-
-def kfac(*words):
-    return cli.main([str(x) for x in words])
 
 
 def test_collect_edit_and_evaluate_in_a_row(folder, tmp_path, capsys):

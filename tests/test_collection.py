@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from children import finish, start
-from kfaclib import cli, collection, models, storage
-from kfaclib import world as w
+from kfaclib import cli, collection, storage
 from kfaclib.factors import collect_factors, load_factors, shared_inputs
 from kfaclib.layers import factor_bytes, linear_layers
 
@@ -302,14 +301,6 @@ def test_too_small_a_disk_is_said_before_the_work(tmp_path, monkeypatch):
 
 
 # real processes
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A saved olmo2-mini that was never trained."""
-    path = tmp_path_factory.mktemp("models") / "untrained"
-    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
-    return path
 
 
 def command(folder, out, *more):

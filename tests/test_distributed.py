@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from children import finish, start
-from kfaclib import cli, distributed, models, storage
-from kfaclib import world as w
+from kfaclib import cli, distributed, storage
 from kfaclib.eigenbasis import decompose
 from kfaclib.factors import Factors, load_factors
 
@@ -51,13 +50,6 @@ def test_a_single_process_is_left_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with distributed.processes() as place:
         assert place == (0, 1) == distributed.place() and not distributed.active()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "untrained"
-    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
-    return path
 
 
 def command(folder, out, *more):

@@ -1,12 +1,11 @@
 """Every exercise of every chapter: its reference passes, its stub is empty, nothing leaks, wrong answers are named."""
 
 import ast
-import importlib.util
-from pathlib import Path
 
 import pytest
 
 from kfaclib.course import Exercise, exercises, notebooks
+from shared import wrong_answers
 
 CHAPTERS = {path.name[:2]: path for path in notebooks.chapters()}
 EVERY = [(number, name) for number, path in CHAPTERS.items() for name in notebooks.exercises(notebooks.read(path))]
@@ -33,15 +32,6 @@ def namespaces():
         return made[number]
 
     return get
-
-
-def wrong_answers(number):
-    path = Path(__file__).parent / "wrong" / f"ch{number}.py"
-    assert path.is_file(), f"tests/wrong/{path.name} is missing: it holds the wrong answers to chapter {number}"
-    spec = importlib.util.spec_from_file_location(f"wrong_ch{number}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.WRONG
 
 
 @pytest.mark.parametrize("number", CHAPTERS)

@@ -2,7 +2,6 @@
 
 import ast
 import csv
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ from kfaclib import paths
 from kfaclib.course import __main__ as course
 from kfaclib.course import copies, exercises, notebooks, progress
 from kfaclib.course.grading import box, export, locks, marking, plain, release, submissions, variants
+from shared import wrong_answers
 from tiny import tiny_chapter
 
 SECRET = b"a secret of thirty-two bytes ..."
@@ -344,14 +344,6 @@ def test_tensors_functions_and_changes_in_place_go_both_ways():
 
 
 # --- every exercise
-
-
-def wrong_answers(number):
-    path = Path(__file__).parent / "wrong" / f"ch{number}.py"
-    spec = importlib.util.spec_from_file_location(f"wrong_{number}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.WRONG
 
 
 @pytest.mark.parametrize("number", CHAPTERS)

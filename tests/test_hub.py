@@ -10,9 +10,10 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kfaclib import cli, models, presets
+from kfaclib import models, presets
 from kfaclib import world as w
 from kfaclib.factors import load_factors
+from shared import kfac
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHAPE = dict(vocab_size=-(-len(w.VOCABULARY) // 8) * 8, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -33,10 +34,6 @@ def text(tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 9}) for _ in range(8)))
     return path
-
-
-def kfac(*words):
-    return cli.main([str(x) for x in words])
 
 
 @pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3", "Olmo2"])

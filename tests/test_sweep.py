@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from kfaclib import cli, models, sweep
+from kfaclib import models, sweep
 from kfaclib import world as w
 from kfaclib.edit import edit_weights
 from kfaclib.eigenbasis import decompose
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
+from shared import kfac
 
 
 def test_candidates_are_all_runs_of_neighbouring_blocks_up_to_the_width():
@@ -52,18 +53,6 @@ def test_what_is_chosen_is_the_best_of_those_that_forget_enough_or_nothing():
     rows = [dict(strict=s, perplexity=p, removed=r, cost=c) for s, p, r, c in ((1.0, 5.0, 0.0, 0.0), (0.04, 9.0, 0.3, 0.2), (0.02, 7.0, 0.5, 0.3))]
     assert sweep.best(rows, 0.05) is rows[2] and sweep.best(rows, 0.01) is None
     assert sweep.cheapest(rows, 0.3) is rows[1] and sweep.cheapest(rows, 0.6) is None
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A saved olmo2-mini that was never trained."""
-    path = tmp_path_factory.mktemp("models") / "untrained"
-    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
-    return path
-
-
-def kfac(*words):
-    return cli.main([str(x) for x in words])
 
 
 def test_the_sweep_measures_every_candidate_and_leaves_the_model_alone(folder, tmp_path, capsys):
