@@ -3,7 +3,7 @@
 import torch
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from kfaclib import corpora, models
+from kfaclib import corpora, costs, models
 from kfaclib.bench import plain
 from kfaclib.bench.measure import CLOCK, compare, once, peak_bytes
 from kfaclib.factors import collect_factors
@@ -46,14 +46,9 @@ def in_groups(layers, blocks):
 
 
 def necessary_flops(model, layers):
-    """{part: floating-point operations a token}: forward, backward to the inputs, and one triangle for each factor, A shared
-    by gate and up.  Attention scores are not counted."""
-    config = model.config
-    head = 2 * config.hidden_size * config.vocab_size
-    blocks = sum(2 * m.weight.numel() for name, m in linear_layers(model, "*.layers.*").items())
-    A = sum(m.in_features**2 for name, m in layers.items() if not name.endswith("up_proj"))
-    G = sum(m.out_features**2 for m in layers.values())
-    return {"forward": blocks + head, "backward": blocks + head, "updates": A + G}
+    """{part: floating-point operations a token}, as the targets count them: a backward pass that goes all the way down."""
+    flops = costs.flops_per_token(model, layers)
+    return flops | {"backward": flops["forward"]}
 
 
 def ours(model, ids, layers, batches=1, labels="sampled"):
