@@ -139,6 +139,13 @@ def nbgrader(words, out, secret):
     return 0
 
 
+def written(paths):
+    """Show the files that a command wrote."""
+    for path in paths:
+        print(path)
+    return 0
+
+
 def main(words=None):
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -165,6 +172,9 @@ def main(words=None):
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--out", default="build/nbgrader", help="the nbgrader course folder (build/nbgrader)")
     one.add_argument("--secret", help="a file with your secret: the assignments get hidden tests")
+    one = commands.add_parser("quizzes", help="write the chapters' quizzes in GIFT, for Moodle and other platforms")
+    one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
+    one.add_argument("--out", default="build/quizzes", help="folder to write to (build/quizzes)")
     options, further = parser.parse_known_args(words)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
@@ -193,6 +203,10 @@ def main(words=None):
                 return questions(options.chapter, options.students, options.secret, options.out)
             case "nbgrader":
                 return nbgrader(options.chapters, options.out, options.secret)
+            case "quizzes":
+                from kfaclib.course import quizzes
+
+                return written(quizzes.write(options.chapters, options.out))
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
