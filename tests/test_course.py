@@ -300,11 +300,11 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     assert course.main(["run"]) == 1
 
     report = json.loads((paths.BUILD / "course.json").read_text())
-    assert [sorted(row) for row in report] == [["chapter", "ok", "seconds"]] * 2
+    assert [sorted(row) for row in report] == [["chapter", "gib", "ok", "seconds"]] * 2
     assert [(row["chapter"], row["ok"]) for row in report] == [("96_broken", False), ("97_tiny", True)]
-    assert all(row["seconds"] > 0 for row in report)
+    assert all(row["seconds"] > 0 and 0.01 < row["gib"] < 4 for row in report)
     out, err = capsys.readouterr()
-    assert re.search(r"chapter +seconds +verdict\n[- ]+\n96_broken +[\d.]+ +FAILED\n97_tiny +[\d.]+ +ok\n", out)
+    assert re.search(r"chapter +seconds +GiB +verdict\n[- ]+\n96_broken +[\d.]+ +[\d.]+ +FAILED\n97_tiny +[\d.]+ +[\d.]+ +ok\n", out)
     assert "No results to show" in out
     assert "96_broken, code cell 2:\n    x.missing  # here\n  AttributeError: 'int' object has no" in err
     assert {path: path.read_bytes() for path in notebooks.chapters()} == before
@@ -317,6 +317,23 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     for name, html in written.items():
         fetched = re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["']((?:https?:)?//[^"']*)""", html)
         assert fetched == [], f"{name} asks another host"
+
+
+def test_a_chapter_over_its_budget_fails_where_one_asks(tiny_path, monkeypatch, capsys):
+    monkeypatch.setattr(course, "SECONDS", 0)
+    monkeypatch.setattr(course.pages, "render", lambda executed, folder: folder / "index.html")
+    assert course.main(["run"]) == 0
+    assert course.main(["run", "--budget"]) == 1
+    assert re.search(r"FAILED 97_tiny took [\d.]+ s and [\d.]+ GiB; a chapter has 0 s and 4 GiB", capsys.readouterr().err)
+
+
+def test_the_memory_of_a_kernel_and_of_what_it_starts_is_seen(checkout):
+    child = "import time; x = bytearray(200 << 20); time.sleep(1.5)"
+    source = f"import subprocess, sys\nx = bytearray(200 << 20)\nsubprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    with execution.peak_memory(every=0.05) as memory:
+        assert execution.execute(nb, execution.environment()) is None
+    assert memory["bytes"] > 400 << 20
 
 
 def test_a_dead_kernel_is_reported(checkout):

@@ -15,6 +15,7 @@ from kfaclib.course import copies, execution, notebooks, pages
 from kfaclib.files import write_json
 from kfaclib.report import results_table, table
 
+SECONDS, GIB = 120, 4  # what a chapter may take on two free cores
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
 
 
@@ -27,20 +28,25 @@ def failure_text(name, failure):
     return f"{name}, code cell {failure.cell}:\n{source}\n  {failure.error}"
 
 
-def run():
-    """Execute every chapter on a copy, render the pages, show what happened. Returns 1 if anything failed."""
+def run(budget=False):
+    """Execute every chapter on a copy, render the pages, show what happened. Returns 1 if anything failed.
+
+    With `budget` a chapter that takes longer or more memory than it may has failed, too.
+    """
     executed, report, failures = {}, [], []
     env = execution.environment()
     for path in notebooks.chapters():
         nb, began = notebooks.read(path), time.perf_counter()
-        with bar_of(nb, path.stem) as bar:
+        with bar_of(nb, path.stem) as bar, execution.peak_memory() as memory:
             failure = execution.execute(nb, env, bar.update)
-        seconds = round(time.perf_counter() - began, 1)
-        print(f"{path.stem}: {'failed' if failure else 'ok'} after {seconds} s", flush=True)
+        seconds, gib = round(time.perf_counter() - began, 1), round(memory["bytes"] / 2**30, 2)
+        print(f"{path.stem}: {'failed' if failure else 'ok'} after {seconds} s, {gib} GiB", flush=True)
         executed[path.stem] = execution.normalise(nb)
-        report.append({"chapter": path.stem, "seconds": seconds, "ok": failure is None})
+        report.append({"chapter": path.stem, "seconds": seconds, "gib": gib, "ok": failure is None})
         if failure:
             failures.append(failure_text(path.stem, failure))
+        if budget and (seconds > SECONDS or gib > GIB):
+            failures.append(f"{path.stem} took {seconds} s and {gib} GiB; a chapter has {SECONDS} s and {GIB} GiB")
     write_json(paths.BUILD / "course.json", report)
 
     print("rendering the pages ...", flush=True)
@@ -50,8 +56,8 @@ def run():
         page = None
         failures.append(str(error))
 
-    rows = [(r["chapter"], f"{r['seconds']:.1f}", "ok" if r["ok"] else "FAILED") for r in report]
-    print("\n" + table(("chapter", "seconds", "verdict"), rows))
+    rows = [(r["chapter"], f"{r['seconds']:.1f}", f"{r['gib']:.2f}", "ok" if r["ok"] else "FAILED") for r in report]
+    print("\n" + table(("chapter", "seconds", "GiB", "verdict"), rows))
     print("\n" + results())
     if page:
         print(f"\nPages to read: {page}")
@@ -149,7 +155,8 @@ def written(paths):
 def main(words=None):
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="execute every chapter, render the pages, show the results")
+    one = commands.add_parser("run", help="execute every chapter, render the pages, show the results")
+    one.add_argument("--budget", action="store_true", help=f"fail if a chapter takes more than {SECONDS} s or {GIB} GiB")
     commands.add_parser("lab", help="open JupyterLab on your own copies in work/; further options go to JupyterLab")
     one = commands.add_parser("execute", help="re-execute worked chapters in place, for authors")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
@@ -183,7 +190,7 @@ def main(words=None):
     try:
         match options.command:
             case "run":
-                return run()
+                return run(options.budget)
             case "lab":
                 return lab(further)
             case "execute":

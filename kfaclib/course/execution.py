@@ -1,12 +1,15 @@
 """Executing notebooks so that an unchanged notebook gives identical bytes."""
 
+import contextlib
 import os
 import re
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -89,6 +92,31 @@ def execute(nb, env, on_cell=lambda: None):
         except DeadKernelError:
             return Failure(running["cell"], running["source"], "the kernel died: out of memory, most likely")
     return None
+
+
+@contextlib.contextmanager
+def peak_memory(every=0.2):
+    """Yields a dict whose "bytes" is the most memory that this process's children held together, sampled `every` seconds.
+
+    While a notebook is executed these are its kernel and whatever the kernel starts.
+    """
+    peak, done = {"bytes": 0}, threading.Event()
+
+    def sample():
+        while not done.wait(every):
+            held = 0
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it may end while we look
+                    held += child.memory_info().rss
+            peak["bytes"] = max(peak["bytes"], held)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
 
 
 def normalise(nb):
