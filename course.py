@@ -9,7 +9,7 @@
     python3 course.py execute 09   set up, re-execute chapter 09 in place (for authors)
     python3 course.py export 09 F  set up, mark the notebooks in folder F (for lecturers: see teaching/grading.md)
 
-`questions`, `nbgrader` and `quizzes` are for lecturers too; `--help` after a command lists its options.
+`questions`, `nbgrader`, `quizzes` and `slides` are for lecturers too; `--help` after a command lists its options.
 
 On Windows write `py course.py`. The environment is made in .venv, or in the folder that KFAC_VENV names.
 This file uses the standard library only, and syntax that an old Python can still read, so that it can say what is
@@ -29,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
 COMMANDS = ("run", "test", "lab", "doctor", "progress", "execute", "export", "questions", "nbgrader",
-            "quizzes")
+            "quizzes", "slides")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values

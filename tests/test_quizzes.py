@@ -55,7 +55,7 @@ def test_every_chapter_comes_back_from_its_file(path):
     assert category == outline.first_cell(nb).title
     for read, question in zip(found, outline.quiz(nb), strict=True):
         assert read["name"] == f"{category}, question {question.number}"
-        assert read["text"] == quizzes.html(question.text) and read["general"] == quizzes.html(question.answer)
+        assert read["text"] == quizzes.html(question.text) and read["general"] == quizzes.html(outline.without_letters(question.answer, question.options))
         for (percent, text, feedback), (letter, option) in zip(read["answers"], question.options.items(), strict=True):
             assert text == quizzes.html(option, inline=True)
             assert (percent == 100 / len(question.right)) == (letter in question.right) and (percent > 0) == feedback.startswith("Right.")
@@ -90,8 +90,9 @@ def test_several_right_options_share_the_mark():
 def test_a_letter_becomes_the_words_of_its_option():
     question = ask("(b). Two and two. (a) is odd. (c) it says nothing. So neither (a) nor (c).")
     assert question.right == ("b",) and question.why["b"] == "Two and two."
-    assert question.why["a"] == "“option a” is odd. So neither “option a” nor “option c”."
-    assert question.why["c"].startswith("“option c” – it says nothing.")
+    named = {letter: outline.without_letters(text, question.options) for letter, text in question.why.items()}
+    assert named["a"] == "“option a” is odd. So neither “option a” nor “option c”."
+    assert named["c"].startswith("“option c” – it says nothing.")
 
 
 def test_what_cannot_be_read_is_named(checkout):

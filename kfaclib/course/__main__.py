@@ -182,6 +182,9 @@ def main(words=None):
     one = commands.add_parser("quizzes", help="write the chapters' quizzes in GIFT, for Moodle and other platforms")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--out", default="build/quizzes", help="folder to write to (build/quizzes)")
+    one = commands.add_parser("slides", help="make slides from the chapters: one HTML file each, for any browser")
+    one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
+    one.add_argument("--out", default="build/slides", help="folder to write to (build/slides)")
     options, further = parser.parse_known_args(words)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
@@ -214,6 +217,10 @@ def main(words=None):
                 from kfaclib.course import quizzes
 
                 return written(quizzes.write(options.chapters, options.out))
+            case "slides":
+                from kfaclib.course import slides
+
+                return written(slides.write(options.chapters, options.out))
     except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -26,7 +26,7 @@ class FirstCell:
 
 @dataclass(frozen=True)
 class Question:
-    """A question of the quiz; texts are Markdown. `why` tells for every option, by its letter, why it is right or wrong."""
+    """A question of the quiz; texts are Markdown and speak of options by letter. `why`: what the answer says about each of them."""
 
     number: int
     text: str
@@ -80,7 +80,6 @@ def question(number, markdown):
     right = tuple(re.findall(r"\(([a-z])\)", begins[0])) if begins else ()
     if not right or not set(right) <= set(options):
         raise ValueError(f"question {number}: the answer does not begin with the letter of an option: {answer[:60]!r}")
-    named = lambda sentences: LETTER.sub(lambda m: quoted(m, options), " ".join(sentences))
     why, last = {letter: [] for letter in options}, right
     for sentence in SENTENCE.split(answer):
         last = tuple(dict.fromkeys(letter for letter in LETTER.findall(sentence) if letter in options)) or last
@@ -90,11 +89,16 @@ def question(number, markdown):
     unexplained = [letter for letter in options if not why[letter] and letter not in right]
     if unexplained:
         raise ValueError(f"question {number}: the answer says nothing about the wrong options {unexplained}")
-    return Question(number, one_line(text), options, right, {letter: named(s) for letter, s in why.items()}, named([answer]))
+    return Question(number, one_line(text), options, right, {letter: " ".join(sentences) for letter, sentences in why.items()}, answer)
+
+
+def without_letters(text, options):
+    """A text in which every letter of an option became the option's words: where options are shuffled, letters say nothing."""
+    return LETTER.sub(lambda match: quoted(match, options), text)
 
 
 def quoted(match, options):
-    """An option's words instead of its letter: where options are shuffled, letters say nothing."""
+    """An option's words instead of its letter, with a dash where only the letter's brackets held the sentence together."""
     letter, following = match[1], match.string[match.end():]
     if letter not in options:
         return match[0]

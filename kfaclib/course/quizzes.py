@@ -30,11 +30,12 @@ def weight(question, letter):
 
 def gift(question, title):
     """One question: HTML texts, feedback for each option, the whole answer for everybody."""
+    named = lambda text: outline.without_letters(text, question.options)
     lines = [f"::{escaped(title)}, question {question.number}::[html]{escaped(html(question.text))}{{"]
     for letter, option in question.options.items():
-        why = " ".join(filter(None, ["Right." if letter in question.right else "", question.why[letter]]))
+        why = " ".join(filter(None, ["Right." if letter in question.right else "", named(question.why[letter])]))
         lines.append(f"{weight(question, letter)}{escaped(html(option, inline=True))}#{escaped(html(why, inline=True))}")
-    return "\n".join([*lines, f"####{escaped(html(question.answer))}", "}"])
+    return "\n".join([*lines, f"####{escaped(html(named(question.answer)))}", "}"])
 
 
 def chapter(nb):
