@@ -18,6 +18,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "seeds": "kfaclib.experiments.seeds",
     "abilities": "kfaclib.experiments.abilities",
     "vit": "kfaclib.experiments.vit",
+    "tokens": "kfaclib.experiments.tokens",
 }
 
 
