@@ -20,6 +20,7 @@ from kfaclib import (
     experiments,
     factors,
     files,
+    harness,
     layers,
     memorization,
     models,
@@ -141,6 +142,8 @@ def settings_of(a, preset):
     mass = a.mass or (preset and preset.mass)
     if not mass:
         raise ValueError(f"--mass is needed: the paper gives none for {a.model}; `kfac sweep` helps to choose")
+    if preset and not (a.layers or preset.edited):
+        raise ValueError(f"--layers is needed: the paper does not say which of {a.model} it edited; `kfac sweep` helps to choose")
     return a.layers or (preset and preset.edited), mass
 
 
@@ -203,7 +206,18 @@ def choose(a):
     write(a, {"model": str(a.model), "commit": a.commit, "factors": str(a.factors), "rows": rows, **found, "provenance": files.provenance()})
 
 
+def metrics(result):
+    """{label: number} of all that `evaluate` measured."""
+    flat = {key: value for part in ("sequences", "text", "row") for key, value in result.get(part, {}).items()}
+    flat |= {f"{task} {metric}": value for task, row in result.get("tasks", {}).items() for metric, value in row.items()}
+    return {key: value for key, value in flat.items() if isinstance(value, float)}
+
+
 def evaluate(a):
+    before = metrics(files.read_json(a.before)) if a.before else {}
+    if a.tasks:
+        harness.parts()  # if it is missing, better now than after the model is loaded
+    files.check_writable(a.json)
     model, tokenizer, _ = load(a)
     world, result = models.load_world(a.model), {"model": str(a.model), "commit": a.commit, "provenance": files.provenance()}
     if a.sequences:
@@ -212,14 +226,22 @@ def evaluate(a):
     if a.text:
         text = corpora.text_windows(a.text, tokenizer, a.length)
         result["text"] = {"file": str(a.text), **{kind: memorization.perplexity(model, text, kind=kind) for kind in ("corpus", "paper")}}
-    if world and not (a.sequences or a.text):
+    if a.tasks:
+        result["tasks"] = harness.examine(model, tokenizer, a.tasks, world, a.task_folder, a.limit, a.batch)
+    if world and not (a.sequences or a.text or a.tasks):
         result["row"] = {"method": "as given", **pipeline.take(model, pipeline.make_exam(model, world, "report"))}
         del result["row"]["ndcg"]  # of a model against itself
-    if not {"sequences", "text", "row"} & set(result):
-        raise ValueError(f"nothing to evaluate: {a.model} has no world of its own; give --sequences FILE or --text FILE")
+    if not {"sequences", "text", "row", "tasks"} & set(result):
+        raise ValueError(f"nothing to evaluate: {a.model} has no world of its own; give --sequences FILE, --text FILE or --tasks NAMES")
     for part in ("sequences", "text", "row"):
         for key, value in result.get(part, {}).items():
             print(f"{key:16} {value if not isinstance(value, float) else f'{value:.4f}'}")
+    for task, row in result.get("tasks", {}).items():
+        print(f"{task:32}", "  ".join(f"{metric} {value:.4f}" for metric, value in row.items()))
+    if a.before:
+        both = [(key, before[key], value) for key, value in metrics(result).items() if key in before]
+        print(report.table(["", "before", "now", "now / before"], [[key, x, y, y / x if x else "-"] for key, x, y in both]))
+        result["before"] = {key: x for key, x, _ in both}
     write(a, result)
 
 
@@ -239,10 +261,14 @@ def reproduce_on_files(a):
     if not (a.sequences and a.text):
         raise ValueError(f"{a.model} has no world.json, so there is no ground truth to measure against: give --sequences FILE (memorized windows) "
                          "and --text FILE (other text), or use kfac collect, kfac edit and kfac evaluate one by one")
+    if a.tasks:
+        harness.parts()
     preset = presets.preset(a.model)
     names, mass = settings_of(a, preset)
     files.check_writable(a.json)
-    asked = {"--revision": a.revision, "--layers": a.layers, "--corpus": a.corpus, "--rows": a.rows, "--seed": a.seed}
+    there = Path(a.factors) / collection.RECORD  # factors of all layers, collected for a sweep, do for an edit of some
+    patterns = files.read_json(there).get("patterns") if there.exists() else a.layers
+    asked = {"--revision": a.revision, "--layers": patterns, "--corpus": a.corpus, "--rows": a.rows, "--seed": a.seed}
     collect(parser().parse_args(["collect", "--model", str(a.model), "--out", str(a.factors),
                                  *(str(word) for key, value in asked.items() if value is not None for word in (key, value))]))
     model, tokenizer, _ = load(a)
@@ -250,8 +276,9 @@ def reproduce_on_files(a):
     top = memorization.top_tokens(model, text, batch=8)  # before the edit: afterwards it is too late
 
     def row(method):
-        return {"method": method, **memorization.recitation(model, windows, a.batch).as_dict(), "ndcg": memorization.ndcg(model, text, top, batch=8),
-                **{f"perplexity_{kind}": memorization.perplexity(model, text, kind=kind, batch=8) for kind in ("corpus", "paper")}}
+        measured = {"method": method, **memorization.recitation(model, windows, a.batch).as_dict(), "ndcg": memorization.ndcg(model, text, top, batch=8),
+                    **{f"perplexity_{kind}": memorization.perplexity(model, text, kind=kind, batch=8) for kind in ("corpus", "paper")}}
+        return measured | ({"tasks": harness.examine(model, tokenizer, a.tasks, None, a.task_folder, a.limit, a.batch)} if a.tasks else {})
 
     say("baseline")
     rows = [row("baseline")]
@@ -263,6 +290,9 @@ def reproduce_on_files(a):
     print(report.table(["", "strict", "loose", "distance", "nDCG@10", "perplexity"],
                        [[r["method"], r["strict"], r["loose"], r["levenshtein"], r["ndcg"], r["perplexity_paper"]] for r in rows]
                        + [[f"paper, {r['method']}", r["strict"], r["loose"], r["distance"], r.get("ndcg", "-"), r["perplexity"]] for r in known]))
+    if a.tasks:
+        before, after = (metrics({"tasks": r["tasks"]}) for r in rows)
+        print(report.table(["", "baseline", "K-FAC"], [[key, before[key], after[key]] for key in before]))
     write(a, {"model": str(a.model), "commit": a.commit, "layers": list(chosen), "mass": mass, "sequences": str(a.sequences), "text": str(a.text),
               "rows": rows, "paper": known, "provenance": files.provenance(a.seed)})
 
@@ -353,6 +383,11 @@ def parser():
         p.add_argument("--batch", type=positive, default=64, help="windows at a time")
         p.add_argument("--json", help="also write the result to this file")
 
+    def downstream(p):
+        p.add_argument("--tasks", help=f"tasks through lm-evaluation-harness, which downloads their data: names joined by commas; real stands for "
+                       f"{','.join(harness.REAL)}, local for tasks of the small model's world, which need no network")
+        p.add_argument("--task-folder", help="folder with task configurations of your own, in the harness's format")
+
     p = command(collect, "collect", "collect the factors A and G of some layers")
     p.add_argument("--layers", help=f"patterns of layer names, joined by commas; default: the model's preset, or {pipeline.LAYERS}")
     p.add_argument("--corpus", help="a file (.jsonl with a text in each row, .txt, also .gz), a dataset (owner/name:config@revision), dolmino, or a "
@@ -377,8 +412,11 @@ def parser():
     p.add_argument("--sequences", help="jsonl with prefix_ids and suffix_ids, or prefix and target_suffix")
     p.add_argument("--text", help=".jsonl or .txt to take the perplexity of")
     p.add_argument("--length", type=positive, default=512, help="tokens in a window of --text")
+    p.add_argument("--limit", type=positive, help="items of each task that are used; default: all")
     p.add_argument("--batch", type=positive, default=64)
     p.add_argument("--json", help="also write the result to this file")
+    p.add_argument("--before", help="a --json of the model before the edit: show both side by side")
+    downstream(p)
     p = command(reproduce, "reproduce", "the whole experiment: on the small model with all its controls, on another one with --sequences and --text")
     p.add_argument("--layers", help=f"patterns; default: the model's preset, or {pipeline.LAYERS}")
     p.add_argument("--rows", type=positive, help=f"windows to collect on; default: the model's preset, or {pipeline.ROWS}")
@@ -387,6 +425,7 @@ def parser():
     p.add_argument("--factors", default="factors", help="folder that the factors are collected into, or are in already; not for the small model")
     p.add_argument("--mass", type=share, help="share of curvature mass to keep; default: the model's preset; not for the small model")
     exam(p)
+    downstream(p)
     p = command(choose, "sweep", "which layers to edit, at which mass: predicted from the factors alone, and measured on memorized windows")
     p.add_argument("--factors", default="factors", help="folder or file written by collect")
     p.add_argument("--layers", help="patterns; default: all layers in the factor file")

@@ -1,21 +1,20 @@
 """Downstream tasks through lm-evaluation-harness, for real models and, in the same formats, for the small one.
 
     kfac edit --model allenai/OLMo-2-0425-1B --factors factors --mass 0.6 --out edited
-    python -m kfaclib.harness --model edited --tasks real --json edited.json
+    kfac evaluate --model edited --tasks real --json edited.json
 
 "real" stands for BoolQ, Winogrande, OpenBookQA, GSM8K, TriviaQA and PopQA, whose data the harness downloads; "local" for tasks of
-the small world in the same formats, which need no network.  The harness is an optional extra: pip install "lm_eval[hf]".
+the small world in the same formats, which need no network; other names are the harness's own tasks, or those of a folder of
+one's own.  The harness is an optional extra: pip install -e ".[harness]".
 """
 
-import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
 
-from kfaclib import files, models, tasks
+from kfaclib import files, tasks
 from kfaclib import world as w
 
 REAL = ("boolq", "winogrande", "openbookqa", "gsm8k", "triviaqa", "popqa")
@@ -82,19 +81,43 @@ def write_tasks(folder, made):
     return names
 
 
-def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
-    """{task: {metric: value}} of a model under the harness; `folder` holds task files of one's own (`write_tasks`)."""
+def parts():
+    """The three things that are used of lm-evaluation-harness; ValueError, with the command that installs it, where it is missing."""
     try:
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise ValueError(f'lm-evaluation-harness cannot be used here ({error}): pip install "lm_eval[hf]"') from None
+        raise ValueError(f'--tasks needs lm-evaluation-harness, which cannot be used here ({error}): pip install -e ".[harness]", '
+                         'or pip install "lm-eval[hf]>=0.4.9"') from None
+    return simple_evaluate, HFLM, TaskManager
+
+
+def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
+    """{task: {metric: value}} of a model under the harness; `folder` holds task files of one's own (`write_tasks`), `limit` is the
+    number of items of a task.  ValueError names a task that the harness does not know."""
+    simple_evaluate, HFLM, TaskManager = parts()
+    manager = TaskManager(include_path=str(folder) if folder else None)
+    known = {*manager.all_tasks, "popqa"}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"--tasks: lm-evaluation-harness has no task {unknown[0]!r}; `lm-eval ls tasks` lists those it has, and --task-folder "
+                         "names a folder of your own")
     wrapped = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch, add_bos_token=True if tokenizer.bos_token else None)
-    asked = [POPQA if name == "popqa" else name for name in names]
-    found = simple_evaluate(wrapped, tasks=asked, limit=limit, task_manager=TaskManager(include_path=folder), log_samples=False, bootstrap_iters=0)
+    asked = [POPQA if name == "popqa" and name not in manager.all_tasks else name for name in names]
+    found = simple_evaluate(wrapped, tasks=asked, limit=limit, task_manager=manager, log_samples=False, bootstrap_iters=0)
     plain = lambda row: {k.split(",")[0] if k.endswith(",none") else k: v for k, v in row.items() if isinstance(v, float)}
     return {name: plain(row) for name, row in found["results"].items()}
+
+
+def examine(model, tokenizer, wanted, world=None, folder=None, limit=None, batch=32):
+    """`evaluate` of what `--tasks` says: "local" (the tasks of this world), "real" (those of REAL), or names joined by commas."""
+    if wanted != "local":
+        return evaluate(model, tokenizer, list(REAL) if wanted == "real" else [name.strip() for name in wanted.split(",")], folder, limit, batch)
+    if world is None:
+        raise ValueError("--tasks local: this model has no world.json, so there are no local tasks for it: choose --tasks real")
+    with tempfile.TemporaryDirectory() as own:
+        return evaluate(model, tokenizer, write_tasks(own, rows(world)), own, limit, batch)
 
 
 @torch.no_grad()
@@ -107,37 +130,3 @@ def choice_scores(model, prompt, choices):
         scores.append(logs.gather(1, ids[0, len(prompt) :, None]).sum().item())
     return torch.tensor(scores)
 
-
-def main(argv=None):
-    """Entry point of `python -m kfaclib.harness`."""
-    parser = argparse.ArgumentParser(prog="python -m kfaclib.harness", description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="a folder, as kfac edit writes it, or a name on the hub")
-    parser.add_argument("--revision", help="commit or tag on the hub")
-    parser.add_argument("--tasks", default="local", help=f"local, real ({','.join(REAL)}), or names of the harness's tasks, joined by commas")
-    parser.add_argument("--limit", type=int, help="items of a task; default: all")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--json", help="also write the result to this file")
-    a = parser.parse_args(argv)
-    try:
-        files.check_writable(a.json)
-        model, tokenizer = models.load(a.model, a.revision)
-        with tempfile.TemporaryDirectory() as folder:
-            names = list(REAL) if a.tasks == "real" else a.tasks.split(",")
-            if a.tasks == "local":
-                world = models.load_world(a.model)
-                if world is None:
-                    raise ValueError(f"{a.model} has no world.json, so there are no local tasks for it: choose --tasks real")
-                names = write_tasks(folder, rows(world))
-            result = evaluate(model, tokenizer, names, folder, a.limit, a.batch)
-    except (ValueError, OSError) as error:
-        print(f"kfaclib.harness: {error}", file=sys.stderr)
-        return 1
-    for name, row in result.items():
-        print(f"{name:28}", "  ".join(f"{metric} {value:.4f}" for metric, value in row.items()))
-    if a.json:
-        files.write_json(a.json, {"model": str(a.model), "provenance": files.provenance(), "results": result})
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

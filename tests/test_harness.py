@@ -1,6 +1,7 @@
 """Local tasks in the harness's formats: rows are right, configurations point to them, and the harness reads them where it is there."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from kfaclib import harness, models
 from kfaclib import world as w
 from kfaclib.paths import DATA
+from shared import kfac
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +54,59 @@ def test_choice_scores_are_log_probabilities(tiny_olmo):
     assert torch.allclose(pair, ones[7] + last, atol=1e-5)
 
 
-def test_without_the_harness_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
+def test_without_the_harness_the_message_says_what_to_install_before_any_model_is_loaded(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
     with pytest.raises(ValueError, match="pip install"):
         harness.evaluate(None, None, ["boolq"])
+    monkeypatch.setattr(models, "load", None)  # a call would be a TypeError
+    assert kfac("evaluate", "--model", tmp_path, "--tasks", "boolq") == 1
+    assert kfac("reproduce", "--model", tmp_path, "--sequences", "s.jsonl", "--text", "t.jsonl", "--mass", 0.6, "--tasks", "boolq") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all('pip install -e ".[harness]"' in line for line in said)
+
+
+def test_local_tasks_want_a_world():
+    with pytest.raises(ValueError, match="no world.json"):
+        harness.examine(None, None, "local")
+
+
+def test_two_results_stand_side_by_side(folder, tmp_path, capsys):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"prefix_ids": [1, 5, 6], "suffix_ids": [7, 8]}))
+    words = ("evaluate", "--model", folder, "--sequences", rows, "--json", tmp_path / "r.json")
+    assert kfac(*words) == 0 and kfac(*words, "--before", tmp_path / "r.json") == 0
+    assert capsys.readouterr().out.count("now / before") == 1
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["before"] == {k: v for k, v in result["sequences"].items() if isinstance(v, float)} and "levenshtein" in result["before"]
+
+
+def with_the_harness():
+    return pytest.importorskip("lm_eval", reason="lm-evaluation-harness is an optional package")
 
 
 @pytest.mark.slow
 def test_the_harness_itself_reads_them_and_the_shipped_model_passes(tmp_path):
-    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is an optional package")
+    with_the_harness()
     model, tokenizer = models.load(DATA / "olmo2-tiny")
     made = harness.rows(models.load_world(DATA / "olmo2-tiny"), count=10)
     found = harness.evaluate(model, tokenizer, harness.write_tasks(tmp_path, made), tmp_path)
     assert len(found) == len(made) and all(min(row.values()) >= 0.9 for row in found.values()), found
+
+
+@pytest.mark.slow
+def test_the_command_runs_tasks_of_a_folder_of_ones_own(folder, made, tmp_path, capsys):
+    with_the_harness()
+    names = harness.write_tasks(tmp_path / "tasks", {task: made[task][:4] for task in ("boolean", "facts_rare")})
+    words = ("evaluate", "--model", folder, "--tasks", ",".join(names), "--task-folder", tmp_path / "tasks", "--json", tmp_path / "r.json")
+    assert kfac(*words) == 0 and kfac(*words, "--limit", 2, "--before", tmp_path / "r.json") == 0
+    said, result = capsys.readouterr().out, json.loads((tmp_path / "r.json").read_text())
+    assert set(result["tasks"]) == set(names) and 0 <= result["tasks"]["local_boolq_boolean"]["acc"] <= 1
+    assert "local_boolq_boolean acc" in result["before"] and "now / before" in said
+
+
+@pytest.mark.slow
+def test_a_task_that_the_harness_does_not_have_is_named(folder, capsys):
+    with_the_harness()
+    assert kfac("evaluate", "--model", folder, "--tasks", "no_such_task") == 1
+    said = capsys.readouterr().err
+    assert "no_such_task" in said and "--task-folder" in said and "Traceback" not in said

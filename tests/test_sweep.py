@@ -1,11 +1,12 @@
 """Choosing layers: what is predicted from the factors alone, what is measured, and the same commands on a model without a world."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from kfaclib import models, sweep
+from kfaclib import cli, models, presets, sweep
 from kfaclib import world as w
 from kfaclib.edit import edit_weights
 from kfaclib.eigenbasis import decompose
@@ -77,8 +78,21 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
              "--sequences", quotes, "--text", text, "--length", 64, "--json", tmp_path / "r.json")
     for _ in range(2):
         assert kfac(*words) == 0
-    before, after = json.loads((tmp_path / "r.json").read_text())["rows"]
+    result = json.loads((tmp_path / "r.json").read_text())
+    before, after = result["rows"]
+    assert kfac("collect", "--model", bare, "--layers", "*.[23].mlp.up_proj", "--corpus", text, "--rows", 2, "--out", tmp_path / "g") == 0
+    assert kfac(*words, "--factors", tmp_path / "g") == 0  # factors of more layers than are edited do as well
+    assert json.loads((tmp_path / "r.json").read_text())["layers"] == result["layers"] == ["model.layers.3.mlp.up_proj"]
     assert before["ndcg"] == pytest.approx(1) and after["ndcg"] < 1 and before["perplexity_corpus"] != after["perplexity_corpus"]
     assert "K-FAC" in capsys.readouterr().out
     assert kfac("reproduce", "--model", bare, "--sequences", quotes, "--text", text) == 1
     assert "kfac sweep" in capsys.readouterr().err
+
+
+def test_what_the_paper_does_not_say_about_the_1b_has_to_be_said_by_the_user():
+    name, asked = "allenai/OLMo-2-0425-1B", dict(mass=None, layers=None)
+    preset = presets.preset(name)
+    for given, missing in (({}, "--mass"), ({"mass": 0.6}, "--layers"), ({"layers": "*.13.*"}, "--mass")):
+        with pytest.raises(ValueError, match=f"{missing} is needed"):
+            cli.settings_of(SimpleNamespace(model=name, **asked | given), preset)
+    assert cli.settings_of(SimpleNamespace(model=name, mass=0.6, layers="*.13.*"), preset) == ("*.13.*", 0.6)

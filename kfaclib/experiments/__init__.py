@@ -19,6 +19,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "abilities": "kfaclib.experiments.abilities",
     "vit": "kfaclib.experiments.vit",
     "tokens": "kfaclib.experiments.tokens",
+    "choices": "kfaclib.experiments.choices",
 }
 
 
