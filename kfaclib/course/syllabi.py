@@ -1,0 +1,52 @@
+"""The computed tables of teaching/syllabi.md: what each week takes, from the chapters' first cells and exercises.
+
+`python -m kfaclib.course.syllabi` writes them again.
+"""
+
+import re
+
+from kfaclib import paths
+from kfaclib.course import exercises, notebooks, outline
+from kfaclib.files import atomic
+
+PAGE = paths.ROOT / "teaching" / "syllabi.md"
+BLOCK = re.compile(r"(<!-- work ((?:\d\d ?)+): begin -->\n).*?(<!-- work: end -->)", flags=re.S)
+PENDING = "| chapter {} | | | | its first cell says how long it takes |"  # for a chapter that is not there yet
+
+
+def row(number):
+    """(one line of the table, {"read", "run", "solve": minutes}) of a chapter."""
+    path = notebooks.chapters([number])[0]
+    first, facts = outline.first_cell(notebooks.read(path)), exercises.chapter_exercises(number)
+    tasks = "; ".join(f"{facts[name].title}, {facts[name].minutes} ({facts[name].difficulty}/5)" for name in notebooks.exercises(notebooks.read(path)))
+    times = " | ".join(str(first.minutes[verb]) for verb in outline.VERBS)
+    return f"| [{first.title}](../chapters/{path.name}) | {times} | {tasks} |", first.minutes
+
+
+def work(numbers, pending=()):
+    """Markdown table of what some chapters take: minutes to read, run and solve, and every exercise's minutes and difficulty."""
+    there = {path.name[:2] for path in notebooks.chapters()} - set(pending)
+    lines, sums = ["| chapter | read | run | solve | exercises: minutes (difficulty) |", "|---|---:|---:|---:|---|"], []
+    for number in numbers:
+        line, minutes = row(number) if number in there else (PENDING.format(number), None)
+        lines.append(line)
+        sums.append(minutes)
+    if len(sums) > 1 and all(sums):
+        lines.append("| together | " + " | ".join(str(sum(minutes[verb] for minutes in sums)) for verb in outline.VERBS) + " | |")
+    return "\n".join(lines)
+
+
+def computed(text, pending=()):
+    """The page's text with its tables filled in."""
+    return BLOCK.sub(lambda match: f"{match[1]}{work(match[2].split(), pending)}\n{match[3]}", text)
+
+
+def update():
+    """Write the tables into teaching/syllabi.md."""
+    text = computed(PAGE.read_text(encoding="utf-8"))
+    with atomic(PAGE) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update()
