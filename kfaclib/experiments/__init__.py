@@ -18,6 +18,8 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "seeds": "kfaclib.experiments.seeds",
     "abilities": "kfaclib.experiments.abilities",
     "vit": "kfaclib.experiments.vit",
+    "relearning": "kfaclib.experiments.relearning",
+    "variants": "kfaclib.experiments.variants",
     "tokens": "kfaclib.experiments.tokens",
     "choices": "kfaclib.experiments.choices",
 }

@@ -7,6 +7,12 @@ from kfaclib.paths import DATA
 CHECKPOINTS = {0: DATA / "olmo2-tiny", 1: DATA / "olmo2-tiny-seed1", 2: DATA / "olmo2-tiny-seed2"}
 
 
+def stranger_of(seed):
+    """The seed whose model stands for one that was never trained on this seed's quotes: the same words and grammar, another world."""
+    seeds = list(CHECKPOINTS)
+    return seeds[(seeds.index(seed) + 1) % len(seeds)]
+
+
 def run(out):
     """`kfac reproduce` on each (a few minutes a seed on two cores)."""
     results = {}
