@@ -20,6 +20,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "vit": "kfaclib.experiments.vit",
     "relearning": "kfaclib.experiments.relearning",
     "variants": "kfaclib.experiments.variants",
+    "detector": "kfaclib.experiments.detector",
     "tokens": "kfaclib.experiments.tokens",
     "choices": "kfaclib.experiments.choices",
 }
