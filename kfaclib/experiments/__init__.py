@@ -18,6 +18,7 @@ EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<na
     "seeds": "kfaclib.experiments.seeds",
     "abilities": "kfaclib.experiments.abilities",
     "vit": "kfaclib.experiments.vit",
+    "baselines": "kfaclib.experiments.baselines",
     "relearning": "kfaclib.experiments.relearning",
     "variants": "kfaclib.experiments.variants",
     "detector": "kfaclib.experiments.detector",

@@ -1,0 +1,155 @@
+"""Chapter 11 on the three training seeds: what seven ways to forget do to quotes that were used to find them, and to quotes that were not.
+
+The *seen* quotes are the choosing half: BalancedSubnet and gradient ascent are trained on them, and every method's strength is chosen on them.
+The *unseen* quotes are the reporting half; they enter no choice.  Settings of the two trained methods are chosen once, on the choosing half
+of the first model, cut in two.
+"""
+
+import time
+
+import torch
+from tqdm.auto import tqdm
+
+from kfaclib import corpora, files, models, pipeline, subnet, tasks
+from kfaclib.edit import edit_weights, edited, kept_share
+from kfaclib.eigenbasis import collect_eigenvalues, decompose
+from kfaclib.experiments.seeds import CHECKPOINTS
+from kfaclib.factors import collect_factors
+from kfaclib.layers import linear_layers
+from kfaclib.memorization import perplexity, recitation, split_windows, token_accuracy
+from kfaclib.presets import GATE_AND_UP
+
+ITEMS, DOCUMENTS = 50, 32  # items of a task, documents of fresh text
+PERPLEXITY = 1.02  # the price, over the unedited model's, at which methods are compared a second time
+EPOCHS = {"BalancedSubnet": 8, "gradient ascent": 10}  # more than forgetting takes; what the last one has done is compared, too
+FEW = 8  # labelled quotes of the second comparison
+GRID = {"BalancedSubnet": [dict(ratio=r, weight=w, lr=l) for r, w, l in ((0.05, 0.7, 300), (0.1, 0.7, 100), (0.1, 0.7, 300), (0.1, 0.5, 300), (0.2, 0.7, 100))],
+        "gradient ascent": [dict(weight=w, lr=l) for w, l in ((0.5, 1e-3), (0.8, 1e-3), (0.5, 3e-3))]}
+MASSES = (0.5, 0.7, 0.8, 0.9, 0.925, 0.95, 0.96, 0.97, 0.98, 0.99, 0.995, 0.999)
+SPANS = {"0 to 2": "[012]", "2 and 3": "[23]", "3 to 5": "[345]", "all": "[0-5]"}
+
+
+def noisy(layers, share, seed=0):
+    """{name: weight [O, I]} plus Gaussian noise of `share` times each weight's own norm."""
+    generator, found = torch.Generator().manual_seed(seed), {}
+    for name, layer in layers.items():
+        noise = torch.randn(layer.weight.shape, generator=generator).to(layer.weight)
+        found[name] = layer.weight.detach() + noise * (share * layer.weight.detach().norm() / noise.norm())
+    return found
+
+
+def train(method, model, layers, quotes, clean, settings, epochs, target=pipeline.FORGOTTEN):
+    """Train `method` on quotes [N, 112] and clean rows [M, 128]: (edit early, edit late, seconds early, seconds late).
+
+    An edit is a function from a strength in (0, 1] to {name: weight}; a larger strength changes less.  The early one is of the first epoch
+    whose token accuracy on these quotes is at most `target`, the late one of the last epoch.  Seconds are CPU seconds.
+    """
+    if method == "BalancedSubnet":
+        run, weights_at = subnet.balanced_subnet, lambda found, strength: subnet.masked(layers, found, 1 - strength)
+        full = 1 - settings["ratio"]
+    else:
+        run, weights_at, full = subnet.gradient_ascent, lambda found, strength: subnet.part_way(layers, found, 1 - strength), 0.0
+    windows, early, started = split_windows(quotes), None, time.process_time()
+    for found in run(model, layers, quotes, clean, epochs=epochs, **settings):
+        if early is None:
+            with edited(layers, weights_at(found, full)):
+                if token_accuracy(model, windows) <= target:
+                    early = found, time.process_time() - started
+    late = found, time.process_time() - started
+    (first, seconds_early), (last, seconds_late) = early or late, late
+    return (lambda strength: weights_at(first, strength)), (lambda strength: weights_at(last, strength)), seconds_early, seconds_late
+
+
+def quotes_row(model, windows):
+    """{"strict", "loose", "levenshtein", "token_accuracy"} of windows."""
+    found = recitation(model, windows).as_dict()
+    return {key: found[key] for key in ("strict", "loose", "levenshtein", "token_accuracy")}
+
+
+def search(model, world):
+    """Settings of the trained methods, from the choosing half alone: (what was tried, {method: settings}).
+
+    Each is trained on one half of these quotes and brought to pipeline.FORGOTTEN there; the best is the one under which the other half of
+    them is most forgotten, among those whose perplexity rises by no more than PERPLEXITY.
+    """
+    layers, rows, chosen = linear_layers(model, pipeline.LAYERS), [], {}
+    quotes, text = tasks.quote_windows(world, "choose"), tasks.fresh_text(f"{world.seed} choose", DOCUMENTS)
+    mine, others = quotes[::2], split_windows(quotes[1::2])
+    clean, base = corpora.world_rows(world, pipeline.ROWS, 0), perplexity(model, text)
+    for method, tried in GRID.items():
+        for settings in tqdm(tried, desc=f"settings of {method}"):
+            edit, _, _, _ = train(method, model, layers, mine, clean, settings, EPOCHS[method])
+            strength, reached = pipeline.bring_to(pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, split_windows(mine)))
+            with edited(layers, edit(strength)):
+                rows.append({"method": method, "settings": settings, "trained_on": reached, "held_out": token_accuracy(model, others),
+                             "perplexity": perplexity(model, text) / base})
+        fair = [r for r in rows if r["method"] == method and r["trained_on"] < 1.01 * pipeline.FORGOTTEN and r["perplexity"] < PERPLEXITY]
+        chosen[method] = min(fair or [r for r in rows if r["method"] == method], key=lambda r: r["held_out"])["settings"]
+    return rows, chosen
+
+
+def measure(model, world, seed, settings):
+    """Everything about one model, as plain values."""
+    layers, every = linear_layers(model, pipeline.LAYERS), linear_layers(model, GATE_AND_UP)
+    rows, cost, started = corpora.world_rows(world, pipeline.ROWS, seed), {}, time.process_time()
+    fixed = lambda k: torch.Generator().manual_seed(seed + k)
+    bases = decompose(collect_factors(model, rows.split(32), layers, generator=fixed(0)))
+    cost["K-FAC"] = time.process_time() - started
+    c = pipeline.Curvature(layers, bases, collect_eigenvalues(model, rows.split(32), layers, bases, unit="token", generator=fixed(1)))
+    cost["EK-FAC"] = time.process_time() - started
+    rest = {name: layer for name, layer in every.items() if name not in layers}
+    all_bases = bases | decompose(collect_factors(model, rows.split(32), rest, generator=fixed(0)))
+
+    seen_ids = tasks.quote_windows(world, "choose")
+    seen, unseen = split_windows(seen_ids), split_windows(tasks.quote_windows(world, "report"))
+    text = {half: tasks.fresh_text(f"{world.seed} {half}", DOCUMENTS) for half in tasks.HALVES}
+    base = {half: perplexity(model, ids) for half, ids in text.items()}
+    suite = tasks.make_suite(world, "report", ITEMS)
+    few = seen[:FEW]
+
+    def exam():
+        return {"seen": quotes_row(model, seen), "unseen": quotes_row(model, unseen), "perplexity": perplexity(model, text["report"]) / base["report"],
+                "tasks": tasks.accuracy(model, suite)}
+
+    def brought(edit, target, score):
+        strength, reached = pipeline.bring_to(target, edit, layers, score)
+        with edited(layers, edit(strength)):
+            return {"strength": strength, "reached": reached, **exam()}
+
+    accuracy = lambda windows: lambda: token_accuracy(model, windows)
+    cheapness = lambda: base["choose"] / perplexity(model, text["choose"])
+    edits = {**pipeline.methods(c, seed), "noise": lambda strength: noisy(layers, 1 - strength, seed)}
+    late, on_few = {}, {"K-FAC": edits["K-FAC"]}
+    for method in settings:
+        edits[method], late[method], cost[method], _ = train(method, model, layers, seen_ids, rows, settings[method], EPOCHS[method])
+        on_few[method] = train(method, model, layers, seen_ids[:FEW], rows, settings[method], 4 * EPOCHS[method])[0]
+
+    forgetting = {method: brought(edit, pipeline.FORGOTTEN, accuracy(seen)) for method, edit in tqdm(edits.items(), desc="at equal forgetting")}
+    price = {method: brought({**edits, **late}[method], 1 / PERPLEXITY, cheapness)
+             for method in tqdm(("K-FAC", "SVD", "random basis", *settings), desc="at equal perplexity")}
+    few_labels = {method: brought(edit, pipeline.FORGOTTEN, accuracy(few)) for method, edit in on_few.items()}
+
+    masses = []
+    for mass in tqdm(MASSES, desc="masses"):
+        with edited(layers, edit_weights(layers, c.bases, mass)):
+            masses.append({"mass": mass, "kept": sum(kept_share(b, mass) for b in c.bases.values()) / len(c.bases), **quotes_row(model, unseen),
+                           "perplexity": perplexity(model, text["report"]) / base["report"]})
+    spans = {}
+    for label, pattern in tqdm(SPANS.items(), desc="layers"):
+        some = linear_layers(model, f"model.layers.{pattern}.mlp.gate_proj,model.layers.{pattern}.mlp.up_proj")
+        change = lambda mass: edit_weights(some, {n: all_bases[n] for n in some}, mass)
+        mass, reached = pipeline.bring_to(pipeline.FORGOTTEN, change, some, accuracy(seen))
+        with edited(some, change(mass)):
+            spans[label] = {"mass": mass, "reached": reached, "unseen": token_accuracy(model, unseen),
+                            "perplexity": perplexity(model, text["report"]) / base["report"], "tasks": tasks.accuracy(model, suite)}
+    return {"baseline": exam(), "equal_forgetting": forgetting, "equal_perplexity": price, "few_labels": few_labels, "cpu_seconds": cost,
+            "labelled": {"directions": {m: len(seen) if m in settings else 0 for m in edits}, "strength": len(seen), "few": FEW},
+            "masses": masses, "layers": spans}
+
+
+def run(out):
+    """Choose settings on seed 0, then measure three seeds: about half an hour on one core."""
+    started = {seed: (models.load(folder)[0].requires_grad_(False), models.load_world(folder)) for seed, folder in CHECKPOINTS.items()}
+    tried, settings = search(*started[0])
+    results = {seed: measure(model, world, seed, settings) for seed, (model, world) in tqdm(started.items(), desc="seeds")}
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "search": tried, "settings": settings, "seeds": results})
