@@ -4,6 +4,7 @@
     python3 course.py              set up, run every chapter, render the pages, show the results
     python3 course.py test         set up, run all tests (further words go to pytest)
     python3 course.py lab          set up, open JupyterLab on your own copies of the chapters, in work/
+    python3 course.py site         set up, render the pages from the stored outputs; runs nothing, takes seconds
     python3 course.py doctor       set up, look whether everything is here, with a mend for what is not
     python3 course.py progress     set up, say which exercises of your copies are solved
     python3 course.py execute 09   set up, re-execute chapter 09 in place (for authors)
@@ -28,8 +29,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
-COMMANDS = ("run", "test", "lab", "doctor", "progress", "execute", "export", "questions", "nbgrader",
-            "quizzes", "slides")
+COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader",
+            "quizzes", "slides", "colab")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values

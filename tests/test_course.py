@@ -296,6 +296,9 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
                                   outputs=[nbformat.v4.new_output("stream", text="an older run")]),
     ])
     notebooks.write(broken, paths.CHAPTERS / "96_broken.ipynb")
+    (paths.ROOT / "pages").mkdir()
+    for name in ("glossary", "notation"):  # every site has them
+        (paths.ROOT / "pages" / f"{name}.md").write_text(f"# {name}\n")
     before = {path: path.read_bytes() for path in notebooks.chapters()}
     assert course.main(["run"]) == 1
 
@@ -309,10 +312,12 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     assert "96_broken, code cell 2:\n    x.missing  # here\n  AttributeError: 'int' object has no" in err
     assert {path: path.read_bytes() for path in notebooks.chapters()} == before
 
-    written = {path.name: path.read_text(encoding="utf-8") for path in (paths.BUILD / "pages").glob("*.html")}
+    written = {path.name: path.read_text(encoding="utf-8") for path in (paths.BUILD / "pages").rglob("*.html")}
     assert {"index.html", "96_broken.html", "97_tiny.html"} <= set(written)
     assert "an older run" not in written["96_broken.html"] and "AttributeError" in written["96_broken.html"]
     assert written["96_broken.html"].count("<math ") == 2
+    assert "stopped with an error" in written["timings.html"] and "stopped with an error" in written["96_broken.html"]
+    assert re.search(r"The last run:</strong> \d+ seconds, 0.\d GiB, on this machine", written["97_tiny.html"])
     assert 'alt="a line from the lower left to the upper right"' in written["97_tiny.html"]
     for name, html in written.items():
         fetched = re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=["']((?:https?:)?//[^"']*)""", html)

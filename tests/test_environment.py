@@ -85,7 +85,7 @@ def test_course_py_names_the_python_it_needs(course_py, monkeypatch):
 
 
 def test_course_py_knows_its_commands(course_py, capsys):
-    with pytest.raises(SystemExit, match="no command 'tset'; there are: run, test, lab, doctor, progress, execute, export, questions, nbgrader"):
+    with pytest.raises(SystemExit, match="no command 'tset'; there are: run, test, lab, site, doctor, progress, execute, export, questions, nbgrader"):
         course_py["main"](["tset"])
     assert course_py["main"](["--help"]) == 0
     assert "course.py test" in capsys.readouterr().out

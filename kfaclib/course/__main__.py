@@ -85,6 +85,16 @@ def lab(words):
     return server.wait()
 
 
+def site():
+    """Render the pages from what is stored. Returns 1, and says what is wrong, if they cannot be rendered without a warning."""
+    try:
+        print(f"Pages to read: {pages.site()}")
+    except (RuntimeError, ImportError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
 def execute(words, check):
     """Re-execute worked notebooks in place. With `check` nothing is written, and any difference is a failure."""
     bad = 0
@@ -161,6 +171,9 @@ def main(words=None):
     one = commands.add_parser("execute", help="re-execute worked chapters in place, for authors")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--check", action="store_true", help="write nothing; fail if the outputs would change")
+    commands.add_parser("site", help="render the pages from the chapters' stored outputs, without running anything")
+    one = commands.add_parser("colab", help="write the copies that Colab's launch links open, for a release (see CONTRIBUTING.md)")
+    one.add_argument("--out", default="build/colab", help="folder to write to (build/colab)")
     commands.add_parser("doctor", help="is everything here that the course needs? with a mend for what is not")
     one = commands.add_parser("progress", help="which exercises of your copies in work/ are solved")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
@@ -198,6 +211,14 @@ def main(words=None):
                 return lab(further)
             case "execute":
                 return execute(options.chapters, options.check)
+            case "site":
+                return site()
+            case "colab":
+                from kfaclib.course import publishing
+
+                for path in publishing.write_colab_copies(options.out):
+                    print(path)
+                return 0
             case "doctor":
                 from kfaclib import doctor
 
