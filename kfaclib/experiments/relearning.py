@@ -3,9 +3,9 @@
 "edited" models are brought to the same token accuracy on the choosing half; all that is recorded is of the reporting half, which is
 split once more, into quotes to train on and quotes to watch.  Starts that are alike carry the same "start":
 
-"shallow", "deep": two depths of forgetting (the control in a random basis at the first).  The model that was never trained on these quotes (another seed's, with the same words and
-    the same grammar) is trained on both halves of them until as many of their tokens are right as in the edited model: it knows as much, but learned it
-    just now, and has nothing hidden.
+"shallow", "deep": two depths of forgetting (the control in a random basis at the first).  The model that was never trained on
+    these quotes (another seed's, with the same words and the same grammar) is trained on both halves of them until as many of
+    their tokens are right as in the edited model: it knows as much, but learned it just now, and has nothing hidden.
 "unmatched": the same model without that training.  It starts lower, so only the trained half's way back is to be compared.
 """
 
@@ -24,7 +24,7 @@ from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import perplexity, split_windows, token_accuracy
 
-DEPTHS = {"shallow": pipeline.FORGOTTEN, "deep": 0.75}  # token accuracy on the choosing half
+DEPTHS = {"shallow": (pipeline.FORGOTTEN, ("K-FAC", "random basis")), "deep": (0.75, ("K-FAC",))}  # token accuracy on the choosing half, edits
 SPEED = 3e-4  # learning rate of every attack; larger ones break more than they bring back
 LOOKS, LONG = (0, 1, 2, 4, 8, 16), (0, 16, 32, 48, 64, 80)  # steps of the attack after which it is looked at
 
@@ -52,12 +52,10 @@ def measure(seed):
         return {n: baselines.random_edit(layers[n].weight, b, mass, generator) for n, b in bases.items()}
 
     edits, runs = {"K-FAC": lambda mass: edit_weights(layers, bases, mass), "random basis": random}, []
-    for start, target in DEPTHS.items():
-        for name, edit in edits.items():
-            if start == "deep" and name != "K-FAC":
-                continue
-            strength, _ = pipeline.bring_to(target, edit, layers, lambda: token_accuracy(model, choosing))
-            with edited(layers, edit(strength)):
+    for start, (target, names) in DEPTHS.items():
+        for name in names:
+            strength, _ = pipeline.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
+            with edited(layers, edits[name](strength)):
                 cut = copy.deepcopy(model)
             if name == "K-FAC":
                 reached = token_accuracy(cut, reporting)
