@@ -9,6 +9,8 @@
     python3 course.py progress     set up, say which exercises of your copies are solved
     python3 course.py execute 09   set up, re-execute chapter 09 in place (for authors)
     python3 course.py export 09 F  set up, mark the notebooks in folder F (for lecturers: see teaching/grading.md)
+    python3 course.py workshop     set up, make the notebooks of the three-hour workshop (see teaching/workshop.md)
+    python3 course.py bundle       set up, pack the workshop into one folder for machines without a network
 
 `questions`, `nbgrader`, `quizzes` and `slides` are for lecturers too; `--help` after a command lists its options.
 
@@ -30,7 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
 COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader",
-            "quizzes", "slides", "colab")
+            "quizzes", "slides", "colab",
+            "workshop", "bundle")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values

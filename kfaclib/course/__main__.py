@@ -79,7 +79,9 @@ def lab(words):
     for line in copies.make_copies(paths.WORK):
         print(line)
     paths.WORK.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *words]
+    # no host is asked for news, updates or a list of extensions
+    silent = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *silent, *words]
     server = subprocess.Popen(command, env=dict(os.environ, KFAC_ROOT=str(paths.ROOT)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which asks and then stops its kernels
     return server.wait()
@@ -198,6 +200,12 @@ def main(words=None):
     one = commands.add_parser("slides", help="make slides from the chapters: one HTML file each, for any browser")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--out", default="build/slides", help="folder to write to (build/slides)")
+    one = commands.add_parser("workshop", help="make the workshop's notebooks: with their gaps, and executed answers (see teaching/workshop.md)")
+    one.add_argument("--out", default="build/workshop", help="folder to write to (build/workshop)")
+    one = commands.add_parser("bundle", help="everything the workshop needs in one folder, for machines without a network")
+    one.add_argument("--out", default="build/bundle", help="folder to write to; it must be empty (build/bundle)")
+    one.add_argument("--platform", default="this", choices=("this", "linux", "windows", "macos"), help="the machines it is for (this one)")
+    one.add_argument("--python", help="their Python, such as 3.11 (this one)")
     options, further = parser.parse_known_args(words)
     if further and options.command != "lab":
         parser.error(f"unknown: {' '.join(further)}")
@@ -232,6 +240,16 @@ def main(words=None):
                 return export(options.chapter, options.submissions, options.out, options.secret, options.variants)
             case "questions":
                 return questions(options.chapter, options.students, options.secret, options.out)
+            case "workshop":
+                from kfaclib.course import workshop
+
+                workshop.write(options.out)
+                return 0
+            case "bundle":
+                from kfaclib.course import bundle
+
+                print(f"{options.out}: {bundle.make(options.out, options.platform, options.python) / 2**20:.0f} MiB. Its README.md says how to start.")
+                return 0
             case "nbgrader":
                 return nbgrader(options.chapters, options.out, options.secret)
             case "quizzes":

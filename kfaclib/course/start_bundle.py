@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Install the course from this folder, without a network, and open the workshop.
+
+    python3 start.py            check the files, install if that is still to do, open JupyterLab
+    python3 start.py --check    check the files and stop
+
+It uses the standard library only.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def digest(path):
+    total = hashlib.sha256()
+    with open(str(path), "rb") as file:
+        for part in iter(lambda: file.read(1 << 20), b""):
+            total.update(part)
+    return total.hexdigest()
+
+
+def damaged(folder, files):
+    """What is missing or not as it was packed, in sentences."""
+    for name, known in files.items():
+        path = folder / name
+        if not path.is_file():
+            yield name + " is missing"
+        elif path.stat().st_size != known["bytes"] or digest(path) != known["sha256"]:
+            yield name + " is not as it was packed"
+
+
+def main(words):
+    manifest = json.loads((HERE / "manifest.json").read_text(encoding="utf-8"))
+    venv = HERE / ".venv"
+    python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    mark = venv / "installed"
+    if "--check" in words or not mark.exists():  # afterwards the notebooks are the participant's, and change
+        wrong = list(damaged(HERE, manifest["files"]))
+        if wrong:
+            sys.exit("\n".join(wrong) + "\nCopy the folder again.")
+        print("%d files are as they were packed" % len(manifest["files"]))
+        if "--check" in words:
+            return 0
+    here = "%d.%d" % sys.version_info[:2]
+    if here != manifest["python"]:
+        sys.exit("This bundle is for Python %s, and this is %s. Try: python%s start.py (on Windows: py -%s start.py)"
+                 % (manifest["python"], here, manifest["python"], manifest["python"]))
+    if not mark.exists():
+        print("installing into %s, which takes a minute or two ..." % venv, flush=True)
+        subprocess.check_call([sys.executable, "-m", "venv", str(venv)])
+        subprocess.check_call([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index",
+                               "--find-links", str(HERE / "wheels"), "-e", str(HERE / "course")])
+        mark.touch()
+    workshop = HERE / "course" / "build" / "workshop"
+    return subprocess.call([str(python), "-m", "jupyterlab", "--ServerApp.root_dir=" + str(workshop)] + words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
