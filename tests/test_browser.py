@@ -1,0 +1,266 @@
+"""A real browser: JupyterLab on learner's copies as `course lab` opens them, every slider moved; the pages read and searched.
+
+Without a Chromium these tests skip and say how to get one.
+"""
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from kfaclib import paths
+from kfaclib.course import notebooks, pages, slices
+from kfaclib.course.execution import METADATA
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WIDGETS = ("widgets.slider(", "Terrain(")
+WHOLE = "09"  # the chapter that is run from top to bottom; of the others, the cells that their widgets need
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--disable-dev-shm-usage", "--no-first-run"]
+MEND = ("no Chromium found: install it (Debian, Ubuntu: apt-get install chromium; any system: `python -m playwright install chromium` "
+        "in the course's environment), or name one in the variable KFAC_CHROMIUM")
+SECOND = 1000  # playwright counts in milliseconds
+
+
+def with_widgets():
+    """Paths of the chapters that have something to move."""
+    return [p for p in notebooks.chapters() if any(w in c.source for c in notebooks.code_cells(notebooks.read(p)) for w in WIDGETS)]
+
+
+def cut(nb):
+    """The notebook with only those code cells that its widgets need (and its first, which sets up)."""
+    cells = notebooks.code_cells(nb)
+    moving = [i for i, cell in enumerate(cells) if any(w in cell.source for w in WIDGETS)]
+    kept = {cells[i].id for i in slices.needed([c.source for c in cells], [0, *moving])}
+    nb.cells = [cell for cell in nb.cells if cell.cell_type == "markdown" or cell.id in kept]
+    return nb
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        named, own = os.environ.get("KFAC_CHROMIUM"), playwright.chromium.executable_path
+        names = [named] if named else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", own]
+        program = next(filter(None, map(shutil.which, names)), None)
+        assert program or not named, f"KFAC_CHROMIUM names {named}, which is not there"
+        if program is None:
+            pytest.skip(MEND)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(host) gives a page that may ask this host alone, and a list of what went wrong."""
+    contexts = []
+
+    def open_page(host):
+        context, wrong = browser.new_context(viewport={"width": 1280, "height": 900}), []
+        contexts.append(context)
+
+        def decide(route):
+            asked = urlsplit(route.request.url)
+            if asked.scheme in ("http", "https") and asked.netloc != host:
+                wrong.append(f"asked for {route.request.url}")
+                route.abort()
+            else:
+                route.continue_()
+
+        context.route("**/*", decide)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+        page.on("console", lambda said: wrong.append(f"console: {said.text}") if said.type == "error" else None)
+        page.on("websocket", lambda ws: None if urlsplit(ws.url).netloc == host else wrong.append(f"asked for {ws.url}"))
+        return page, wrong
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+# --- JupyterLab
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def started(command, env, log):
+    """A process and all that it starts, for as long as the block lasts."""
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        family = [*psutil.Process(process.pid).children(recursive=True), process] if process.poll() is None else []
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that have widgets."""
+    home = tmp_path_factory.mktemp("lab")
+    root = home / "course"
+    (root / "chapters").mkdir(parents=True)
+    for name in ("kfaclib", "data", "pyproject.toml"):
+        (root / name).symlink_to(paths.ROOT / name)
+    for path in with_widgets():
+        nb = notebooks.read(path)
+        notebooks.write(nb if path.name.startswith(WHOLE) else cut(nb), root / "chapters" / path.name)
+    broken = notebooks.nbformat.v4.new_notebook(cells=[notebooks.nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
+    notebooks.write(broken, root / "work" / "broken.ipynb")
+    port = free_port()
+    # as at home: checks are friendly and progress bars are drawn; only the user's own settings stay out
+    env = {name: value for name, value in os.environ.items() if name not in ("CI", "KFAC_STRICT", "TQDM_DISABLE")}
+    env |= {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
+                                                        "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    env["KFAC_ROOT"] = str(root)
+    command = [sys.executable, "-m", "kfaclib.course", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+               "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--expose-app-in-browser"]
+    with started(command, env, home / "log") as process:
+        for _ in range(400):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=2)
+                break
+            assert process.poll() is None, (home / "log").read_text()
+            time.sleep(0.25)
+        yield f"127.0.0.1:{port}"
+
+
+def run_all(page, host, name):
+    """Open a notebook, run all of its cells; returns its failed outputs and whatever was written to stderr."""
+    page.goto(f"http://{host}/lab/tree/{name}?reset")
+    # JupyterLab's notebook says "idle" before its kernel is there; the status bar does not
+    idle = page.locator("#jp-main-statusbar").get_by_text(re.compile(r"\| Idle$"))
+    sync_api.expect(idle).to_be_visible(timeout=180 * SECOND)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    outputs = page.evaluate("""() => {
+        const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells].filter((cell) => cell.type === 'code');
+        return cells.map((cell) => [cell.executionCount, cell.outputs.toJSON()]);
+    }""")
+    assert outputs and all(count for count, _ in outputs), "not all cells have run"
+    told = [output for _, several in outputs for output in several]
+    return [o for o in told if o["output_type"] == "error" or o.get("name") == "stderr"]
+
+
+def picture(place):
+    return hashlib.sha256(place.screenshot()).hexdigest()
+
+
+def move_slider(page, box):
+    """Move a slider to its other end and one step back: its text and what is drawn must follow, each time."""
+    handle, said, view = box.locator(".noUi-handle"), box.locator(".widget-readout"), box.locator(".widget-html-content")
+    value, last = (int(float(handle.get_attribute(name))) for name in ("aria-valuenow", "aria-valuemax"))
+    far, back = ("Home", "ArrowRight") if value == last else ("End", "ArrowLeft")
+    for key in (far, back):
+        before = said.inner_text(), view.inner_html(), picture(view)
+        handle.focus()
+        page.keyboard.press(key)
+        sync_api.expect(said).not_to_have_text(before[0], timeout=120 * SECOND)
+        if key == far:  # between two neighbours, the view need not differ
+            page.wait_for_function("([place, old]) => place.innerHTML !== old", arg=[view.element_handle(), before[1]], timeout=120 * SECOND)
+            page.wait_for_function("place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=view.element_handle())
+            assert picture(view) != before[2]
+
+
+def move_terrain(page, canvas):
+    """Turn a terrain with the keys, and let a ball go: the picture turns, and the sentence below says where it went."""
+    note, drawn = canvas.locator("xpath=following-sibling::div"), canvas.evaluate_handle("c => c")
+    pixels = lambda: page.evaluate("c => c.toDataURL()", drawn)
+    before = pixels()
+    canvas.focus()
+    page.keyboard.press("ArrowLeft")
+    assert pixels() != before
+    words = note.inner_text()
+    box = canvas.bounding_box()
+    for across, down in ((x, y) for y in (0.3, 0.4, 0.5, 0.6) for x in (0.35, 0.5, 0.65)):
+        canvas.click(position={"x": box["width"] * across, "y": box["height"] * down})  # on a steep slope there is little to hit
+        if note.inner_text() != words:
+            break
+    sync_api.expect(note).to_have_text(re.compile("From a loss of .* steps of gradient descent"), timeout=120 * SECOND)
+
+
+@pytest.mark.parametrize("path", with_widgets(), ids=lambda path: path.stem)
+def test_a_chapter_runs_and_its_widgets_move(path, lab, visit):
+    page, wrong = visit(lab)
+    assert run_all(page, lab, path.name) == []
+    page.evaluate("""() => { const notebook = window.jupyterapp.shell.currentWidget.content;
+        notebook.activeCellIndex = notebook.widgets.findIndex((w) => /widgets[.]slider[(]|Terrain[(]/.test(w.model.sharedModel.source));
+        return notebook.scrollToItem(notebook.activeCellIndex, 'center'); }""")
+    sliders, terrains = page.locator(".widget-vbox", has=page.locator(".widget-slider")), page.locator("canvas[role=img]")
+    sync_api.expect(sliders.or_(terrains).first).to_be_visible(timeout=120 * SECOND)
+    for k in range(sliders.count()):
+        move_slider(page, sliders.nth(k))
+    for k in range(terrains.count()):
+        move_terrain(page, terrains.nth(k))
+    assert wrong == []
+
+
+def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
+    page, wrong = visit(lab)
+    (failure,) = run_all(page, lab, "broken.ipynb")
+    assert failure["ename"] == "ZeroDivisionError"
+    page.evaluate("() => fetch('https://outside.example/').catch(() => null)")
+    assert "asked for https://outside.example/" in wrong
+
+
+# --- the pages
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    """Host that serves the pages of two chapters, as they are stored."""
+    folder = tmp_path_factory.mktemp("pages") / "site"
+    pages.render({path.stem: notebooks.read(path) for path in notebooks.chapters(["05", WHOLE])}, folder)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_pages_draw_formulas_and_figures_without_asking_anybody(site, visit):
+    page, wrong = visit(site)
+    (path,) = notebooks.chapters([WHOLE])
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    formulas = page.locator("math, mjx-container")
+    assert formulas.count() > 10
+    box = formulas.first.bounding_box()
+    assert box["width"] > 3 and box["height"] > 3
+    images = page.evaluate("() => [...document.querySelectorAll('main img')].map((i) => [i.alt, i.naturalWidth])")
+    assert len(images) >= 3 and all(alt and width > 100 for alt, width in images)
+    assert wrong == []
+
+
+def test_pages_are_searched_without_asking_anybody(site, visit):
+    page, wrong = visit(site)
+    page.goto(f"http://{site}/search.html?q=staircase")
+    found = page.locator("#search-results li a")
+    sync_api.expect(found.first).to_be_visible(timeout=120 * SECOND)
+    assert any(notebooks.chapters([WHOLE])[0].stem in json.dumps(a.get_attribute("href")) for a in found.all())
+    assert wrong == []
