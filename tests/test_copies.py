@@ -148,3 +148,16 @@ def test_git_pull_over_a_half_solved_chapter_loses_nothing(tiny_path, tmp_path_f
     assert own.read_bytes() == before
     assert cell_of(notebooks.read(paths.WORK / "97_tiny.new.ipynb"), "97.double").source == ANSWER
     assert subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True).stdout == ""
+
+
+def test_the_glossary_lies_beside_the_copies_and_a_learners_notes_in_it_stay(tiny_path):
+    source, page = paths.ROOT / "pages" / "glossary.md", paths.WORK / "glossary.md"
+    source.parent.mkdir()
+    for text in ("# One\n\n[97](../chapters/97_tiny.ipynb)\n", "# Two\n"):
+        source.write_text(text)
+        copies.give_pages(paths.WORK)
+        assert page.read_text() == text.replace("../chapters/", "")
+    page.write_text("# Two\n\nmine\n")
+    source.write_text("# Three\n")
+    copies.give_pages(paths.WORK)
+    assert page.read_text() == "# Two\n\nmine\n"

@@ -78,6 +78,7 @@ def lab(words):
     """Open JupyterLab in work/, on the learner's own copies."""
     for line in copies.make_copies(paths.WORK):
         print(line)
+    copies.give_pages(paths.WORK)
     paths.WORK.mkdir(exist_ok=True)
     # no host is asked for news, updates or a list of extensions
     silent = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]

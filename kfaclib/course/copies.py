@@ -10,6 +10,7 @@ import re
 
 import nbformat
 
+from kfaclib import paths
 from kfaclib.course import notebooks
 from kfaclib.course.grading import export
 from kfaclib.files import atomic
@@ -72,6 +73,18 @@ def make_copies(work):
         told += [f"{path.stem} has changed. Your copy {own.name} is as you left it; the new one, with your answers, is {target.name}:",
                  *("  - " + line for line in lines + moved)]
     return told
+
+
+def give_pages(work):
+    """Put the glossary and the notation beside the copies, to which they link. A page that the learner has written in is left alone."""
+    for path in sorted((paths.ROOT / "pages").glob("*.md")):
+        page = path.read_text(encoding="utf-8").replace("(../chapters/", "(").encode()
+        target, given = work / path.name, work / GIVEN / path.name
+        if target.exists() and not (given.exists() and target.read_bytes() == given.read_bytes() != page):
+            continue
+        for place in (target, given):
+            with atomic(place) as temporary:
+                temporary.write_bytes(page)
 
 
 def keep(work, nb, version):

@@ -21,7 +21,8 @@ NOTE = """\
 > - Until you do, a reference stands in and says so once, so that the rest of the chapter runs all the same.
 > - `check("...")` tells you at once whether your answer is right, and if not, what is wrong.
 > - `hint("...")` gives a hint. Run it again for the next one; there are three.
-> - The worked chapter, with every answer, is in `chapters/`, under the same name."""
+> - The worked chapter, with every answer, is in `chapters/`, under the same name.
+> - Words and symbols are explained in the [glossary](glossary.md) and the [notation](notation.md) beside this copy."""
 
 
 def chapters(words=()):

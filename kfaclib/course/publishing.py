@@ -31,7 +31,8 @@ import tomllib
 
 root = pathlib.Path("kfac-course-{ref}").resolve()
 if not (root / "pyproject.toml").exists():
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", "--branch", "{ref}", "{repository}", str(root)], check=True)
+    clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1"]
+    subprocess.run([*clone, "--branch", "{ref}", "{repository}", str(root)], check=True)
 needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
 needed = [name for name in needed if not name.startswith(("ipykernel", "ipywidgets", "jupyterlab", "nbclient", "nbformat"))]
 subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *needed], check=True)
