@@ -104,6 +104,11 @@ def free_port():
         return s.getsockname()[1]
 
 
+def answers(url):
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(url, timeout=5).status == 200
+
+
 @contextlib.contextmanager
 def started(command, env, log):
     """A process and all that it starts, for as long as the block lasts."""
@@ -142,11 +147,9 @@ def lab(browser, tmp_path_factory):
     command = [sys.executable, "-m", "kfaclib.course", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--expose-app-in-browser"]
     with started(command, env, home / "log") as process:
-        for _ in range(400):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status", timeout=2)
-                break
-            assert process.poll() is None, (home / "log").read_text()
+        patience = time.monotonic() + 300
+        while not answers(f"http://127.0.0.1:{port}/api/status"):
+            assert process.poll() is None and time.monotonic() < patience, (home / "log").read_text()
             time.sleep(0.25)
         yield f"127.0.0.1:{port}"
 

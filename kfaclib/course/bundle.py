@@ -36,7 +36,8 @@ def linux(*glibc):
 
 PLATFORMS = {
     "this": Platform(),
-    "linux": Platform(linux(28, 27, 26, 24, 17), (("sys_platform", "linux"), ("platform_system", "Linux"), ("os_name", "posix"), ("platform_machine", "x86_64"))),
+    "linux": Platform(linux(28, 27, 26, 24, 17),
+                      (("sys_platform", "linux"), ("platform_system", "Linux"), ("os_name", "posix"), ("platform_machine", "x86_64"))),
     "windows": Platform(("win_amd64",), (("sys_platform", "win32"), ("platform_system", "Windows"), ("os_name", "nt"), ("platform_machine", "AMD64"))),
     "macos": Platform(("macosx_14_0_arm64",),
                       (("sys_platform", "darwin"), ("platform_system", "Darwin"), ("os_name", "posix"), ("platform_machine", "arm64"))),

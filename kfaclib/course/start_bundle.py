@@ -44,15 +44,14 @@ def main(words):
         wrong = list(damaged(HERE, manifest["files"]))
         if wrong:
             sys.exit("\n".join(wrong) + "\nCopy the folder again.")
-        print("%d files are as they were packed" % len(manifest["files"]))
+        print(f"{len(manifest['files'])} files are as they were packed")
         if "--check" in words:
             return 0
-    here = "%d.%d" % sys.version_info[:2]
-    if here != manifest["python"]:
-        sys.exit("This bundle is for Python %s, and this is %s. Try: python%s start.py (on Windows: py -%s start.py)"
-                 % (manifest["python"], here, manifest["python"], manifest["python"]))
+    here, wanted = "{}.{}".format(*sys.version_info), manifest["python"]
+    if here != wanted:
+        sys.exit(f"This bundle is for Python {wanted}, and this is {here}. Try: python{wanted} start.py (on Windows: py -{wanted} start.py)")
     if not mark.exists():
-        print("installing into %s, which takes a minute or two ..." % venv, flush=True)
+        print(f"installing into {venv}, which takes a minute or two ...", flush=True)
         subprocess.check_call([sys.executable, "-m", "venv", str(venv)])
         subprocess.check_call([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index",
                                "--find-links", str(HERE / "wheels"), "-e", str(HERE / "course")])

@@ -45,7 +45,7 @@ LOAD = 'found = factors.load_factors(BUILD / "workshop" / "factors.safetensors",
 TIMETABLE = (
     Pause("Arrive: the machines work, names, how the notebooks work", 10),
     Block("1_recitation", "What a model knows by heart", "Say what it means that a model recites a text, and test it with one pass.", 30,
-          (("08", "c02", "c11"),), "08.memorized", predict="08"),
+          (("08", "c02", "c11"), ("08", "c24", "c27")), "08.memorized", predict="08"),
     Block("2_curvature", "What the loss knows of a weight", "See curvature in a loss of two weights, write it for a layer as two small matrices, "
           "and see what averaging does to a direction that one text has for itself.", 35,
           (("01", "c02", "c05"), ("05", "c03", "c12"), ("06", "c03", "c05")), "05.kfac_factors"),
@@ -109,9 +109,9 @@ def set_up(nb):
 def catch_up(parts, made=None):
     """The source that brings a fresh kernel to where these parts begin."""
     imports, effects, makes = [], [], []
-    for number, first, last in parts:
+    for number in dict.fromkeys(number for number, _, _ in parts):
         nb, pieces, inside = chapter(number), [], []
-        here = {cell.id for cell in between(nb, first, last)}
+        here = {cell.id for n, first, last in parts if n == number for cell in between(nb, first, last)}
         for cell in notebooks.code_cells(nb):
             for statement in slices.statements(without_markers(cell.source)):
                 inside += [len(pieces)] * (cell.id in here and not is_import(statement))
@@ -136,11 +136,13 @@ def body(number, first, last, block, filled):
     """The cells of one part, as they stand in the block's notebook."""
     nb = chapter(number)
     cells, calls = between(nb, first, last), set_up(nb)
-    written = {i for cell in notebooks.code_cells(new_notebook(cells=cells)) for i, _ in notebooks.exercises_in(cell.source)}
     made = []
     for k, cell in enumerate(cells):
         source = cell.source
         if cell.cell_type == "markdown":
+            heading = re.search(r"(?m)^#{2,3} ", source)
+            if k == 0 and heading:
+                source = source[heading.start():]  # what stands before it belongs to what is not here
             following = notebooks.exercises_in(cells[k + 1].source) if k + 1 < len(cells) and cells[k + 1].cell_type == "code" else []
             if EXERCISE.search(source) and not following:
                 source = source[:EXERCISE.search(source).start()].rstrip()
@@ -162,15 +164,14 @@ def body(number, first, last, block, filled):
                 source = source.strip("\n")
             made.append(new_code_cell(source))
         made[-1]["id"] = f"{number}-{cell.id}"
-    assert block.gap in written or not block.gap.startswith(number), f"{block.gap} is not among the cells of {block.name}"
     return made
 
 
 def notebook(block, filled):
     """A block's notebook, not executed: with its gap, or filled."""
     number, beginning = BLOCKS.index(block) + 1, f"# {BLOCKS.index(block) + 1} · {block.title}\n\n{block.goal}\n\n"
-    sources = ", ".join(f"{n}" for n, _, _ in block.parts)
-    beginning += f"*Block {number} of {len(BLOCKS)}, {block.minutes} minutes. The whole story is in chapter{'s' * (len(block.parts) > 1)} {sources}.*"
+    sources = list(dict.fromkeys(number for number, _, _ in block.parts))
+    beginning += f"*Block {number} of {len(BLOCKS)}, {block.minutes} minutes. The whole story is in chapter{'s' * (len(sources) > 1)} {', '.join(sources)}.*"
     if block.predict:
         asked = re.search(r"\*\*Predict first:\*\*.*", chapter(block.predict).cells[0].source, flags=re.S)[0]
         beginning += "\n\n" + asked
