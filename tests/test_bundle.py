@@ -51,7 +51,7 @@ def test_wheels_are_for_the_platform_that_was_asked_for(index, tmp_path, platfor
 
 
 def test_a_wheel_that_is_not_to_be_had_is_named(index, tmp_path, capfd):
-    with pytest.raises(RuntimeError, match="could not fetch all of: absent"):
+    with pytest.raises(ValueError, match="could not fetch all of: absent"):
         bundle.fetch_wheels(["absent"], tmp_path / "wheels", bundle.PLATFORMS["this"], "3.11", index)
 
 

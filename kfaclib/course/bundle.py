@@ -114,7 +114,7 @@ def fetch_wheels(wanted, folder, platform, python, options=()):
         command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
                    "--dest", str(folder), *target, *options, *words]
         if subprocess.call(command):
-            raise RuntimeError(f"pip could not fetch all of: {', '.join(words)}. It says why above; a network is needed to make a bundle")
+            raise ValueError(f"pip could not fetch all of: {', '.join(words)}. It says why above; a network is needed to make a bundle")
         there = dict(requirements_of(wheel) for wheel in folder.glob("*.whl"))
         level = [r for (name, extras) in new for r in there[name] if asked_for(r, markers, extras)]
     return sorted(folder.glob("*.whl"))

@@ -57,7 +57,8 @@ def main(words):
                                "--find-links", str(HERE / "wheels"), "-e", str(HERE / "course")])
         mark.touch()
     workshop = HERE / "course" / "build" / "workshop"
-    return subprocess.call([str(python), "-m", "jupyterlab", "--ServerApp.root_dir=" + str(workshop)] + words)
+    silent = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    return subprocess.call([str(python), "-m", "jupyterlab", "--ServerApp.root_dir=" + str(workshop), *silent, *words])
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def collect(path):
 def write(out):
     """Write both versions of every block into `out`, the answers executed, and what block 4 loads into build/workshop.
 
-    Returns [{"block", "cells", "seconds", "core_seconds"}]; RuntimeError with the cell if an answer fails.
+    Returns [{"block", "cells", "seconds", "core_seconds"}]; ValueError with the cell if an answer fails.
     """
     out, measured = Path(out), []
     if not state().exists():
@@ -208,7 +208,7 @@ def write(out):
         with tqdm(total=len(notebooks.code_cells(nb)), desc=block.name, unit="cell", leave=False, disable=None) as bar:
             failure = execution.execute(nb, execution.environment(), bar.update)
         if failure:
-            raise RuntimeError(f"{block.name}, code cell {failure.cell}:\n{failure.source}\n{failure.error}")
+            raise ValueError(f"{block.name}, code cell {failure.cell}:\n{failure.source}\n{failure.error}")
         seconds, after = time.perf_counter() - began, os.times()
         core = after.children_user + after.children_system - cpu.children_user - cpu.children_system
         notebooks.write(execution.normalise(nb), out / "answers" / f"{block.name}.ipynb")
