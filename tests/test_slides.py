@@ -88,7 +88,10 @@ def test_formulas_are_drawn_and_no_markup_is_left(chapter):
         assert not left.search(text), left.search(text)
 
 
-@given(st.lists(st.sampled_from(["One word.", "Is it (so)?", "a long sentence " * 9 + "ends.", "\n\n", "$$x = 1$$", "It is:"])).map(" ".join))
+PROSE = ["One word.", "Is it (so)?", "a long sentence " * 9 + "ends.", "\n\n", "$$x = 1$$", "```\ncode. Of words\n```", "It is:"]
+
+
+@given(st.lists(st.sampled_from(PROSE)).map(" ".join))
 def test_what_does_not_fit_is_kept_for_the_notes(prose):
     opening, rest = slides.lead(prose.strip())
     assert f"{opening} {rest}".split() == prose.split()
@@ -97,12 +100,12 @@ def test_what_does_not_fit_is_kept_for_the_notes(prose):
 def test_long_tables_and_lists_are_cut_without_loss():
     rows = [f"| row {n} | {n} |" for n in range(2 * slides.ROWS + 1)]
     table = "\n".join(["It is so.", "", "| what | count |", "|---|---|", *rows])
-    made = list(slides.found("What we found", [table, "- one\n- two\n  goes on\n- three\n- four\n- five"]))
+    made = list(slides.found("What we found", [table, "- one\n- two\n  goes on\n- three\n- four\n- five\n- six"]))
     tables = [slide.body for slide in made if slide.kind == "table"]
     assert len(tables) == 3 and all("<th>what</th>" in table for table in tables)
     assert [int(n) for table in tables for n in re.findall(r"row (\d+)", table)] == list(range(len(rows)))
     lists = [slide.body for slide in made if "<li>" in slide.body]
-    assert made[0].body == "<p>It is so.</p>" and [body.count("<li>") for body in lists] == [slides.BULLETS, 1] and "two\ngoes on" in lists[0]
+    assert made[0].body == "<p>It is so.</p>" and [body.count("<li>") for body in lists] == [3, 3] and "two\ngoes on" in lists[0]
 
 
 def test_the_tiny_chapter_as_a_file(checkout):

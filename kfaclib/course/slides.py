@@ -15,7 +15,7 @@ from kfaclib.files import atomic
 
 LEAD_WORDS = 60  # of the paragraph that opens a section; the rest goes into the notes
 ROWS = 7  # of a table on one slide
-BULLETS = 4  # of a list on one slide
+BULLETS = 5  # of a list on one slide
 TEMPLATE = Path(__file__).with_name("slides.html")
 BULLET = re.compile(r"(?m)^[-*] .*(?:\n[ ]+\S.*)*")
 TABLE = re.compile(r"(?m)(?:^\|.*\n?)+")
@@ -58,11 +58,11 @@ def said(cell):
 
 
 def lead(prose):
-    """(the first sentences of some prose, LEAD_WORDS words or a formula's introduction; the rest)."""
+    """(the first sentences of some prose: LEAD_WORDS words, or whatever introduces a formula or a block of code; the rest)."""
     first, _, rest = prose.partition("\n\n")
-    formula = re.match(r"\$\$.*?\$\$", rest, flags=re.S)
-    if formula:
-        return f"{first}\n\n{formula[0]}", rest[formula.end():].strip()
+    block = re.match(r"\$\$.*?\$\$|```.*?```", rest, flags=re.S)
+    if block:
+        return f"{first}\n\n{block[0]}", rest[block.end():].strip()
     sentences, words = outline.SENTENCE.split(first), 0
     for count, sentence in enumerate(sentences):
         words += len(sentence.split())
@@ -71,11 +71,16 @@ def lead(prose):
     return first, rest
 
 
+def pieces(items, most):
+    """A list in as few pieces of at most `most` items as there can be, all about equally long."""
+    count = -(-len(items) // most)
+    return [items[n * len(items) // count : (n + 1) * len(items) // count] for n in range(count)]
+
+
 def listed(heading, text):
     """The bullets of a text, some on each slide."""
-    bullets = BULLET.findall(text)
-    for start in range(0, len(bullets), BULLETS):
-        yield Slide(heading, html("\n".join(bullets[start : start + BULLETS])))
+    for bullets in pieces(BULLET.findall(text), BULLETS):
+        yield Slide(heading, html("\n".join(bullets)))
 
 
 def section(heading, items):
@@ -90,7 +95,8 @@ def section(heading, items):
         for png, meta in [] if isinstance(cell, str) else outputs(cell, "image/png"):
             explained = next((item for item in items[number + 1 :] if isinstance(item, str)), "")
             image = f'<img src="data:image/png;base64,{"".join(png.split())}" alt="{escape(meta.get("alt", ""))}">'
-            yield Slide(heading, image + html(said(cell)), html(re.split(r"(?m)^### ", explained)[0]), "figure")
+            told, more = lead(said(cell))
+            yield Slide(heading, image + html(told), html("\n\n".join([more, re.split(r"(?m)^### ", explained)[0]]).strip()), "figure")
 
 
 def found(heading, items):
@@ -101,8 +107,8 @@ def found(heading, items):
             yield Slide(heading, html(paragraph))
     for table in TABLE.findall(text):
         head, rule, *rows = table.strip().splitlines()
-        for start in range(0, len(rows), ROWS):
-            yield Slide(heading, html("\n".join([head, rule, *rows[start : start + ROWS]])), kind="table")
+        for some in pieces(rows, ROWS):
+            yield Slide(heading, html("\n".join([head, rule, *some])), kind="table")
     yield from listed(heading, text)
 
 
