@@ -137,5 +137,5 @@ def samples(seeds, most=9):
         band(ax, [[chance(x, n).mean().item() for x in logs] for n in numbers], *look, numbers)
     ax.set_xscale("log")
     ax.set(xlabel="continuations sampled", ylabel="share of quotes found", ylim=(-0.02, 1.03), title="what patience brings back")
-    ax.legend(loc="center right", bbox_to_anchor=(1, 0.6))
+    ax.legend(loc="center left", bbox_to_anchor=(0.02, 0.62))
     return fig
