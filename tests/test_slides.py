@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfaclib.course import exercises, notebooks, outline, slides
@@ -91,6 +91,7 @@ def test_formulas_are_drawn_and_no_markup_is_left(chapter):
 PROSE = ["One word.", "Is it (so)?", "a long sentence " * 9 + "ends.", "\n\n", "$$x = 1$$", "```\ncode. Of words\n```", "It is:"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PROSE)).map(" ".join))
 def test_what_does_not_fit_is_kept_for_the_notes(prose):
     opening, rest = slides.lead(prose.strip())
