@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from kfaclib import paths
 from kfaclib.course import __main__ as course
-from kfaclib.course import notebooks, pages, publishing, readme, routes
+from kfaclib.course import notebooks, publishing, readme, routes, signposts
 
 ROOT = paths.ROOT
 EXAMPLE = publishing.Address("https://github.com/example-owner/example-name", "v1.0")
@@ -39,7 +39,7 @@ def published(tiny_path):
 def test_without_an_address_nothing_is_invented(tiny_path, capsys):
     assert publishing.address() is None
     assert "http" not in readme.course_map() and "Colab" not in readme.course_map()
-    assert "http" not in pages.signpost("97_tiny", routes.chapters(), publishing.address())
+    assert "http" not in signposts.signpost("97_tiny", routes.chapters(), publishing.address())
     assert course.main(["colab"]) == 2
     assert "has no public address yet" in capsys.readouterr().err and not paths.BUILD.exists()
 
@@ -73,7 +73,7 @@ def test_with_an_address_every_link_follows_from_it(published):
     assert f"| [open]({colab}) |" in readme.course_map()
     header, line, row = readme.course_map().splitlines()
     assert header.count("|") == line.count("|") == row.count("|")
-    sign = pages.signpost("97_tiny", routes.chapters(), where)
+    sign = signposts.signpost("97_tiny", routes.chapters(), where)
     assert f"({colab})" in sign and "https://github.com/example-owner/example-name/blob/v1.0/chapters/97_tiny.ipynb" in sign
     assert publishing.file_link(where, "chapters") == "https://github.com/example-owner/example-name/tree/v1.0/chapters"
 

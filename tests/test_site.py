@@ -8,7 +8,7 @@ import pytest
 
 import links
 from kfaclib import paths
-from kfaclib.course import notebooks, outline, pages, publishing, routes
+from kfaclib.course import notebooks, outline, pages, publishing, routes, signposts
 
 CHAPTERS = notebooks.chapters()
 LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
@@ -52,6 +52,7 @@ def test_a_chapters_page(path, html):
     assert len(re.findall(r"<img[^>]*_images/", page)) >= len(figures) > 0
     assert "The last run:" in page and "Minutes:" in page and "Prerequisites:" in page
     assert "pages/glossary.html#" in page and "../index.html" in page
+    assert ("colab.research" in page) == bool(publishing.address())
 
 
 @pytest.mark.slow
@@ -82,15 +83,15 @@ def test_search_finds_words_without_a_server(site):
 def test_warnings_are_errors(checkout):
     (checkout / "pages").mkdir()
     (checkout / "pages" / "glossary.md").write_text("# Glossary\n\n[gone](gone.md)\n")
-    (checkout / "pages" / "notation.md").write_text("# Notation\n")
-    with pytest.raises(RuntimeError, match=r"(?s)without warnings.*glossary.md.*gone.md"):
+    (checkout / "pages" / "notation.md").write_text("# Notation\n\n$\\left($\n")
+    with pytest.raises(RuntimeError, match=r"(?s)without warnings.*glossary.md.*gone.md.*cannot be drawn: .left"):
         pages.render({}, paths.BUILD / "pages")
     assert not (paths.BUILD / "pages").exists()
 
 
 def test_timings_come_from_the_last_run(checkout, monkeypatch):
     head = outline.FirstCell("97 A", "?", (), "none", {"read": 3, "run": 1, "solve": 9}, "?")
-    rows = lambda: pages.timings({"97": ("97_a", head)}, ["97_a", "98_b"])
+    rows = lambda: signposts.timings({"97": ("97_a", head)}, ["97_a", "98_b"])
     assert "| [97_a](../chapters/97_a.ipynb) | 1 | not measured |" in rows()
     paths.BUILD.mkdir()
     (paths.BUILD / "course.json").write_text(json.dumps([{"chapter": "97_a", "seconds": 33.4, "gib": 1.234, "ok": True},

@@ -15,13 +15,21 @@ def mathml(latex, display):
 
 
 def setup(app):
+    from sphinx.util import logging  # slow to import, and only Sphinx calls this function
+
+    def drawn(node, display):
+        html = mathml(node.astext(), display)
+        if html.startswith("<code>"):
+            logging.getLogger(__name__).warning("a formula that cannot be drawn: %s", node.astext(), location=node)
+        return html
+
     def inline(visitor, node):
-        visitor.body.append(mathml(node.astext(), "inline"))
+        visitor.body.append(drawn(node, "inline"))
         raise SkipNode
 
     def block(visitor, node):
         number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-        visitor.body.append(f'<div class="math">{number}{mathml(node.astext(), "block")}</div>')
+        visitor.body.append(f'<div class="math">{number}{drawn(node, "block")}</div>')
         raise SkipNode
 
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
