@@ -228,13 +228,14 @@ def timetable(measured):
         else:
             gap = exercises.exercise_facts(entry.gap)
             lines.append(f"| {clock} | **{BLOCKS.index(entry) + 1}. {entry.title}** (`{entry.name}`) | {entry.minutes} | "
-                         f"`{entry.gap}`, {gap.minutes} | {core[entry.name]:.0f} |")
+                         f"`{entry.gap}`, {gap.minutes} | {f'{core[entry.name]:.0f}' if entry.name in core else 'not measured'} |")
     return "\n".join([*lines, f"| {at // 60}:{at % 60:02} | end | {at} | | |"])
 
 
 def computed(text):
     """The plan's text with its timetable filled in."""
-    table = timetable(read_json(paths.DATA / "results" / RECORD)["blocks"])
+    recorded = paths.DATA / "results" / RECORD
+    table = timetable(read_json(recorded)["blocks"] if recorded.exists() else [])
     return re.sub(r"(<!-- timetable: begin -->\n).*?(<!-- timetable: end -->)", lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.S)
 
 
