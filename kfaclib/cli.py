@@ -1,10 +1,11 @@
-"""The `kfac` command: collect, sweep, edit, evaluate, reproduce, train, vit, experiments, bench, doctor.  Every default is the small model in `data/`."""
+"""The `kfac` command: plan, collect, sweep, edit, evaluate, reproduce, train, vit, experiments, bench, doctor.  Every default is the small model in `data/`."""
 
 import argparse
 import contextlib
 import os
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from kfaclib import (
     bench,
     collection,
     corpora,
+    costs,
     distributed,
     doctor,
     experiments,
@@ -25,8 +27,10 @@ from kfaclib import (
     memorization,
     models,
     pipeline,
+    planning,
     presets,
     report,
+    snapshot,
     storage,
     sweep,
     tasks,
@@ -83,6 +87,28 @@ def passes_of(a, model, chosen, owner, tokens, world):
     return collection.plan(chosen, owner, room, a.passes), at
 
 
+def foresee(a):
+    """`kfac plan`."""
+    preset, device = presets.preset(a.model), "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    model = planning.outline(a.model, a.revision or (preset and preset.revision), dtype)
+    chosen = layers.linear_layers(model, a.layers or (preset.layers if preset else "*.mlp.*"))
+    tokens = a.tokens or (preset.tokens if preset else 20_000_000)
+    batch = collection.batch_bytes(model, chosen, costs.owners(chosen), a.batch * a.length)
+    free = a.memory * 2**30 if a.memory else available_memory(device)
+    plan = planning.make(model, chosen, 0.9 * free - sum(p.numel() * p.element_size() for p in model.parameters()) - batch, a.passes)
+    rate = bench.kernels.matmul_rate(device, dtype) * (torch.get_num_threads() if device == "cpu" else 1)
+    rates = {f"at least, at the {rate / 1e12:.3g} TFLOP/s of this machine's products": rate}
+    record = DATA / "results" / f"bench-{'gpu' if device == 'cuda' else 'cpu'}.json"
+    if record.exists():
+        share = files.read_json(record)["collection"]["share_of_possible_speed"]
+        rates[f"at the {share:.0%} of it that the collector reached in {record.name}"] = share * rate
+    print(f"{free / 2**30:.1f} GiB of memory, batches of {a.batch} x {a.length} tokens")
+    print(planning.text(a.model, plan, tokens, rates))
+    write(a, {"model": str(a.model), **asdict(plan), "tokens": tokens, "seconds": {k: planning.seconds(plan, tokens, r) for k, r in rates.items()},
+              "provenance": files.provenance()})
+
+
 def collect(a):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before the GPU is first used: its products shall be repeatable
     with distributed.processes() as (rank, world):
@@ -97,6 +123,9 @@ def collect_here(a, rank, world):
     patterns = a.layers or (preset.layers if preset else pipeline.LAYERS)
     chosen = layers.linear_layers(model, patterns)
     factors.check_model(model)
+    cached = a.commit and rank == 0 and snapshot.find(a.model, a.commit)
+    if cached and snapshot.check(cached):
+        tell("the download's files have the checksums that the hub gave them")
     owner = factors.shared_inputs(model, chosen)
     make, wanted = corpus_of(a, model, tokenizer, preset)
     need = layers.factor_bytes(chosen, owner)
@@ -196,7 +225,7 @@ def choose(a):
     chosen, bases = curvature_of(a, model, a.layers)
     predicted = sweep.without_labels(chosen, bases, a.masses, a.width)
     rows = sweep.with_labels(model, chosen, bases, predicted, windows, text, a.batch, say=say)
-    keys = ("blocks", "mass", "cost", "removed", "token_accuracy", "strict", "loose", "perplexity")
+    keys = ("blocks", "mass", "cost", "removed", "token_accuracy", "strict", "perplexity")
     print(report.table(keys, [["-" if r["blocks"] is None else "-".join(map(str, r["blocks"])), f"{r['mass']:g}", f"{r['cost']:.1e}",
                               *(float(r[k]) for k in keys[3:])] for r in rows]))
     found = {"with_labels": sweep.best(rows, a.strict), "without_labels": sweep.cheapest(predicted, a.removed)}
@@ -388,6 +417,14 @@ def parser():
                        f"{','.join(harness.REAL)}, local for tasks of the small model's world, which need no network")
         p.add_argument("--task-folder", help="folder with task configurations of your own, in the harness's format")
 
+    p = command(foresee, "plan", "how much memory, disk and time a collection will take, before anything but a configuration is loaded")
+    p.add_argument("--layers", help="patterns of layer names, joined by commas; default: the model's preset, or *.mlp.*")
+    p.add_argument("--tokens", type=positive, help="to collect on; default: the model's preset, or 20 million")
+    p.add_argument("--length", type=positive, default=512, help="tokens in a window")
+    p.add_argument("--batch", type=positive, default=32, help="windows in a batch")
+    p.add_argument("--memory", type=float, help="GiB; default: what is free on this machine (its GPU, if it has one)")
+    p.add_argument("--passes", type=positive, help="at most so many passes over the corpus; default: the fewest that fit into memory")
+    p.add_argument("--json", help="also write the result to this file")
     p = command(collect, "collect", "collect the factors A and G of some layers")
     p.add_argument("--layers", help=f"patterns of layer names, joined by commas; default: the model's preset, or {pipeline.LAYERS}")
     p.add_argument("--corpus", help="a file (.jsonl with a text in each row, .txt, also .gz), a dataset (owner/name:config@revision), dolmino, or a "

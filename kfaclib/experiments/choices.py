@@ -4,6 +4,7 @@ The sweep of `kfac sweep`, with the reporting half beside the choosing one, whic
 """
 
 import torch
+from tqdm.auto import tqdm
 
 from kfaclib import corpora, files, models, sweep, tasks
 from kfaclib.eigenbasis import decompose
@@ -13,17 +14,18 @@ from kfaclib.layers import linear_layers
 from kfaclib.memorization import split_windows
 from kfaclib.presets import GATE_AND_UP
 
-MASSES = (0.6, 0.8, 0.9, 0.95)
+MASSES = (0.9,)
 STRICT, REMOVED = 0.05, 0.3  # with labels: recall that is low enough; without: share of the weights' squared norm that has to go
-ROWS = 512
+ROWS, WINDOWS, TEXTS = 48, 16, 8  # collected on; measured on, of each half
 
 
-def both_halves(model, world, chosen, bases, predicted, say=lambda text: None):
-    """Rows of `sweep.without_labels` with {"choose", "report"}: {"strict", "loose", "token_accuracy", "perplexity"}, after a row without an edit."""
+def both_halves(model, chosen, bases, predicted, exam, say=lambda text: None):
+    """Rows of `sweep.without_labels` with {"choose", "report"}: {"strict", "token_accuracy", "perplexity"}, after a row without an edit;
+    exam: {half: (windows [(prefix ids, suffix ids)], text [N, S])}."""
     found = {}
     for half in tasks.HALVES:
-        windows, text = split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", documents=48)
-        found[half] = sweep.with_labels(model, chosen, bases, predicted, windows, text, say=lambda t, half=half: say(f"{half}: {t}"))
+        windows, text = exam[half]
+        found[half] = sweep.with_labels(model, chosen, bases, predicted, windows[:WINDOWS], text[:TEXTS], say=lambda t, half=half: say(f"{half}: {t}"))
     keys = ("blocks", "mass", "cost", "removed")
     return [{k: a[k] for k in keys} | {half: {k: v for k, v in row.items() if k not in keys} for half, row in zip(tasks.HALVES, (a, b), strict=True)}
             for a, b in zip(*found.values(), strict=True)]
@@ -39,14 +41,14 @@ def one(folder, seed, say):
     world = models.load_world(folder)
     chosen = linear_layers(model, GATE_AND_UP)
     bases = decompose(collect_factors(model, corpora.world_rows(world, ROWS, seed).split(32), chosen, generator=torch.Generator().manual_seed(seed)))
-    return both_halves(model, world, chosen, bases, sweep.without_labels(chosen, bases, MASSES), say)
+    exam = {half: (split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", TEXTS)) for half in tasks.HALVES}
+    return both_halves(model, chosen, bases, sweep.without_labels(chosen, bases, MASSES), exam, say)
 
 
 def run(out):
-    from tqdm.auto import tqdm
-
     seeds = {}
     for seed, folder in CHECKPOINTS.items():
         with tqdm(total=2 * 15 * len(MASSES), desc=f"seed {seed}") as bar:
             seeds[str(seed)] = one(folder, int(seed), lambda _, bar=bar: bar.update())
-    files.write_json(out, {"provenance": files.provenance(0), "masses": MASSES, "strict": STRICT, "removed": REMOVED, "collected_rows": ROWS, "seeds": seeds})
+    settings = {"masses": MASSES, "strict": STRICT, "removed": REMOVED, "collected_rows": ROWS, "windows": WINDOWS}
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), **settings, "seeds": seeds})

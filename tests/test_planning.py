@@ -1,0 +1,50 @@
+"""The plan of a collection: from shapes alone, and the same as what the collection then takes."""
+
+import json
+
+import pytest
+import torch
+
+from kfaclib import collection, costs, planning, presets
+from kfaclib.factors import shared_inputs
+from kfaclib.layers import factor_bytes, linear_layers
+from shared import kfac
+
+
+def test_a_plan_from_a_configuration_is_that_of_the_model_itself(folder, tiny_olmo):
+    assert all(p.is_meta for p in planning.outline(folder).parameters())
+    small = tiny_olmo().float()
+    layers = linear_layers(small)
+    owner = shared_inputs(small, layers)
+    plan = planning.make(small, layers, 10**9)
+    assert plan.parameters == sum(p.numel() for p in small.parameters()) and plan.weights == 4 * plan.parameters
+    assert plan.sums == plan.at_a_time == factor_bytes(layers, owner) and plan.passes == [list(layers)]
+    assert plan.flops == sum(costs.flops_per_token(small, layers).values())
+    halved = planning.make(small, layers, 0.6 * plan.sums)
+    assert halved.passes == collection.plan(layers, owner, 0.6 * plan.sums) and len(halved.passes) == 2
+    assert plan.flops < halved.flops < 2 * plan.flops and halved.at_a_time <= 0.6 * plan.sums
+
+
+def test_the_factors_of_the_1b_are_three_times_its_weights():
+    model = planning.outline("allenai/OLMo-2-0425-1B", dtype=torch.bfloat16)  # no file, no network
+    plan = planning.make(model, linear_layers(model, presets.GATE_AND_UP), 64 * 2**30)
+    assert plan.sums == 16 * 4 * (2048**2 + 2 * 8192**2) and 2.5 < plan.sums / plan.weights < 3.5
+    assert planning.seconds(plan, 100, plan.flops) == 100
+
+
+def test_too_little_memory_is_an_error_that_says_what_to_do():
+    model = planning.outline("OLMo-2-0425-1B")
+    with pytest.raises(MemoryError, match="--sums cpu"):
+        planning.make(model, linear_layers(model), 2**20)
+
+
+def test_a_span_of_time_is_said_in_its_unit():
+    assert [planning.duration(s) for s in (90, 150, 7200, 200_000)] == ["90 seconds", "2 minutes", "2 hours", "2 days"]
+
+
+def test_the_command_prints_and_writes_the_plan(folder, tmp_path, capsys):
+    assert kfac("plan", "--model", folder, "--memory", 8, "--passes", 2, "--tokens", 1000, "--json", tmp_path / "p.json") == 0
+    said, plan = capsys.readouterr().out, json.loads((tmp_path / "p.json").read_text())
+    assert "2 passes" in said and "GFLOP a token" in said and plan["tokens"] == 1000 and len(plan["passes"]) == 2
+    assert kfac("plan", "--model", tmp_path / "nothing") == 1
+    assert "no configuration" in capsys.readouterr().err
