@@ -85,6 +85,17 @@ def test_a_cell_that_is_gone_is_named(monkeypatch):
         workshop.between(workshop.chapter("09"), "c02", "c999")
 
 
+def test_a_notebook_that_was_worked_in_is_not_written_over(tmp_path):
+    mine = tmp_path / f"{workshop.BLOCKS[2].name}.ipynb"
+    nb = workshop.notebook(workshop.BLOCKS[2], filled=False)
+    nb.cells[3].source += "\n\nMy note."
+    notebooks.write(nb, mine)
+    before = mine.read_bytes()
+    with pytest.raises(ValueError, match="3_cut_by_hand.ipynb has been worked in.*--out"):
+        workshop.write(tmp_path)
+    assert mine.read_bytes() == before and list(tmp_path.iterdir()) == [mine]
+
+
 @pytest.mark.slow
 @each_block
 def test_an_empty_gap_fails_in_its_check_alone_and_what_uses_it_works_all_the_same(block, factors):

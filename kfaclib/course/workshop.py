@@ -7,6 +7,7 @@ start, which brings a late-comer up to date, holds the earlier statements that t
 import ast
 import os
 import re
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,14 +197,19 @@ def collect(path):
 def write(out):
     """Write both versions of every block into `out`, the answers executed, and what block 4 loads into build/workshop.
 
-    Returns [{"block", "cells", "seconds", "core_seconds"}]; ValueError with the cell if an answer fails.
+    Returns [{"block", "cells", "core_seconds"}]; ValueError with the cell if an answer fails.
     """
     out, measured = Path(out), []
+    fresh = {out / f"{block.name}.ipynb": notebooks.to_bytes(notebook(block, filled=False)) for block in BLOCKS}
+    for path, content in fresh.items():
+        if path.exists() and path.read_bytes() != content:
+            raise ValueError(f"{path} has been worked in, or is of an older version: move it away, or name another folder with --out")
     if not state().exists():
         print("collecting the factors that block 4 loads ...", flush=True)
         collect(state())
     for block in BLOCKS:
-        notebooks.write(notebook(block, filled=False), out / f"{block.name}.ipynb")
+        with atomic(out / f"{block.name}.ipynb") as temporary:
+            temporary.write_bytes(fresh[out / f"{block.name}.ipynb"])
         nb, cpu, began = notebook(block, filled=True), os.times(), time.perf_counter()
         with tqdm(total=len(notebooks.code_cells(nb)), desc=block.name, unit="cell", leave=False, disable=None) as bar:
             failure = execution.execute(nb, execution.environment(), bar.update)
@@ -212,7 +218,7 @@ def write(out):
         seconds, after = time.perf_counter() - began, os.times()
         core = after.children_user + after.children_system - cpu.children_user - cpu.children_system
         notebooks.write(execution.normalise(nb), out / "answers" / f"{block.name}.ipynb")
-        measured.append({"block": block.name, "cells": len(notebooks.code_cells(nb)), "seconds": round(seconds, 1), "core_seconds": round(core, 1)})
+        measured.append({"block": block.name, "cells": len(notebooks.code_cells(nb)), "core_seconds": round(core, 1)})
         print(f"{block.name}: ok after {seconds:.0f} s", flush=True)
     return measured
 
@@ -241,7 +247,8 @@ def computed(text):
 
 def record():
     """Run the workshop once, keep what was measured, and write it into the plan."""
-    write_json(paths.DATA / "results" / RECORD, {"blocks": write(paths.BUILD / "workshop"), "provenance": provenance()})
+    with tempfile.TemporaryDirectory(prefix="kfaclib-workshop-") as folder:
+        write_json(paths.DATA / "results" / RECORD, {"blocks": write(folder), "provenance": provenance()})
     plan = paths.ROOT / "teaching" / "workshop.md"
     with atomic(plan) as temporary:
         temporary.write_text(computed(plan.read_text(encoding="utf-8")), encoding="utf-8")
