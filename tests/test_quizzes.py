@@ -89,7 +89,7 @@ def test_several_right_options_share_the_mark():
 
 
 def test_a_letter_becomes_the_words_of_its_option():
-    question = ask("(b). Two and two. (a) is odd. (c) it says nothing. So neither (a) nor (c).")
+    question = ask("**(b).** Two and two. (a) is odd. (c) it says nothing. So neither (a) nor (c).")
     assert question.right == ("b",) and question.why["b"] == "Two and two."
     named = {letter: outline.without_letters(text, question.options) for letter, text in question.why.items()}
     assert named["a"] == "“option a” is odd. So neither “option a” nor “option c”."

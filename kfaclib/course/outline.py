@@ -76,6 +76,7 @@ def question(number, markdown):
     text, *options = re.split(r"(?m)^[-*] \(([a-z])\)", asked)
     options = {letter: one_line(option) for letter, option in zip(options[::2], options[1::2], strict=True)}
     answer = one_line(re.sub(r"<summary>.*?</summary>", "", rest, flags=re.S).partition("</details>")[0])
+    answer = re.sub(r"\*+(\([a-z]\)[.,:]?)\*+", r"\1", answer)  # letters may be emphasised
     begins = FIRST.match(answer)
     right = tuple(re.findall(r"\(([a-z])\)", begins[0])) if begins else ()
     if not right or not set(right) <= set(options):
