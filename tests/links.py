@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 HOSTS = {  # whom our texts may send a reader to
     "arxiv.org", "doi.org", "github.com", "huggingface.co", "colab.research.google.com", "www.python.org", "pytorch.org", "docs.pytorch.org",
     "triton-lang.org", "docs.nvidia.com", "keepachangelog.com", "creativecommons.org", "opensource.org", "archive.ics.uci.edu", "openreview.net",
-    "www.gradescope.com", "docs.moodle.org", "nbgrader.readthedocs.io",
+    "www.gradescope.com", "docs.moodle.org", "nbgrader.readthedocs.io", "proceedings.mlr.press", "proceedings.neurips.cc", "aclanthology.org", "jmlr.org",
+    "distill.pub", "www.nvidia.com",
 }
 MARKDOWN = re.compile(r"\]\(\s*<?([^)\s>]+)")
 BARE = re.compile(r"(?<![\w(<\"'=/])https?://[^\s)>\]\"'`]+")
