@@ -229,7 +229,7 @@ def collect(model, layers, windows, out, settings, *, batch, device=None, every=
         raise ValueError(f"{len(windows)} windows cannot be shared by {world} processes: collect on more, or start fewer")
     first, last = distributed.share(len(windows), rank, world)
     checkpoint, paths, here = checkpoint_path(out, rank), [], next(model.parameters()).device
-    bar_options = dict(unit="tok", unit_scale=True, disable=not progress or rank > 0)
+    bar_options = dict(unit="tok", unit_scale=True) | ({} if progress and rank == 0 else {"disable": True})  # so that TQDM_DISABLE holds
     for number, names in enumerate(settings["passes"]):
         count = len(settings["passes"])
         label = "factors" if count == 1 else f"factors-{number + 1}-of-{count}"

@@ -154,7 +154,7 @@ def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
     Documents are tokenized by the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
     """
     pieces, tokens = [], 0
-    with tqdm(total=count and count * length, desc="tokens", unit="tok", unit_scale=True, disable=not progress) as bar:
+    with tqdm(total=count and count * length, desc="tokens", unit="tok", unit_scale=True, **({} if progress else {"disable": True})) as bar:
         for chunk in _chunks(corpus):
             for ids in tokenizer(chunk, verbose=False)["input_ids"]:
                 pieces.append(torch.tensor(ids, dtype=torch.int32))
