@@ -29,18 +29,18 @@ def gap_cells(nb, block):
 
 
 @pytest.fixture(scope="module")
-def factors(tmp_path_factory):
+def factors():
     """The factors that block 4 loads. Few rows do for the tests; what a workshop has is left alone."""
     from kfaclib import pipeline
 
-    kept = workshop.state()
-    if kept.exists():
-        return kept
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "ROWS", 32)
-        workshop.collect(kept)
-    yield kept
-    kept.unlink()
+    state, was_there = workshop.state(), workshop.state().exists()
+    if not was_there:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pipeline, "ROWS", 32)
+            workshop.collect(state)
+    yield state
+    if not was_there:
+        state.unlink()
 
 
 def test_four_gaps_one_a_block_and_three_hours():
