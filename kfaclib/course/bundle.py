@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from kfaclib import paths
 from kfaclib.files import atomic, sha256, write_json
 
-TAKEN = ("kfaclib", "chapters", "data", "course.py", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff")
+TAKEN = ("kfaclib", "chapters", "data", "pages", "course.py", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff")
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints"}
 BUILDING = ("setuptools", "wheel")  # what `pip install -e` builds with
 
