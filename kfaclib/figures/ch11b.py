@@ -29,25 +29,27 @@ def curves(seeds, start, edit, on, part, key):
 
 
 def coming_back(seeds):
-    """Left: loose recall of the half that is only watched, right: strict recall of the half that is trained on, against training tokens.
+    """Left: token accuracy of the half that is only watched, right: strict recall of the half that is trained on, against training tokens.
 
     seeds: {seed: runs} of the record; lines are means, bands reach over the seeds.
     """
+    def trained(start, edit):
+        x, values = curves(seeds, start, edit, "half of the quotes", "trained", "strict")
+        return values[1:], x[1:]  # a logarithmic axis has no zero
+
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.4))
     for (start, edit, on), (label, color, marker, line) in STARTS.items():
-        x, values = curves(seeds, start, edit, on, "watched", "loose")
-        band(axes[0], values, label, color, marker, line, x)
+        x, values = curves(seeds, start, edit, on, "watched", "token_accuracy")
+        band(axes[0], values, label, color, marker, line, [n / 1000 for n in x])
         if on != "fresh text":
-            x, values = curves(seeds, start, edit, on, "trained", "strict")
+            values, x = trained(start, edit)
             band(axes[1], values, label, color, marker, line, x)
-    x, values = curves(seeds, "unmatched", "never trained", "half of the quotes", "trained", "strict")
-    band(axes[1], values, "never trained, from nothing (not matched)", "purple", "v", "-.", x)
-    axes[0].set(title="the half that is only watched", ylabel="loose recall", xlabel="tokens trained on")
-    axes[1].set(title="the half that is trained on", ylabel="strict recall", xlabel="tokens trained on (log)")
-    axes[1].set_xscale("symlog", linthresh=1000)
-    axes[0].set_ylim(-0.02, None)
-    axes[0].legend(fontsize=9.5)
-    axes[1].legend(fontsize=9.5)
+    values, x = trained("unmatched", "never trained")
+    band(axes[1], values, "never trained, from nothing\n(not matched)", "purple", "v", "-.", x)
+    axes[0].set(title="the half that is only watched", ylabel="token accuracy", xlabel="tokens trained on, in thousands", ylim=(0.845, 0.995))
+    axes[1].set(title="the half that is trained on", ylabel="strict recall", xlabel="tokens trained on", xscale="log", ylim=(-0.03, 1.42))
+    for ax in axes:
+        ax.legend(fontsize=9.5, loc="upper left")
     return fig
 
 
@@ -61,6 +63,7 @@ def restored(seeds, key="token_accuracy"):
             values = [row["watched"][key] for row in run["rows"]]
             end = max(values[1:], key=lambda v: abs(v - values[0]))  # the look that is farthest from the start, up or down
             ax.annotate("", (place + shift, end), (place + shift, values[0]), arrowprops={"arrowstyle": "-|>", "color": color, "lw": 2.4})
+            ax.plot([place + shift] * 2, [values[0], end], color=color, lw=0)  # so that the axis reaches to the arrow's end
             ax.plot(place + shift, values[0], "o", color=color, ms=6)
         ticks.append(f"{'edited' if edit == 'K-FAC' else 'never trained'}\n{start}")
     ax.set_xticks(range(len(ticks)), ticks)
