@@ -27,8 +27,8 @@ def bills(rows):
         left = [a + b for a, b in zip(left, values)]
     for y, (end, bill) in enumerate(zip(left, rows.values())):
         ax.text(end, y, f" {sum(bill.values()) / 1e9:.3g} GFLOP", va="center")
-    ax.set(yticks=range(len(rows)), yticklabels=[f"{model}, {how}" for model, how in rows], xlabel="operations / those of the plain collector", xlim=(0, 1.2),
-           title="What a token costs")
+    ax.set(yticks=range(len(rows)), yticklabels=[f"{model}, {how}" for model, how in rows], xlabel="operations / those of the plain collector",
+           xlim=(0, 1.35), xticks=[0, 0.25, 0.5, 0.75, 1], title="What a token costs")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
