@@ -47,7 +47,7 @@ def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epoc
     for name, ids in (("memorized", memorized), ("clean", clean)):
         if ids.ndim != 2 or not len(ids):
             raise ValueError(f"{name} is {tuple(ids.shape)}: token ids [N, S] with at least one row are needed")
-    device, order = next(model.parameters()).device, torch.arange(0)
+    device, order, trained = next(model.parameters()).device, torch.arange(0), [p for group in optimizer.param_groups for p in group["params"]]
     for _ in range(epochs):
         for rows in torch.randperm(len(memorized), generator=generator).split(batch):
             while len(order) < len(rows):
@@ -57,7 +57,7 @@ def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epoc
             up = token_losses(model, weights, memorized[rows].to(device)).clamp(max=bound).mean()
             down = token_losses(model, weights, clean[taken].to(device)).mean()
             optimizer.zero_grad()
-            balance(down, up, weight).backward()
+            balance(down, up, weight).backward(inputs=trained)  # the model's own parameters get no gradients
             optimizer.step()
         yield
 

@@ -80,7 +80,6 @@ def loss_of(model, layers, weights, ids):
 @pytest.mark.parametrize("method", ["BalancedSubnet", "gradient ascent"])
 def test_training_forgets_the_memorized_keeps_the_clean_and_leaves_the_model_alone(method):
     model, layers, memorized, clean = small()
-    model.requires_grad_(False)
     before = {name: p.clone() for name, p in model.named_parameters()}
     own = {name: layer.weight.detach() for name, layer in layers.items()}
     if method == "BalancedSubnet":
