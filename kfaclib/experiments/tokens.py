@@ -1,4 +1,4 @@
-"""How few tokens does the edit need?  Curvature from one window to a thousand, always at the same forgetting (chapter 14)."""
+"""How few tokens does the edit need?  Curvature from a few windows of text, always at the same forgetting (chapter 14)."""
 
 import copy
 import math
@@ -18,15 +18,16 @@ from kfaclib.factors import Sums, accumulating, means
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import perplexity, split_windows, token_accuracy
 
-WINDOWS = (1, 2, 4, 8, 16, 32, 128, 512)  # of 128 words, 127 of which have a next one
-FEW = WINDOWS[:4]  # where shrinking is tried, too
-SAMPLES, ITEMS, NEAR = 2, 60, 0.005  # samples of text for each model; items of a task; what counts as equally forgotten
-TOP = 0.1  # the share of directions, and of pairs, whose overlap is measured
+WINDOWS = (1, 4, 16, 64, 256)  # of 128 words, 127 of which have a next one
+FEW = WINDOWS[:1]  # where shrinking is tried, too
+SAMPLES, NEAR = 2, 0.005  # samples of text for each model; what counts as equally forgotten
+QUOTES, DOCUMENTS, ITEMS = 32, 32, 40  # quotes of each half, documents of fresh text and items of each task that an edit is measured on
+STREAM = 256  # windows of a sample that may be looked at
 
 
 def growing(model, layers, world, sample, sizes, batch=32, progress=True):
     """{windows: {name: Factors}}: one stream of text, looked at after each of `sizes` windows.  Another `sample` is other text."""
-    rows, sums, found, done = corpora.world_rows(world, max(WINDOWS), f"tokens {sample}"), Sums(), {}, 0
+    rows, sums, found, done = corpora.world_rows(world, STREAM, f"tokens {sample}"), Sums(), {}, 0
     with accumulating(model, layers, sums) as add, tqdm(total=max(sizes), desc=f"windows, sample {sample}", disable=not progress) as bar:
         for size in sorted(sizes):
             while done < size:
@@ -55,52 +56,41 @@ def shrunk(bases, tokens):
     return {name: replace(b, lambda_A=towards_mean(b.lambda_A), lambda_G=towards_mean(b.lambda_G)) for name, b in bases.items()}
 
 
-def captured(basis, factors, share=TOP):
-    """The part of tr(G) tr(A) of `factors` that lies on the first `share` of the pairs that `basis` ranks."""
-    G, A = (((Q.T @ M) * Q.T).sum(1).double() for Q, M in ((basis.Q_G, factors.G), (basis.Q_A, factors.A)))
-    count = round(share * len(G) * len(A))
-    first = torch.outer(basis.lambda_G, basis.lambda_A).flatten().topk(count).indices
-    return (torch.outer(G, A).flatten()[first].sum() / (G.sum() * A.sum())).item()
-
-
-def overlap(bases, factors, reference):
-    """Means over layers of how alike two estimates are: `factors` and their bases `reference` are those of a large sample.
-
-    "mass": curvature on the first tenth of our pairs over that on the first tenth of the reference's own;
-    "A", "G": squared cosines between the spaces of the first tenth of the eigenvectors, 1 if they are the same.
-    """
-    rows = []
-    for name, b in bases.items():
-        row = {"mass": captured(b, factors[name]) / captured(reference[name], factors[name])}
-        for side, Q, R in (("A", b.Q_A, reference[name].Q_A), ("G", b.Q_G, reference[name].Q_G)):
-            k = round(TOP * len(Q))
-            row[side] = ((Q[:, :k].T @ R[:, :k]).square().sum() / k).item()
-        rows.append(row)
-    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
-
-
-def at_equal_forgetting(model, layers, bases, choosing, steps=10):
+def at_equal_forgetting(model, layers, bases, choosing, steps=8):
     """(what was chosen, {name: weight}): the edit at the mass that brings the token accuracy on the quotes for choosing to
-    `pipeline.FORGOTTEN`, as nearly as `steps` halvings can.  A tiny sample needs masses closer to 1 than `pipeline.bring_to` looks at."""
-    low, high, best = 0.0, 16.0, None  # mass = 1 - exp(-x)
+    `pipeline.FORGOTTEN`, or as near as `steps` tries come.
+
+    A tiny sample needs masses closer to 1 than `pipeline.bring_to` looks at.  Tries are placed by linear interpolation between the
+    ends of a bracket; an end that stays twice counts half (the Illinois rule), or a bent curve would be approached from one side for ever.
+    """
+    low, high, best, x = [0.0, -pipeline.FORGOTTEN], [16.0, 1 - pipeline.FORGOTTEN], None, 4.0  # x, token accuracy above the target; mass = 1 - exp(-x)
+    moved = None
     for _ in range(steps):
-        x = (low + high) / 2
         weights = edit_weights(layers, bases, -math.expm1(-x))
         with edited(layers, weights):
             reached = token_accuracy(model, choosing)
-        apart = abs(reached - pipeline.FORGOTTEN)
-        if best is None or apart < best[0]:
+        apart = reached - pipeline.FORGOTTEN
+        if best is None or abs(apart) < abs(best[0]):
             best = apart, {"mass": -math.expm1(-x), "reached": reached}, weights
-        if apart < NEAR:
+        if abs(apart) < NEAR:
             break
-        low, high = (x, high) if reached < pipeline.FORGOTTEN else (low, x)
+        end, other = (low, high) if apart < 0 else (high, low)
+        end[:] = x, apart
+        if moved is end:
+            other[1] /= 2
+        moved = end
+        x = (low[0] * high[1] - high[0] * low[1]) / (high[1] - low[1])
     _, chosen, weights = best
     return chosen | {"kept": sum(kept_share(basis, chosen["mass"]) for basis in bases.values()) / len(bases)}, weights
 
 
+def choosing_quotes(world):
+    return split_windows(tasks.quote_windows(world, "choose")[:QUOTES])
+
+
 def exam(model, world):
     """A function that measures the model as it is now on the reporting half: perplexity of fresh text, recall of quotes, tasks."""
-    text, quotes, suite = tasks.fresh_text(f"{world.seed} report", 48), tasks.quote_windows(world, "report"), tasks.make_suite(world, "report", ITEMS)
+    text, quotes, suite = tasks.fresh_text(f"{world.seed} report", DOCUMENTS), tasks.quote_windows(world, "report")[:QUOTES], tasks.make_suite(world, "report", ITEMS)
 
     def take():
         strict, words = last_words(mining.hits(model, quotes))
@@ -110,28 +100,23 @@ def exam(model, world):
 
 
 def measure(model, world, progress=True):
-    """Rows for one model: each sample's curvature after each of WINDOWS, and for the FEW also shrunk.
-
-    The overlap is that with the largest sample of other text: no token is in both.
-    """
+    """Rows for one model: each sample's curvature after each of WINDOWS, and for the FEW also shrunk."""
     layers, take = linear_layers(model, pipeline.LAYERS), exam(model, world)
-    choosing = split_windows(tasks.quote_windows(world, "choose"))
+    choosing = choosing_quotes(world)
     before, rows = take(), []
     samples = [growing(model, layers, world, sample, WINDOWS, progress=progress) for sample in range(SAMPLES)]
-    largest = [found[max(WINDOWS)] for found in samples]
-    references = [decompose(factors) for factors in largest]
     jobs = [(sample, size, few) for sample in range(SAMPLES) for size in WINDOWS for few in ((False, True) if size in FEW else (False,))]
     for sample, size, shrink in tqdm(jobs, desc="edits", disable=not progress):
-        factors, other = samples[sample][size], (sample + 1) % SAMPLES
+        factors = samples[sample][size]
         tokens = next(iter(factors.values())).tokens
         bases = decompose(factors)
-        row = {"sample": sample, "windows": size, "tokens": tokens, "shrunk": shrink, "overlap": overlap(bases, largest[other], references[other])}
+        row = {"sample": sample, "windows": size, "tokens": tokens, "shrunk": shrink}
         chosen, weights = at_equal_forgetting(model, layers, shrunk(bases, tokens) if shrink else bases, choosing)
         with edited(layers, weights):
             after = take()
         rows.append(row | chosen | after | {"price": after["perplexity"] / before["perplexity"]})
-    widths = {"A": len(references[0][next(iter(layers))].lambda_A), "G": len(references[0][next(iter(layers))].lambda_G)}
-    return {"before": before, "widths": widths, "rows": rows}
+    first = next(iter(layers.values()))
+    return {"before": before, "widths": {"A": first.in_features, "G": first.out_features}, "rows": rows}
 
 
 def measure_seed(seed):
@@ -141,7 +126,7 @@ def measure_seed(seed):
 
 
 def run(out):
-    """Three seeds, two samples, eight sizes: about six minutes of one core for each seed, and a process for each."""
+    """Three seeds, two samples, five sizes: about two minutes of one core for each seed, and a process for each."""
     with ProcessPoolExecutor(len(CHECKPOINTS), get_context("spawn")) as pool:
         results = dict(zip(CHECKPOINTS, pool.map(measure_seed, CHECKPOINTS)))
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "target": pipeline.FORGOTTEN, "seeds": results})
