@@ -27,6 +27,8 @@ def pack(value, number_of=lambda function: None):
             return x
         if isinstance(x, complex):
             return {"complex": [x.real, x.imag]}
+        if isinstance(x, bytes):
+            return {"bytes": x.hex()}
         if numpy and isinstance(x, numpy.generic):
             return walk(x.item()) if type(x.item()) is not type(x) else {"thing": type(x).__name__}
         if torch and isinstance(x, torch.Tensor) and x.layout is torch.strided and name_of(x.dtype) in DTYPES:
@@ -60,6 +62,8 @@ def unpack(skeleton, tensors, call=None):
         (kind, v), = x.items()
         if kind == "complex":
             return complex(*v)
+        if kind == "bytes":
+            return bytes.fromhex(v)
         if kind == "tensor":
             return tensors[v]
         if kind == "array":
