@@ -172,6 +172,15 @@ def run_all(page, host, name):
     return [o for o in told if o["output_type"] == "error" or o.get("name") == "stderr"]
 
 
+def shut_down(page, host):
+    """End the notebook's kernel: those of all chapters together would fill a small machine."""
+    page.evaluate("() => { window.jupyterapp.serviceManager.sessions.shutdownAll(); }")
+    patience = time.monotonic() + 60
+    while json.load(urllib.request.urlopen(f"http://{host}/api/sessions")):
+        assert time.monotonic() < patience, "the kernels do not stop"
+        page.wait_for_timeout(100)  # not sleep: what the page asks for passes through this process
+
+
 def picture(place):
     return hashlib.sha256(place.screenshot()).hexdigest()
 
@@ -223,6 +232,7 @@ def test_a_chapter_runs_and_its_widgets_move(path, lab, visit):
     for k in range(terrains.count()):
         move_terrain(page, terrains.nth(k))
     assert wrong == []
+    shut_down(page, lab)
 
 
 def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
@@ -231,6 +241,7 @@ def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
     assert failure["ename"] == "ZeroDivisionError"
     page.evaluate("() => fetch('https://outside.example/').catch(() => null)")
     assert "asked for https://outside.example/" in wrong
+    shut_down(page, lab)
 
 
 # --- the pages
