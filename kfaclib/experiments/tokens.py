@@ -43,7 +43,8 @@ def intensity(values, tokens):
     """How much to shrink a covariance with these eigenvalues [d], estimated from `tokens` samples: the oracle approximating
     shrinkage of Chen, Wiesel, Eldar and Hero (2010), in [0, 1]."""
     d, square, trace = len(values), values.square().sum(), values.sum().square()
-    return min(1.0, ((1 - 2 / d) * square + trace).item() / ((tokens + 1 - 2 / d) * (square - trace / d)).item())
+    wanted, spread = ((1 - 2 / d) * square + trace).item(), ((tokens + 1 - 2 / d) * (square - trace / d)).item()
+    return 1.0 if wanted >= spread else wanted / spread  # nothing is spread if all are equal
 
 
 def shrunk(bases, tokens):
