@@ -91,7 +91,8 @@ def choosing_quotes(world):
 
 def exam(model, world):
     """A function that measures the model as it is now on the reporting half: perplexity of fresh text, recall of quotes, tasks."""
-    text, quotes, suite = tasks.fresh_text(f"{world.seed} report", DOCUMENTS), tasks.quote_windows(world, "report")[:QUOTES], tasks.make_suite(world, "report", ITEMS)
+    text, quotes = tasks.fresh_text(f"{world.seed} report", DOCUMENTS), tasks.quote_windows(world, "report")[:QUOTES]
+    suite = tasks.make_suite(world, "report", ITEMS)
 
     def take():
         strict, words = last_words(mining.hits(model, quotes))

@@ -765,7 +765,8 @@ CHAPTER_10 = {
 
 
 def _shapes(g):
-    return whole(g, 2, 200), whole(g, 201, 900), whole(g, 2, 40), one_of(g, ("gate",), ("up",), ("down",), ("gate", "up"), ("up", "down"), ("gate", "up", "down"))
+    projections = one_of(g, ("gate",), ("up",), ("down",), ("gate", "up"), ("up", "down"), ("gate", "up", "down"))
+    return whole(g, 2, 200), whole(g, 201, 900), whole(g, 2, 40), projections
 
 
 def _other_number(g):
