@@ -93,10 +93,10 @@ def test_before_the_edit_every_model_recites(run):
 
 @every_seed
 def test_where_prices_are_compared_the_forgetting_is_the_same(run):
-    """Shrunk, every size reaches it; as it is, a single window does not, which the chapter says."""
+    """From four windows on it is.  A single window does not come near as it is; shrunk it does, but not always quite, which the chapter says."""
     for row in run["rows"]:
-        if row["shrunk"] or row["windows"] >= 16:
-            assert abs(row["reached"] - RECORD["target"]) < 0.03, row
+        if row["shrunk"] or row["windows"] >= 4:
+            assert abs(row["reached"] - RECORD["target"]) < (0.03 if row["shrunk"] else 0.01), row
     assert all(row["reached"] < RECORD["target"] - 0.05 for row in pick(run["rows"], 1))
 
 

@@ -28,7 +28,8 @@ STREAM = 256  # windows of a sample that may be looked at
 def growing(model, layers, world, sample, sizes, batch=32, progress=True):
     """{windows: {name: Factors}}: one stream of text, looked at after each of `sizes` windows.  Another `sample` is other text."""
     rows, sums, found, done = corpora.world_rows(world, STREAM, f"tokens {sample}"), Sums(), {}, 0
-    with accumulating(model, layers, sums) as add, tqdm(total=max(sizes), desc=f"windows, sample {sample}", disable=not progress) as bar:
+    quiet = {} if progress else {"disable": True}  # so that TQDM_DISABLE holds
+    with accumulating(model, layers, sums) as add, tqdm(total=max(sizes), desc=f"windows, sample {sample}", **quiet) as bar:
         for size in sorted(sizes):
             while done < size:
                 stop = min(done + batch, size)
