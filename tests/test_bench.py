@@ -52,7 +52,7 @@ def test_both_heaps_keep_the_staircase(shape):
 
 
 def test_selection_reports_times_and_the_same_set():
-    result = selection.run(lambda text: None, (300, 200))
+    result = selection.run(lambda text: None, (1000, 600))
     assert result["cpu_seconds"] > 0 and all(heap["same_set"] and heap["times"] > 1 for heap in result["heaps"].values())
 
 
