@@ -4,8 +4,6 @@ import math
 
 import torch
 
-from kfaclib import distributed
-
 
 def mean_of_means(means, counts):
     return sum(means) / len(means)
@@ -71,8 +69,10 @@ def ranks_of_the_sorted(costs, processes):
 
 
 def _time(collect, jobs, processes):
-    ranks = distributed.assign(jobs, processes)
-    return collect / processes + max(sum(j for j, r in zip(jobs, ranks) if r == rank) for rank in range(processes))
+    load = [0.0] * processes
+    for job in sorted(jobs, reverse=True):
+        load[load.index(min(load))] += job
+    return collect / processes + max(load)
 
 
 def speed_up(collect, jobs, processes):

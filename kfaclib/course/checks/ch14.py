@@ -130,7 +130,7 @@ EXERCISES = {
         "What more processes are worth", 3, 10,
         ("Efficiency is the time of one process over (number of processes times their time together).",
          "Collecting divides evenly. The eigendecompositions take as long as the busiest process needs.",
-         "`ranks = distributed.assign(jobs, processes)`; add up each rank's jobs; the time is `collect / processes + max(loads)`."),
+         "`load = [0.0] * processes`; add each job, the dearest first, to the smallest entry; the time is `collect / processes + max(load)`."),
         check_efficiency,
         "What does not divide sets the limit: from some number of processes on, the largest single matrix is all that one waits for."),
     "14.tokens_needed": Exercise(
