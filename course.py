@@ -31,9 +31,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
-COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader",
-            "quizzes", "slides", "colab",
-            "workshop", "bundle")
+COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader", "quizzes", "slides",
+            "colab", "workshop", "bundle")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values

@@ -37,6 +37,12 @@ def write_json(path, value):
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_rows(path, rows):
+    """Write `rows` as jsonl, one JSON value a line, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def read_json(path):
     """Read a JSON file; a missing or broken one is an error that names it."""
     try:

@@ -8,7 +8,6 @@ the small world in the same formats, which need no network; other names are the 
 one's own.  The harness is an optional extra: pip install -e ".[harness]".
 """
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -67,8 +66,7 @@ def write_tasks(folder, made):
     for task, some in made.items():
         form, config = FORMATS[task]
         path, name = Path(folder) / f"{task}.jsonl", f"local_{form}_{task}"
-        with files.atomic(path) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")
+        files.write_rows(path, some)
         choice = config["output_type"] == "multiple_choice"
         config = {"task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(path)}}, "test_split": "test",
                   "doc_to_text": "question", "doc_to_target": "label" if choice else "answer", "target_delimiter": " ", **config}
@@ -129,4 +127,3 @@ def choice_scores(model, prompt, choices):
         logs = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
         scores.append(logs.gather(1, ids[0, len(prompt) :, None]).sum().item())
     return torch.tensor(scores)
-

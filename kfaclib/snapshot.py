@@ -39,12 +39,9 @@ def header(path):
     return {name: (entry["dtype"], entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
 
 
-def _digest(path, kind):
-    digest = hashlib.new(kind, f"blob {path.stat().st_size}\0".encode() if kind == "sha1" else b"")  # as git hashes a file
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 24):
-            digest.update(piece)
-    return digest.hexdigest()
+def git_sha1(path):
+    """Hex digest of a file as git hashes it."""
+    return hashlib.sha1(f"blob {path.stat().st_size}\0".encode() + path.read_bytes()).hexdigest()
 
 
 def check(folder):
@@ -55,10 +52,10 @@ def check(folder):
     compared = []
     for path in sorted(p for p in Path(folder).iterdir() if p.is_symlink()):
         etag = path.resolve().name
-        kind = {40: "sha1", 64: "sha256"}.get(len(etag))
-        if kind is None or set(etag) - set("0123456789abcdef"):
+        digest = {40: git_sha1, 64: files.sha256}.get(len(etag))
+        if digest is None or set(etag) - set("0123456789abcdef"):
             continue
-        if _digest(path, kind) != etag:
+        if digest(path) != etag:
             raise ValueError(f"{path.name} in {folder} does not have the checksum that the hub gave it: the download is damaged; remove "
                              f"{path.resolve()} and load the model again")
         compared.append(path.name)

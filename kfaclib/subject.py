@@ -67,19 +67,13 @@ def halves(windows):
     return found
 
 
-def write_rows(path, rows):
-    """Write rows (dicts) as jsonl, atomically."""
-    with files.atomic(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def write_exam(folder, windows, text):
     """The exam's files in the authors' format, from windows {half: [(prefix ids, suffix ids)]} and text {half: [str]}; {half: (file, file)}."""
     found = {}
     for half in tasks.HALVES:
         found[half] = Path(folder) / f"{half}-sequences.jsonl", Path(folder) / f"{half}-text.jsonl"
-        write_rows(found[half][0], [{"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in windows[half]])
-        write_rows(found[half][1], [{"text": document} for document in text[half]])
+        files.write_rows(found[half][0], [{"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in windows[half]])
+        files.write_rows(found[half][1], [{"text": document} for document in text[half]])
     return found
 
 
@@ -89,7 +83,7 @@ def _stand_in(folder, why):
     world = models.load_world(STAND_IN)
     spoken = lambda rows: [tokenizer.decode(row[1:]) for row in rows.tolist()]  # the tokenizer puts the first token back
     corpus = Path(folder) / "corpus.jsonl"
-    write_rows(corpus, [{"text": document} for document in spoken(corpora.world_rows(world, ROWS, 0))])
+    files.write_rows(corpus, [{"text": document} for document in spoken(corpora.world_rows(world, ROWS, 0))])
     exam = write_exam(folder, {half: split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES},
                       {half: spoken(tasks.fresh_text(f"{world.seed} {half}", 32)) for half in tasks.HALVES})
     words = ["--layers", presets.GATE_AND_UP, "--corpus", str(corpus), "--length", "128", "--rows", str(ROWS), "--batch", "16"]

@@ -1,6 +1,7 @@
 """The experiment's own machinery, on a model too small to know anything."""
 
 import math
+import multiprocessing
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from kfaclib import models, pipeline, report
 from kfaclib import world as w
 from kfaclib.edit import edited
+from kfaclib.experiments import seeds
 from kfaclib.layers import linear_layers
 
 METHODS = ["baseline", "K-FAC", "EK-FAC", "SVD", "random basis"]
@@ -21,6 +23,16 @@ def small():
 @pytest.fixture(scope="module")
 def curvature(small):
     return pipeline.curvature(*small, patterns="model.layers.3.mlp.gate_proj", rows=8, batch=4, progress=False)
+
+
+def in_a_process(seed):
+    """(threads, kind of process) of wherever this runs."""
+    return torch.get_num_threads(), type(multiprocessing.current_process()).__name__
+
+
+def test_each_seed_is_measured_in_a_process_with_one_thread():
+    assert list(seeds.each(pow, 2).items()) == [(seed, seed**2) for seed in seeds.CHECKPOINTS]
+    assert set(seeds.each(in_a_process).values()) == {(1, "SpawnProcess")}
 
 
 def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small, curvature):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kfaclib import corpora, models, subject
+from kfaclib import corpora, files, models, subject
 from kfaclib.memorization import by_one_pass, load_sequences, recitation
 from kfaclib.tasks import HALVES, quote_windows
 
@@ -49,8 +49,8 @@ def test_a_model_of_ones_own_is_taken_only_with_an_exam(folder, tmp_path, monkey
     monkeypatch.setenv("KFAC_EXAM", str(tmp_path))
     it = subject.find(folder=tmp_path / "exam")
     assert it.stand_in and "sequences.jsonl and text.jsonl" in it.why
-    subject.write_rows(tmp_path / "sequences.jsonl", [{"prefix_ids": [1, 9 + i, 5], "suffix_ids": [i, 7, 8]} for i in range(20)])
-    subject.write_rows(tmp_path / "text.jsonl", [{"text": "ada gave the anchor to ben ."}] * 4)
+    files.write_rows(tmp_path / "sequences.jsonl", [{"prefix_ids": [1, 9 + i, 5], "suffix_ids": [i, 7, 8]} for i in range(20)])
+    files.write_rows(tmp_path / "text.jsonl", [{"text": "ada gave the anchor to ben ."}] * 4)
     it = subject.find(folder=tmp_path / "exam")
     assert not it.stand_in and it.model == str(folder) and it.label == folder.name and "dolmino" in it.collect
     _, tokenizer = models.load(folder)

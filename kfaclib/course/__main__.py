@@ -153,9 +153,7 @@ def nbgrader(words, out, secret):
     """Write chapters as nbgrader assignments."""
     from kfaclib.course.grading import marking, release
 
-    for path in release.assignments(words, out, marking.secret_of(secret) if secret else None):
-        print(path)
-    return 0
+    return written(release.assignments(words, out, marking.secret_of(secret) if secret else None))
 
 
 def written(paths):
@@ -225,9 +223,7 @@ def main(words=None):
             case "colab":
                 from kfaclib.course import publishing
 
-                for path in publishing.write_colab_copies(options.out):
-                    print(path)
-                return 0
+                return written(publishing.write_colab_copies(options.out))
             case "doctor":
                 from kfaclib import doctor
 

@@ -68,6 +68,23 @@ def write(nb, path):
         temporary.write_bytes(to_bytes(nb))
 
 
+def write_each(make, words, folder, suffix):
+    """Write `make(notebook)`, a text, as NN_name<suffix> into `folder` for the chapters that `words` pick; returns the paths.
+
+    ValueError names the chapter of which none can be made.
+    """
+    written = []
+    for path in chapters(words):
+        try:
+            text = make(read(path))
+        except ValueError as error:
+            raise ValueError(f"{path.name}: {error}") from error
+        written.append(Path(folder) / f"{path.stem}{suffix}")
+        with atomic(written[-1]) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return written
+
+
 def code_cells(nb):
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 

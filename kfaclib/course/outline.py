@@ -57,6 +57,16 @@ def first_cell(nb):
                      {verb: int(m[1]) for verb, m in minutes.items()}, one_line(predict[1]))
 
 
+def table(heads, column=None, entry=None):
+    """Markdown table of {chapter name: FirstCell}: title, question and minutes; perhaps a further `column` of what `entry` says of a name."""
+    lines = ["| chapter | the question | read | run | solve |", "|---|---|---:|---:|---:|"]
+    for name, head in heads.items():
+        lines.append(f"| [{head.title}](chapters/{name}.ipynb) | {head.question} | {' | '.join(str(head.minutes[verb]) for verb in VERBS)} |")
+    if column:
+        lines = [line + end for line, end in zip(lines, [f" {column} |", "---|", *(f" {entry(name)} |" for name in heads)], strict=True)]
+    return "\n".join(lines)
+
+
 def sections(nb):
     """{heading of level two: its Markdown} over the whole chapter, in order; code and outputs left out."""
     text = "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")

@@ -1,10 +1,8 @@
 """The chapters' quizzes in GIFT, the text format that Moodle and many other learning platforms import."""
 
 from functools import partial
-from pathlib import Path
 
 from kfaclib.course import markup, notebooks, outline
-from kfaclib.files import atomic
 
 SPECIAL = "\\~=#{}:"  # what GIFT reads as its own, unless a backslash stands before it; the backslash comes first
 html = partial(markup.html, formula=markup.as_tex)
@@ -47,13 +45,4 @@ def chapter(nb):
 
 def write(words, folder):
     """Write NN_name.gift for the chapters that `words` pick (all if none is named); returns the paths."""
-    written = []
-    for path in notebooks.chapters(words):
-        try:
-            text = chapter(notebooks.read(path))
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
-        written.append(Path(folder) / f"{path.stem}.gift")
-        with atomic(written[-1]) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    return written
+    return notebooks.write_each(chapter, words, folder, ".gift")

@@ -3,7 +3,7 @@
 import re
 
 from kfaclib import paths, plots, report
-from kfaclib.course import notebooks, publishing
+from kfaclib.course import notebooks, outline, publishing
 from kfaclib.figures import ch09
 from kfaclib.files import atomic, read_json
 
@@ -12,16 +12,10 @@ PICTURE = paths.DATA / "results" / "abilities.png"
 
 def course_map():
     """Markdown table of the chapters that are there: question and minutes, from their first cells; where the course is published, links to run them."""
-    where = publishing.address()
-    lines = ["| chapter | the question | read | run | solve |" + " in Colab |" * bool(where), "|---|---|---:|---:|---:|" + "---|" * bool(where)]
-    for path in notebooks.chapters():
-        first = notebooks.read(path).cells[0].source
-        title, question = [block.strip("#* _\n") for block in re.split(r"\n\s*\n", first)[:2]]
-        minutes = [re.search(rf"(\d+)(?: min\w*)? to {verb}", first)[1] for verb in ("read", "run", "solve")]
-        question = " ".join(question.split())
-        lines.append(f"| [{title}](chapters/{path.name}) | {question} | {' | '.join(minutes)} |"
-                     + (f" [open]({publishing.colab_link(where, path.stem)}) |" if where else ""))
-    return "\n".join(lines)
+    heads, where = {path.stem: outline.first_cell(notebooks.read(path)) for path in notebooks.chapters()}, publishing.address()
+    if not where:
+        return outline.table(heads)
+    return outline.table(heads, "in Colab", lambda name: f"[open]({publishing.colab_link(where, name)})")
 
 
 def results():

@@ -94,14 +94,11 @@ def timings(heads, names):
 def start_page(heads, names, listed):
     """The start page: the routes, the map, the chapters, and the table of contents for the sidebar."""
     toctree = lambda caption, entries: "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```"]) if entries else ""
-    lines = ["| chapter | the question | read | run | solve |", "|---|---|---:|---:|---:|"]
-    for name, head in heads.values():
-        lines.append(f"| [{head.title}](chapters/{name}.ipynb) | {head.question} | {' | '.join(str(head.minutes[verb]) for verb in outline.VERBS)} |")
     contents = [toctree("The chapters", [f"chapters/{name}" for name in names])]
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
     picture = ""
     if (paths.DATA / "results" / "abilities.png").is_file():
         picture = "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts and sums, "
         picture += "logic and open-book answers last](data/results/abilities.png)"
-    return WELCOME.format(
-        title=TITLE, picture=picture, routes=routes.table(heads), map=routes.picture(heads), chapters="\n".join(lines), contents="\n\n".join(contents))
+    return WELCOME.format(title=TITLE, picture=picture, routes=routes.table(heads), map=routes.picture(heads),
+                          chapters=outline.table(dict(heads.values())), contents="\n\n".join(contents))

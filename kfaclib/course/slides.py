@@ -11,7 +11,6 @@ from pathlib import Path
 
 from kfaclib.course import notebooks, outline
 from kfaclib.course.markup import html
-from kfaclib.files import atomic
 
 LEAD_WORDS = 60  # of the paragraph that opens a section; the rest goes into the notes
 ROWS = 7  # of a table on one slide
@@ -164,13 +163,4 @@ def page(nb):
 
 def write(words, folder):
     """Write NN_name.html for the chapters that `words` pick (all if none is named); returns the paths."""
-    written = []
-    for path in notebooks.chapters(words):
-        try:
-            text = page(notebooks.read(path))
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
-        written.append(Path(folder) / f"{path.stem}.html")
-        with atomic(written[-1]) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-    return written
+    return notebooks.write_each(page, words, folder, ".html")

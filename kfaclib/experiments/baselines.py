@@ -6,8 +6,6 @@ of the first model, cut in two.
 """
 
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 
 import torch
 from tqdm.auto import tqdm
@@ -15,7 +13,8 @@ from tqdm.auto import tqdm
 from kfaclib import corpora, files, models, pipeline, subnet, tasks
 from kfaclib.edit import edited
 from kfaclib.eigenbasis import collect_eigenvalues, decompose
-from kfaclib.experiments.seeds import CHECKPOINTS
+from kfaclib.experiments.recitation import noisy
+from kfaclib.experiments.seeds import CHECKPOINTS, each
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import perplexity, recitation, split_windows, token_accuracy
@@ -27,15 +26,6 @@ LOUDEST = 4.0  # the norm of noise at strength 0, in norms of the weight
 FEW = 8  # labelled quotes of the second comparison
 GRID = {"BalancedSubnet": [dict(ratio=r, weight=w, lr=l) for r, w, l in ((0.05, 0.7, 300), (0.1, 0.7, 100), (0.1, 0.7, 300), (0.1, 0.5, 300), (0.2, 0.7, 100))],
         "gradient ascent": [dict(weight=w, lr=l) for w, l in ((0.5, 1e-3), (0.8, 1e-3), (0.5, 3e-3))]}
-
-
-def noisy(layers, share, seed=0):
-    """{name: weight [O, I]} plus Gaussian noise of `share` times each weight's own norm."""
-    generator, found = torch.Generator().manual_seed(seed), {}
-    for name, layer in layers.items():
-        noise = torch.randn(layer.weight.shape, generator=generator).to(layer.weight)
-        found[name] = layer.weight.detach() + noise * (share * layer.weight.detach().norm() / noise.norm())
-    return found
 
 
 def train(method, model, layers, quotes, clean, settings, epochs, target=pipeline.FORGOTTEN):
@@ -137,15 +127,11 @@ def opened(seed):
 
 
 def measure_seed(seed, settings):
-    torch.set_num_threads(1)
     return measure(*opened(seed), seed, settings)
 
 
 def run(out):
     """Choose settings on seed 0, then measure three seeds, a process for each: about twenty minutes of one core."""
     tried, settings = search(*opened(0))
-    with ProcessPoolExecutor(len(CHECKPOINTS), get_context("spawn")) as pool:
-        jobs = {pool.submit(measure_seed, seed, settings): seed for seed in CHECKPOINTS}
-        found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "search": tried, "settings": settings,
-                           "seeds": {seed: found[seed] for seed in CHECKPOINTS}})
+                           "seeds": each(measure_seed, settings)})

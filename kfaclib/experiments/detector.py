@@ -2,17 +2,14 @@
 takes for a quote and is none; what it sees after the edit; and whether something that needs no label says which block to edit."""
 
 import copy
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 
 import torch
-from tqdm.auto import tqdm
 
 from kfaclib import activations, corpora, detector, files, models, pipeline, relearning, sweep, tasks
 from kfaclib import world as w
 from kfaclib.edit import edit_weights, edited, kept_share
 from kfaclib.eigenbasis import decompose
-from kfaclib.experiments.seeds import CHECKPOINTS
+from kfaclib.experiments.seeds import CHECKPOINTS, each
 from kfaclib.experiments.sharpness import passages
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
@@ -64,7 +61,6 @@ def with_labels(model, layers, bases, windows, text):
 
 def measure(seed):
     """All of one seed, as plain values."""
-    torch.set_num_threads(1)
     model, world = models.load(CHECKPOINTS[seed], device="cpu")[0], models.load_world(CHECKPOINTS[seed])
     layers = linear_layers(model, "*.mlp.gate_proj,*.mlp.up_proj")
     ups = {name: layer for name, layer in layers.items() if name.endswith("up_proj")}  # gate reads the same input
@@ -89,7 +85,7 @@ def measure(seed):
     mass, _ = pipeline.bring_to(pipeline.FORGOTTEN, lambda m: edit_weights(layers, mine, m), layers, lambda: token_accuracy(model, choosing))
     with edited(layers, edit_weights(layers, mine, mass)):
         cut = copy.deepcopy(model)
-    inside = {name: layer for name, layer in linear_layers(cut, "*.mlp.up_proj").items()}
+    inside = linear_layers(cut, "*.mlp.up_proj")
     after = {group: by_block(detector.scores(cut, inside, bases, items)) for group, items in (("quotes", quotes), ("fresh", fresh))}
 
     text = tasks.fresh_text(f"{world.seed} choose", documents=24)
@@ -113,7 +109,4 @@ def measure(seed):
 
 def run(out):
     """Three seeds, all at a time: about two minutes each on one core."""
-    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-        jobs = {pool.submit(measure, seed): seed for seed in CHECKPOINTS}
-        found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}
-    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": {seed: found[seed] for seed in CHECKPOINTS}})
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": each(measure)})

@@ -10,16 +10,13 @@ split once more, into quotes to train on and quotes to watch.  Starts that are a
 """
 
 import copy
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 
 import torch
-from tqdm.auto import tqdm
 
-from kfaclib import baselines, corpora, files, models, pipeline, relearning, tasks
-from kfaclib.edit import edit_weights, edited
+from kfaclib import corpora, files, models, pipeline, relearning, tasks
+from kfaclib.edit import edited
 from kfaclib.eigenbasis import decompose
-from kfaclib.experiments.seeds import CHECKPOINTS, stranger_of
+from kfaclib.experiments.seeds import CHECKPOINTS, each, stranger_of
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import perplexity, split_windows, token_accuracy
@@ -31,7 +28,6 @@ LOOKS, LONG = (0, 1, 2, 4, 8, 16), (0, 16, 32, 48, 64, 80)  # steps of the attac
 
 def measure(seed):
     """All runs of one seed: {"start", "edit", "trained on", "rows": [{"tokens", "trained": ..., "watched": ..., "perplexity"}], ...} each."""
-    torch.set_num_threads(1)
     model, stranger = (models.load(CHECKPOINTS[s], device="cpu")[0] for s in (seed, stranger_of(seed)))
     world, layers = models.load_world(CHECKPOINTS[seed]), linear_layers(model, pipeline.LAYERS)
     choosing, reporting = (split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES)
@@ -47,11 +43,7 @@ def measure(seed):
         return {"start": start, "edit": name, "trained on": on, **notes,
                 "rows": relearning.relearn(m, other if on == "fresh text" else train, looks, look, SPEED, seed=seed)}
 
-    def random(mass):
-        generator = torch.Generator().manual_seed(seed)
-        return {n: baselines.random_edit(layers[n].weight, b, mass, generator) for n, b in bases.items()}
-
-    edits, runs = {"K-FAC": lambda mass: edit_weights(layers, bases, mass), "random basis": random}, []
+    edits, runs = pipeline.methods(pipeline.Curvature(layers, bases, {}), seed), []
     for start, (target, names) in DEPTHS.items():
         for name in names:
             strength, _ = pipeline.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
@@ -70,7 +62,4 @@ def measure(seed):
 
 def run(out):
     """Three seeds, all at a time: about five minutes each on one core."""
-    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-        jobs = {pool.submit(measure, seed): seed for seed in CHECKPOINTS}
-        found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}
-    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": {seed: found[seed] for seed in CHECKPOINTS}})
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": each(measure)})

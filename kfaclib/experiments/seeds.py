@@ -1,5 +1,11 @@
 """Three training seeds, the same experiment: does the order of abilities hold, and how wide is it?"""
 
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+import torch
+from tqdm.auto import tqdm
+
 from kfaclib import files, models, pipeline
 from kfaclib.paths import DATA
 
@@ -11,6 +17,14 @@ def stranger_of(seed):
     """The seed whose model stands for one that was never trained on this seed's quotes: the same words and grammar, another world."""
     seeds = list(CHECKPOINTS)
     return seeds[(seeds.index(seed) + 1) % len(seeds)]
+
+
+def each(measure, *arguments):
+    """{seed: measure(seed, *arguments)}: all seeds at a time, in a process of one thread each; `measure` is a function of a module."""
+    with ProcessPoolExecutor(len(CHECKPOINTS), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        jobs = {pool.submit(measure, seed, *arguments): seed for seed in CHECKPOINTS}
+        found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}
+    return {seed: found[seed] for seed in CHECKPOINTS}
 
 
 def run(out):

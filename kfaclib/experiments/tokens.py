@@ -2,18 +2,15 @@
 
 import copy
 import math
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
-import torch
 from tqdm.auto import tqdm
 
 from kfaclib import collection, corpora, files, mining, models, pipeline, tasks
 from kfaclib.edit import edit_weights, edited, kept_share
 from kfaclib.eigenbasis import decompose
 from kfaclib.experiments.recitation import last_words
-from kfaclib.experiments.seeds import CHECKPOINTS
+from kfaclib.experiments.seeds import CHECKPOINTS, each
 from kfaclib.factors import Sums, accumulating, means
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import perplexity, split_windows, token_accuracy
@@ -123,13 +120,10 @@ def measure(model, world, progress=True):
 
 
 def measure_seed(seed):
-    torch.set_num_threads(1)
     model, _ = models.load(CHECKPOINTS[seed])
     return measure(model, models.load_world(CHECKPOINTS[seed]))
 
 
 def run(out):
     """Three seeds, two samples, five sizes: about two minutes of one core for each seed, and a process for each."""
-    with ProcessPoolExecutor(len(CHECKPOINTS), get_context("spawn")) as pool:
-        results = dict(zip(CHECKPOINTS, pool.map(measure_seed, CHECKPOINTS)))
-    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "target": pipeline.FORGOTTEN, "seeds": results})
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "target": pipeline.FORGOTTEN, "seeds": each(measure_seed)})

@@ -5,17 +5,14 @@ A row says in "chosen_at" how near it came; factors of arithmetic alone cannot b
 And what the edit by K-FAC leaves of the quotes in ranks and probabilities, beside a model that has never seen them.
 """
 
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 
 import torch
-from tqdm.auto import tqdm
 
 from kfaclib import corpora, files, models, pipeline, rankings, relearning, tasks
 from kfaclib import world as w
 from kfaclib.edit import edit_weights, edited, keep_mask
 from kfaclib.eigenbasis import collect_eigenvalues, decompose
-from kfaclib.experiments.seeds import CHECKPOINTS, stranger_of
+from kfaclib.experiments.seeds import CHECKPOINTS, each, stranger_of
 from kfaclib.factors import collect_factors
 from kfaclib.layers import linear_layers
 from kfaclib.memorization import split_windows, token_accuracy
@@ -101,14 +98,10 @@ def measure(model, stranger, world, seed):
 
 def run_seed(seed):
     """`measure` of the shipped model of one seed."""
-    torch.set_num_threads(1)
     model, stranger = (models.load(CHECKPOINTS[s], device="cpu")[0] for s in (seed, stranger_of(seed)))
     return measure(model, stranger, models.load_world(CHECKPOINTS[seed]), seed)
 
 
 def run(out):
     """Three seeds, all at a time: about four minutes each on one core."""
-    with ProcessPoolExecutor(3, get_context("spawn")) as pool:
-        jobs = {pool.submit(run_seed, seed): seed for seed in CHECKPOINTS}
-        found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}
-    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": {seed: found[seed] for seed in CHECKPOINTS}})
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": each(run_seed)})
