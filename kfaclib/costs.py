@@ -7,7 +7,7 @@ Models stand on the meta device here: they have shapes and no numbers, so the la
 from dataclasses import dataclass
 
 import torch
-from transformers import Olmo2Config, Olmo2ForCausalLM
+import transformers
 
 from kfaclib.layers import linear_layers
 
@@ -45,10 +45,10 @@ SHARED = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")  # siblings th
 def meta_model(name):
     """An OLMo-2 of SHAPES without numbers; its layers can be counted, chosen and planned for, not run."""
     hidden, ffn, blocks, heads, kv_heads = SHAPES[name]
-    config = Olmo2Config(hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=blocks, num_attention_heads=heads,
+    config = transformers.Olmo2Config(hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=blocks, num_attention_heads=heads,
                          num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False)
     with torch.device("meta"):
-        return Olmo2ForCausalLM(config)
+        return transformers.Olmo2ForCausalLM(config)
 
 
 def owners(layers):

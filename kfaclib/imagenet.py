@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import transformers
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoImageProcessor, ViTForImageClassification
+from transformers import AutoConfig, AutoImageProcessor
 
 from kfaclib import files, vit
 from kfaclib.edit import edit_weights, edited, kept_share
@@ -45,7 +46,7 @@ def load(name, revision=None):
             raise ValueError(f"{name} is a {config.model_type!r} model: this command is for ViTForImageClassification; language models go "
                              "through kfac collect and kfac edit")
         processor = AutoImageProcessor.from_pretrained(name, **options)
-        model = ViTForImageClassification.from_pretrained(name, use_safetensors=True, **options)
+        model = transformers.ViTForImageClassification.from_pretrained(name, use_safetensors=True, **options)
     except OSError as error:
         raise ValueError(f"{name!r} is neither a ViT's folder here nor a model that the hub could give: {error}") from None
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor

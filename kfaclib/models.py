@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import torch
+import transformers
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Olmo2Config, Olmo2ForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Olmo2Config, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from kfaclib import files
@@ -42,7 +43,7 @@ def fresh(config, seed):
     residual stream of OLMo-2 drowns the token's identity and so small a model learns several times slower.
     """
     torch.manual_seed(seed)
-    model = Olmo2ForCausalLM(config)
+    model = transformers.Olmo2ForCausalLM(config)
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_(0, 0.7)
         for block in model.model.layers:

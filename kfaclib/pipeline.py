@@ -4,6 +4,7 @@ Every method is brought to the same forgetting (the same token accuracy on the q
 it costs elsewhere can be compared.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -58,17 +59,20 @@ def methods(c, seed=0):
 def bring_to(target, edit, layers, score, steps=7):
     """The strength at which score() under the edit is closest to `target`: bisected on log(1 - strength).
 
-    `score` rises with strength.  Returns (strength, score there).
+    `score` rises with strength.  First the bracket is widened until the score at its upper end has reached the target, or 1 - strength
+    is 2e-12; then `steps` tries follow, that end included.  Returns (strength, score there).
     """
-    low, high, best = 0.0, 12.0, None  # strength = 1 - exp(-x)
-    for _ in range(steps):
-        x = (low + high) / 2 if best else 2.5
-        strength = 1 - torch.tensor(-x, dtype=torch.float64).exp().item()
+    low, high, x, best = 0.0, math.inf, 2.5, None  # strength = 1 - exp(-x)
+    while steps and x < 30:
+        strength = 1 - math.exp(-x)
         with edited(layers, edit(strength)):
             value = score()
         if best is None or abs(value - target) < abs(best[1] - target):
             best = strength, value
-        low, high = (x, high if high < 12 else min(12.0, 2 * x + 1)) if value < target else (low, x)
+        low, high = (x, high) if value < target else (low, x)
+        if high < math.inf:
+            steps -= 1
+        x = (low + high) / 2 if high < math.inf else 2 * x + 1
     return best
 
 

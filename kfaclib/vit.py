@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors.torch import load_file
 from tqdm.auto import tqdm
-from transformers import ViTConfig, ViTForImageClassification
 
 from kfaclib import baselines, digits, files
 from kfaclib.capture import capture
@@ -78,7 +78,7 @@ def make_model(seed=0):
     """A fresh `ViTForImageClassification`: two blocks of width 128, four patches and the CLS token."""
     torch.manual_seed(seed)
     names = {i: str(i) for i in range(digits.CLASSES)}
-    return ViTForImageClassification(ViTConfig(
+    return transformers.ViTForImageClassification(transformers.ViTConfig(
         image_size=SIDE, patch_size=4, num_channels=1, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512,
         id2label=names, label2id={n: i for i, n in names.items()}, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
 
@@ -183,7 +183,7 @@ def load(folder=DATA / "vit-tiny"):
     if digest(images) != recipe["labels"]:
         raise ValueError(f"{folder}/recipe.json: its seed no longer gives the labels this model was trained on: kfaclib/digits.py or "
                          "kfaclib/vit.py has changed since; check out the version that trained it")
-    return ViTForImageClassification.from_pretrained(folder, use_safetensors=True).eval(), images
+    return transformers.ViTForImageClassification.from_pretrained(folder, use_safetensors=True).eval(), images
 
 
 def collect(model, batches, layers, *, labels="exact", tokens="all", temperature=1.0, generator=None, progress=True):

@@ -40,10 +40,12 @@ def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small
     layers = curvature.layers
     norm = {n: layer.weight.detach().clone() for n, layer in layers.items()}
     name = next(iter(layers))
-    for target in (0.3, 0.86, 0.995):
-        strength, reached = pipeline.bring_to(target, lambda s: {n: s * x for n, x in norm.items()}, layers,
-                                              lambda: (layers[name].weight.norm() / norm[name].norm()).item(), steps=16)
-        assert abs(strength - target) < 2e-3 and abs(reached - target) < 2e-3
+    left = lambda: (layers[name].weight.double().norm() / norm[name].double().norm()).item()
+    find = lambda target: pipeline.bring_to(target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, steps=16)
+    for target in (0.3, 0.86, 0.995, 0.99999):
+        strength, reached = find(target)
+        assert abs(strength - target) < 0.005 * (1 - target) and abs(reached - target) < 2e-3
+    assert find(2.0)[0] > 1 - 1e-11  # what cannot be reached ends the search
 
 
 def test_every_method_at_full_strength_is_the_identity_and_weaker_ones_move_the_weights(curvature):
