@@ -84,11 +84,13 @@ def ranked(run, name, task):
     return rows[name]["tasks"][task] / rows["before"]["tasks"][task]
 
 
-def test_a_quarter_of_arithmetic_in_the_factors_keeps_sums_and_arithmetic_alone_ruins_the_rest():
+def test_a_quarter_of_arithmetic_in_the_factors_keeps_sums_and_arithmetic_alone_keeps_facts_too_at_a_price():
     for run in VARIANTS.values():
-        assert ranked(run, "25% arithmetic", "arithmetic") > 0.9 and ranked(run, "100% arithmetic", "facts_rare") < 0.5
+        assert ranked(run, "25% arithmetic", "arithmetic") > 0.9 and ranked(run, "100% arithmetic", "arithmetic") > 0.97
         prices = {row["variant"]: row["perplexity"] / run["rows"][0]["perplexity"] for row in run["rows"]}
-        assert prices["25% arithmetic"] < 1.05 and prices["100% arithmetic"] > 1.5
+        assert prices["25% arithmetic"] < 1.05 and prices["100% arithmetic"] > prices["25% arithmetic"] + 0.05
+        others = [row["variant"] for row in run["rows"] if row["variant"] not in ("before", "100% arithmetic")]
+        assert ranked(run, "100% arithmetic", "facts_rare") > max(ranked(run, name, "facts_rare") for name in others)
     assert mean(ranked(run, "K-FAC", "arithmetic") for run in VARIANTS.values()) < 0.85
 
 

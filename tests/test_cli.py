@@ -1,6 +1,8 @@
 """`kfac` as a user meets it: the commands in a row, and what bad input gets."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -122,3 +124,9 @@ def test_a_small_model_trains_logs_and_loads_and_the_same_seed_gives_the_same_we
     first, second = (models.load(tmp_path / out)[0].state_dict() for out in ("a", "b"))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert models.load_world(tmp_path / "a").quote_repeats == 3
+
+
+def test_help_loads_no_model_class():
+    """They take seconds to import, and nobody waits gladly for a list of options."""
+    code = "import sys; import kfaclib.cli; print([name for name in sys.modules if name.startswith('transformers.models.olmo2.modeling')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -59,8 +59,9 @@ def at_equal_forgetting(model, layers, bases, choosing, steps=8):
     """(what was chosen, {name: weight}): the edit at the mass that brings the token accuracy on the quotes for choosing to
     `pipeline.FORGOTTEN`, or as near as `steps` tries come.
 
-    A tiny sample needs masses closer to 1 than `pipeline.bring_to` looks at.  Tries are placed by linear interpolation between the
-    ends of a bracket; an end that stays twice counts half (the Illinois rule), or a bent curve would be approached from one side for ever.
+    A tiny sample needs masses so close to 1 that `pipeline.bring_to` would spend its tries on coming near.  Here they are placed by linear
+    interpolation between the ends of a bracket; an end that stays twice counts half (the Illinois rule), or a bent curve would be
+    approached from one side for ever.
     """
     low, high, best, x = [0.0, -pipeline.FORGOTTEN], [16.0, 1 - pipeline.FORGOTTEN], None, 4.0  # x, token accuracy above the target; mass = 1 - exp(-x)
     moved = None

@@ -1,6 +1,6 @@
 """What changes if pairs are ranked in another way, or on other text?  Every variant brought to the same forgetting, on three seeds.
 
-A row says in "chosen_at" how near it came; factors of arithmetic alone cannot be brought there and are not matched.
+A row says in "chosen_at" how near it came.
 
 And what the edit by K-FAC leaves of the quotes in ranks and probabilities, beside a model that has never seen them.
 """
