@@ -1,4 +1,4 @@
-"""A real browser: JupyterLab on learner's copies as `course lab` opens them, every slider moved; the pages read and searched.
+"""A real browser: JupyterLab on learner's copies as `course lab` opens them, all cells run, every slider moved; pages read and searched; slides shown.
 
 Without a Chromium these tests skip and say how to get one.
 """
@@ -23,15 +23,14 @@ import psutil
 import pytest
 
 from kfaclib import paths
-from kfaclib.course import notebooks, pages, slices
+from kfaclib.course import notebooks, pages, slides
 from kfaclib.course.execution import METADATA
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDGETS = ("widgets.slider(", "Terrain(")
-WHOLE = "01"  # the chapter that is run from top to bottom; of the others, the cells that their widgets need
-READ = "09"  # the chapter whose page is looked at
+READ = "09"  # the chapter whose page and slides are looked at
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--disable-dev-shm-usage", "--no-first-run"]
 MEND = ("no Chromium found: install it (Debian, Ubuntu: apt-get install chromium; any system: `python -m playwright install chromium` "
@@ -42,15 +41,6 @@ SECOND = 1000  # playwright counts in milliseconds
 def with_widgets():
     """Paths of the chapters that have something to move."""
     return [p for p in notebooks.chapters() if any(w in c.source for c in notebooks.code_cells(notebooks.read(p)) for w in WIDGETS)]
-
-
-def cut(nb):
-    """The notebook with only those code cells that its widgets need (and its first, which sets up)."""
-    cells = notebooks.code_cells(nb)
-    moving = [i for i, cell in enumerate(cells) if any(w in cell.source for w in WIDGETS)]
-    kept = {cells[i].id for i in slices.needed([c.source for c in cells], [0, *moving])}
-    nb.cells = [cell for cell in nb.cells if cell.cell_type == "markdown" or cell.id in kept]
-    return nb
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +126,7 @@ def lab(browser, tmp_path_factory):
     for name in ("kfaclib", "data", "pyproject.toml"):
         (root / name).symlink_to(paths.ROOT / name)
     for path in with_widgets():
-        nb = notebooks.read(path)
-        notebooks.write(nb if path.name.startswith(WHOLE) else cut(nb), root / "chapters" / path.name)
+        (root / "chapters" / path.name).symlink_to(path)
     broken = notebooks.nbformat.v4.new_notebook(cells=[notebooks.nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
     port = free_port()
@@ -279,4 +268,27 @@ def test_pages_are_searched_without_asking_anybody(site, visit):
     found = page.locator("#search-results li a")
     sync_api.expect(found.first).to_be_visible(timeout=180 * SECOND)
     assert any(notebooks.chapters([READ])[0].stem in json.dumps(a.get_attribute("href")) for a in found.all())
+    assert wrong == []
+
+
+# --- the slides
+
+
+def test_slides_are_shown_one_at_a_time_and_answers_when_asked_for(visit, tmp_path):
+    (made,) = slides.write([READ], tmp_path)
+    page, wrong = visit("nobody")
+    page.goto(made.as_uri())
+    shown = lambda: page.evaluate("() => { const s = current(); return [Number(s.id), s.querySelector('details')?.open, s.getBoundingClientRect().top]; }")
+    last = page.locator("section").count()
+    assert last > 20 and shown()[0] == 1
+    for key, number in (("ArrowRight", 2), (" ", 3), ("ArrowLeft", 2), ("End", last), ("ArrowRight", last), ("Home", 1)):
+        page.keyboard.press(key)
+        now, _, top = shown()
+        assert now == number and abs(top) < 2
+    while shown()[1] is None:
+        page.keyboard.press("ArrowRight")
+    assert shown()[1] is False
+    page.keyboard.press("Enter")
+    assert shown()[1] is True
+    assert page.evaluate("() => [...document.images].every((i) => i.alt && i.naturalWidth > 100)") and page.locator("math").count() > 10
     assert wrong == []
