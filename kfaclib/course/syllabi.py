@@ -11,7 +11,6 @@ from kfaclib.files import atomic
 
 PAGE = paths.ROOT / "teaching" / "syllabi.md"
 BLOCK = re.compile(r"(<!-- work ((?:\d\d ?)+): begin -->\n).*?(<!-- work: end -->)", flags=re.S)
-PENDING = "| chapter {} | | | | its first cell says how long it takes |"  # for a chapter that is not there yet
 
 
 def row(number):
@@ -23,22 +22,18 @@ def row(number):
     return f"| [{first.title}](../chapters/{path.name}) | {times} | {tasks} |", first.minutes
 
 
-def work(numbers, pending=()):
+def work(numbers):
     """Markdown table of what some chapters take: minutes to read, run and solve, and every exercise's minutes and difficulty."""
-    there = {path.name[:2] for path in notebooks.chapters()} - set(pending)
-    lines, sums = ["| chapter | read | run | solve | exercises: minutes (difficulty) |", "|---|---:|---:|---:|---|"], []
-    for number in numbers:
-        line, minutes = row(number) if number in there else (PENDING.format(number), None)
-        lines.append(line)
-        sums.append(minutes)
-    if len(sums) > 1 and all(sums):
-        lines.append("| together | " + " | ".join(str(sum(minutes[verb] for minutes in sums)) for verb in outline.VERBS) + " | |")
+    rows = [row(number) for number in numbers]
+    lines = ["| chapter | read | run | solve | exercises: minutes (difficulty) |", "|---|---:|---:|---:|---|", *(line for line, _ in rows)]
+    if len(rows) > 1:
+        lines.append("| together | " + " | ".join(str(sum(minutes[verb] for _, minutes in rows)) for verb in outline.VERBS) + " | |")
     return "\n".join(lines)
 
 
-def computed(text, pending=()):
+def computed(text):
     """The page's text with its tables filled in."""
-    return BLOCK.sub(lambda match: f"{match[1]}{work(match[2].split(), pending)}\n{match[3]}", text)
+    return BLOCK.sub(lambda match: f"{match[1]}{work(match[2].split())}\n{match[3]}", text)
 
 
 def update():
