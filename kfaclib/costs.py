@@ -46,7 +46,7 @@ def meta_model(name):
     """An OLMo-2 of SHAPES without numbers; its layers can be counted, chosen and planned for, not run."""
     hidden, ffn, blocks, heads, kv_heads = SHAPES[name]
     config = transformers.Olmo2Config(hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=blocks, num_attention_heads=heads,
-                         num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False)
+                                      num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False)
     with torch.device("meta"):
         return transformers.Olmo2ForCausalLM(config)
 

@@ -71,8 +71,9 @@ def bring_to(target, edit, layers, score, steps=7):
             best = strength, value
         low, high = (x, high) if value < target else (low, x)
         if high < math.inf:
-            steps -= 1
-        x = (low + high) / 2 if high < math.inf else 2 * x + 1
+            steps, x = steps - 1, (low + high) / 2
+        else:
+            x = 2 * x + 1
     return best
 
 

@@ -5,7 +5,6 @@ labels are chosen with (which layers, how strong an edit) and images that are re
 """
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,8 +163,7 @@ def save(model, folder, recipe, log):
         "image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": SIDE, "width": SIDE}, "do_rescale": True,
         "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [mean], "image_std": [std]})
     files.write_json(folder / "recipe.json", recipe)
-    with files.atomic(folder / "training.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in log), encoding="utf-8")
+    files.write_rows(folder / "training.jsonl", log)
     files.write_manifest(folder)
 
 

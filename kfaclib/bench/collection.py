@@ -20,8 +20,8 @@ def olmo2(hidden, blocks, device, vocabulary=100_352):
     """An OLMo-2 with random weights and the proportions of the 1B: ffn four times as wide, heads of 128 (64 if it is narrow)."""
     heads = max(1, hidden // (128 if hidden >= 1024 else 64))
     config = transformers.Olmo2Config(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=blocks, num_attention_heads=heads,
-                         num_key_value_heads=heads, vocab_size=vocabulary, max_position_embeddings=4096, pad_token_id=1, bos_token_id=None,
-                         eos_token_id=2, tie_word_embeddings=False)
+                                      num_key_value_heads=heads, vocab_size=vocabulary, max_position_embeddings=4096, pad_token_id=1, bos_token_id=None,
+                                      eos_token_id=2, tie_word_embeddings=False)
     torch.manual_seed(0)
     with torch.device(device):
         return transformers.Olmo2ForCausalLM._from_config(config, dtype=torch.bfloat16 if device == "cuda" else torch.float32).eval()
