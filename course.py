@@ -31,7 +31,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
-COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader", "quizzes", "slides",
+COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader", "quizzes", "slides", "experiments",
             "colab", "workshop", "bundle")
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
@@ -142,7 +142,7 @@ def main(words):
         fail("no command {!r}; there are: {}".format(command, ", ".join(COMMANDS)))
     python = set_up()
     env = dict(os.environ, PYTHONUTF8="1")
-    module = ["pytest"] if command == "test" else ["kfaclib.course", command]
+    module = ["pytest"] if command == "test" else ["kfcourse", command]
     job = subprocess.Popen([str(python), "-m", *module, *rest], cwd=str(ROOT), env=env)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the job, which may have something to put away first
     return job.wait()

@@ -6,7 +6,7 @@ import os
 import sys
 
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
-CONTEXT.set_forkserver_preload(["kfaclib.cli", "children"])
+CONTEXT.set_forkserver_preload(["kfaclib.commands.cli", "children"])
 
 
 def _run(function, arguments, environ, log):

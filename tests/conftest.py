@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kfaclib import paths
-from kfaclib.course import exercises, notebooks
-from kfaclib.course.execution import environment
+from kfcourse import paths
+from kfcourse.learning import exercises
+from kfcourse.notebooks import notebooks
+from kfcourse.notebooks.execution import environment
 from tiny import CHECKS, tiny_chapter
 
 # nbval starts its kernels with this process's environment
@@ -45,15 +46,15 @@ def checkout(monkeypatch, tmp_path):
     folders = {"ROOT": "", "DATA": "data", "CHAPTERS": "chapters", "WORK": "work", "BUILD": "build"}
     for name, part in folders.items():
         monkeypatch.setattr(paths, name, tmp_path / part)
-    checks = tmp_path / "kfaclib" / "course" / "checks"
+    checks = tmp_path / "kfcourse" / "ch97"
     for folder in (checks, paths.CHAPTERS):
         folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("")
-    (checks / "ch97.py").write_text(CHECKS)
+    (checks / "checks.py").write_text(CHECKS)
     for name in ("CI", "KFAC_STRICT", "KFAC_SOLUTIONS"):
         monkeypatch.delenv(name, raising=False)
     yield tmp_path
-    exercises.chapter_exercises.cache_clear()
+    exercises.chapter_module.cache_clear()
     exercises._active.clear()
     exercises._hints_given.clear()
 
@@ -111,8 +112,8 @@ def tiny_olmo():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A saved olmo2-mini that was never trained."""
-    from kfaclib import models
-    from kfaclib import world as w
+    from kfaclib.lm import models
+    from kfaclib.toy import world as w
 
     path = tmp_path_factory.mktemp("models") / "untrained"
     models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))

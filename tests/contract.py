@@ -4,9 +4,9 @@ import ast
 import re
 from statistics import mean, median
 
-from kfaclib import paths
-from kfaclib.course import notebooks
-from kfaclib.course.execution import METADATA
+from kfcourse import paths
+from kfcourse.notebooks import notebooks
+from kfcourse.notebooks.execution import METADATA
 
 CODE_CELLS = (8, 25)
 MEDIAN_LINES, MAX_LINES = 6, 30  # of a code cell, blank lines not counted

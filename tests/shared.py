@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from kfaclib import cli
+from kfaclib.commands import cli
 
 
 def kfac(*words):
@@ -13,8 +13,8 @@ def kfac(*words):
 
 def wrong_answers(number):
     """{exercise id: [(wrong function, fragment of the message)]} of a chapter."""
-    path = Path(__file__).parent / "wrong" / f"ch{number}.py"
-    assert path.is_file(), f"tests/wrong/{path.name} is missing: it holds the wrong answers to chapter {number}"
+    path = Path(__file__).parent / f"ch{number}" / "wrong.py"
+    assert path.is_file(), f"tests/ch{number}/wrong.py is missing: it holds the wrong answers to chapter {number}"
     spec = importlib.util.spec_from_file_location(f"wrong_ch{number}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from kfaclib import activations as act
-from kfaclib.activations import activity, bands, ratio
-from kfaclib.eigenbasis import Eigenbasis, decompose
-from kfaclib.factors import Factors
+from kfaclib.curvature.eigenbasis import Eigenbasis, decompose
+from kfaclib.curvature.factors import Factors
+from kfaclib.lm import activations as act
+from kfaclib.lm.activations import activity, bands, ratio
 
 
 def layer(seed=0, rows=7, columns=5, tokens=11):
@@ -72,7 +72,7 @@ def test_the_order_of_tokens_does_not_matter():
 
 
 def test_dropping_every_band_once_takes_the_weight_apart():
-    from kfaclib.edit import project
+    from kfaclib.editing.edit import project
 
     basis = layer()[0]
     W = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

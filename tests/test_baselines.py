@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kfaclib.baselines import random_basis, random_edit, svd_edit
-from kfaclib.edit import keep_prefix
-from kfaclib.eigenbasis import Eigenbasis
+from kfaclib.curvature.eigenbasis import Eigenbasis
+from kfaclib.editing.baselines import random_basis, random_edit, svd_edit
+from kfaclib.editing.edit import keep_prefix
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from kfaclib import bench, cli, files
+from kfaclib import bench
 from kfaclib.bench import collection, kernels, plain, selection
 from kfaclib.bench.measure import compare, peak_bytes
-from kfaclib.edit import keep_prefix
-from kfaclib.layers import linear_layers
-from kfaclib.paths import DATA
+from kfaclib.commands import cli
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.edit import keep_prefix
+from kfaclib.io import files
+from kfcourse.paths import DATA
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from kfaclib import paths
-from kfaclib.course import notebooks, pages, slides
-from kfaclib.course.execution import METADATA
+from kfcourse import paths
+from kfcourse.notebooks import notebooks
+from kfcourse.notebooks.execution import METADATA
+from kfcourse.site import pages, slides
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -123,7 +124,7 @@ def lab(browser, tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
     root = home / "course"
     (root / "chapters").mkdir(parents=True)
-    for name in ("kfaclib", "data", "pyproject.toml"):
+    for name in ("kfaclib", "kfcourse", "data", "pyproject.toml"):
         (root / name).symlink_to(paths.ROOT / name)
     for path in with_widgets():
         (root / "chapters" / path.name).symlink_to(path)
@@ -135,7 +136,7 @@ def lab(browser, tmp_path_factory):
     env |= {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
                                                         "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     env["KFAC_ROOT"] = str(root)
-    command = [sys.executable, "-m", "kfaclib.course", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+    command = [sys.executable, "-m", "kfcourse", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
                "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--expose-app-in-browser"]
     with started(command, env, home / "log") as process:
         patience = time.monotonic() + 600

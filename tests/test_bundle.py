@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from kfaclib import paths
-from kfaclib.course import bundle, start_bundle
+from kfcourse import paths
+from kfcourse.workshop import bundle, start_bundle
 
 
 def tiny_wheel(folder, name, requires=(), tag="py3-none-any", version="1.0"):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from kfaclib import canaries
+from kfaclib.toy import canaries
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kfaclib.capture import capture
-from kfaclib.factors import backward
-from kfaclib.layers import linear_layers
+from kfaclib.curvature.capture import capture
+from kfaclib.curvature.factors import backward
+from kfaclib.curvature.layers import linear_layers
 
 LAST_BLOCK = "model.layers.1.mlp.*"
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from kfaclib import chains
-from kfaclib import world as w
+from kfaclib.toy import chains
+from kfaclib.toy import world as w
 
 
 class Scripted(torch.nn.Module):

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kfaclib import cli, models, training
-from kfaclib import world as w
+from kfaclib.commands import cli
+from kfaclib.lm import models
+from kfaclib.toy import training
+from kfaclib.toy import world as w
 from shared import kfac
 
 LAYER = "model.layers.3.mlp.gate_proj"
@@ -128,5 +130,5 @@ def test_a_small_model_trains_logs_and_loads_and_the_same_seed_gives_the_same_we
 
 def test_help_loads_no_model_class():
     """They take seconds to import, and nobody waits gladly for a list of options."""
-    code = "import sys; import kfaclib.cli; print([name for name in sys.modules if name.startswith('transformers.models.olmo2.modeling')])"
+    code = "import sys; import kfaclib.commands.cli; print([name for name in sys.modules if name.startswith('transformers.models.olmo2.modeling')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

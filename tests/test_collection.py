@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from children import finish, start
-from kfaclib import cli, collection, storage
-from kfaclib.factors import collect_factors, load_factors, shared_inputs
-from kfaclib.layers import factor_bytes, linear_layers
+from kfaclib.collecting import resumable
+from kfaclib.commands import cli
+from kfaclib.curvature.factors import collect_factors, load_factors, shared_inputs
+from kfaclib.curvature.layers import factor_bytes, linear_layers
+from kfaclib.io import storage
 
 SETTINGS = {"labels": "sampled", "seed": 3, "model": "a test"}
 
@@ -32,8 +34,8 @@ def collected(model, windows, out, patterns="*.mlp.*", passes=1, batch=4, every=
     """{name: Factors} of `collection.collect` into the folder `out`."""
     layers = linear_layers(model, patterns)
     owner = shared_inputs(model, layers)
-    settings = SETTINGS | {"passes": collection.plan(layers, owner, 10**9, passes)} | settings
-    collection.collect(model, layers, windows, out, settings, batch=batch, every=every, progress=False, say=say)
+    settings = SETTINGS | {"passes": resumable.plan(layers, owner, 10**9, passes)} | settings
+    resumable.collect(model, layers, windows, out, settings, batch=batch, every=every, progress=False, say=say)
     return load_factors(out, layers)
 
 
@@ -50,11 +52,11 @@ def test_the_plan_takes_the_fewest_passes_that_fit_and_splits_no_shared_input(ti
     model = tiny_olmo(num_hidden_layers=3)
     layers = linear_layers(model, "*_proj")
     owner = shared_inputs(model, layers)
-    sizes = [factor_bytes({n: layers[n] for n in g}, owner) for g in collection.groups(owner)]
+    sizes = [factor_bytes({n: layers[n] for n in g}, owner) for g in resumable.groups(owner)]
     assert sum(sizes) == factor_bytes(layers, owner)
     cuts = range(1, len(sizes))
     for room in (max(sizes), max(sizes) + 4000, sum(sizes) // 2, sum(sizes) - 1, sum(sizes)):
-        passes = collection.plan(layers, owner, room)
+        passes = resumable.plan(layers, owner, room)
         assert list(itertools.chain(*passes)) == list(layers)
         assert all(factor_bytes({n: layers[n] for n in names}, owner) <= room for names in passes)
         assert {owner[n] for n in passes[0]}.isdisjoint({owner[n] for names in passes[1:] for n in names})
@@ -68,11 +70,11 @@ def test_the_plan_can_be_told_and_says_what_to_do_when_nothing_fits(tiny_olmo):
     model = tiny_olmo()
     layers = linear_layers(model)
     owner = shared_inputs(model, layers)
-    assert len(collection.plan(layers, owner, 10**9, passes=2)) == 2
+    assert len(resumable.plan(layers, owner, 10**9, passes=2)) == 2
     with pytest.raises(MemoryError, match="--passes.*--batch.*--sums cpu"):
-        collection.plan(layers, owner, 4000)
+        resumable.plan(layers, owner, 4000)
     with pytest.raises(MemoryError, match="1 passes need .* 2 passes are needed"):
-        collection.plan(layers, owner, factor_bytes(layers, owner) - 1, passes=1)
+        resumable.plan(layers, owner, factor_bytes(layers, owner) - 1, passes=1)
 
 
 def test_memory_of_the_sums_is_what_the_plan_says(tiny_olmo, windows, tmp_path):
@@ -104,10 +106,10 @@ def test_with_the_datas_labels_it_is_the_plain_collection(tiny_olmo, windows, tm
 
 
 def test_the_random_numbers_of_a_window_depend_on_seed_and_number_alone():
-    whole = collection.window_uniform(0, 0, 7, 5)
-    assert torch.equal(whole[3:6], collection.window_uniform(0, 3, 6, 5))
-    assert whole.unique().numel() == 35 and not torch.equal(whole, collection.window_uniform(1, 0, 7, 5))
-    assert 0.3 < collection.window_uniform(2, 0, 50, 40).mean() < 0.7
+    whole = resumable.window_uniform(0, 0, 7, 5)
+    assert torch.equal(whole[3:6], resumable.window_uniform(0, 3, 6, 5))
+    assert whole.unique().numel() == 35 and not torch.equal(whole, resumable.window_uniform(1, 0, 7, 5))
+    assert 0.3 < resumable.window_uniform(2, 0, 50, 40).mean() < 0.7
 
 
 # interrupted
@@ -120,14 +122,14 @@ class Stop(BaseException):
 def interrupt_after(monkeypatch, calls):
     """`collection` stops like a killed process at its calls-th batch."""
     counter = itertools.count(1)
-    real = collection.batch_of
+    real = resumable.batch_of
 
     def batch_of(*arguments):
         if next(counter) == calls:
             raise Stop
         return real(*arguments)
 
-    monkeypatch.setattr(collection, "batch_of", batch_of)
+    monkeypatch.setattr(resumable, "batch_of", batch_of)
 
 
 @pytest.mark.parametrize("passes", [1, 2])
@@ -247,7 +249,7 @@ def test_out_of_memory_with_a_single_window_says_what_to_do_and_keeps_the_checkp
 
 
 def test_out_of_memory_while_a_batch_is_added_is_an_error_and_the_checkpoint_goes_on(tiny_olmo, windows, tmp_path, monkeypatch):
-    from kfaclib import factors
+    from kfaclib.curvature import factors
 
     model, counter, real = tiny_olmo().float(), itertools.count(), factors.add_
     whole = collected(model, windows, tmp_path / "whole")
@@ -295,9 +297,9 @@ def test_a_disk_that_fills_up_is_said_and_once_there_is_room_it_goes_on(tiny_olm
 
 
 def test_too_small_a_disk_is_said_before_the_work(tmp_path, monkeypatch):
-    collection.check_disk(tmp_path / "to" / "come", 1000)
+    resumable.check_disk(tmp_path / "to" / "come", 1000)
     with pytest.raises(OSError, match="need .* GiB and the disk has"):
-        collection.check_disk(tmp_path / "to" / "come", 2**60)
+        resumable.check_disk(tmp_path / "to" / "come", 2**60)
 
 
 # real processes

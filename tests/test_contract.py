@@ -6,7 +6,8 @@ import nbformat
 import pytest
 
 import contract
-from kfaclib.course import execution, exercises, notebooks
+from kfcourse.learning import exercises
+from kfcourse.notebooks import execution, notebooks
 from tiny import PROSE, tiny_chapter
 
 

@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
-from kfaclib import paths
-from kfaclib.course import copies, notebooks
+from kfcourse import paths
+from kfcourse.learning import copies
+from kfcourse.notebooks import notebooks
 
 ANSWER = '@exercise("97.double")\ndef double(x):\n    return 2 * x  # mine'
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kfaclib import corpora, models
+from kfaclib.lm import corpora, models
 
 WORDS = "ada gave the anchor to ben ."
 

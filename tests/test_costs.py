@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kfaclib import collection, costs
-from kfaclib.capture import capture
-from kfaclib.factors import shared_inputs
-from kfaclib.layers import factor_bytes, linear_layers
+from kfaclib.collecting import costs, resumable
+from kfaclib.curvature.capture import capture
+from kfaclib.curvature.factors import shared_inputs
+from kfaclib.curvature.layers import factor_bytes, linear_layers
 
 IDS = torch.randint(37, (2, 12), generator=torch.Generator().manual_seed(0))
 CHOICES = ["*.mlp.*", "*.layers.1.mlp.*", "*.layers.1.mlp.down_proj", "*.self_attn.*", "*.layers.0.self_attn.v_proj"]
@@ -54,7 +54,7 @@ def test_sizes_and_passes_of_the_large_models_follow_from_their_shapes():
     model = costs.meta_model("OLMo-2-1124-7B")
     layers = linear_layers(model)
     assert factor_bytes(layers, costs.owners(layers)) / 32 == 4 * (2 * 4096**2 + 3 * 11008**2)
-    assert len(collection.plan(layers, costs.owners(layers), 20e9)) == 3
+    assert len(resumable.plan(layers, costs.owners(layers), 20e9)) == 3
 
 
 def test_the_roofline_is_the_slower_of_two():

@@ -8,9 +8,11 @@ import sys
 import nbformat
 import pytest
 
-from kfaclib import paths
-from kfaclib.course import __main__ as course
-from kfaclib.course import execution, exercises, notebooks, pages
+from kfcourse import __main__ as course
+from kfcourse import paths
+from kfcourse.learning import exercises
+from kfcourse.notebooks import execution, notebooks
+from kfcourse.site import pages
 from tiny import tiny_chapter
 
 REPOSITORY = paths.ROOT  # before any test points the paths elsewhere

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from kfaclib.eigenbasis import collect_eigenvalues, decompose, eigenvalue_product
-from kfaclib.factors import collect_factors
-from kfaclib.layers import linear_layers
-from kfaclib.testing import block, exact_factors, exact_ggn_block
+from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose, eigenvalue_product
+from kfaclib.curvature.exact import block, exact_factors, exact_ggn_block
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
 
 curvlinops = pytest.importorskip("curvlinops", reason="curvlinops-for-pytorch is not installed; course.py test does it")
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kfaclib.detector import auc, caught, flat_energy, scores
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import Factors
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import Factors
+from kfaclib.lm.detector import auc, caught, flat_energy, scores
 
 draw = lambda *shape, seed=0: torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

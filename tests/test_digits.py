@@ -2,7 +2,7 @@
 
 import torch
 
-from kfaclib import digits
+from kfaclib.toy import digits
 
 
 def test_the_split_is_fixed_and_complete():

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from children import finish, start
-from kfaclib import cli, distributed, storage
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import Factors, load_factors
+from kfaclib.commands import cli
+from kfaclib.curvature import distributed
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import Factors, load_factors
+from kfaclib.io import storage
 
 
 @pytest.mark.parametrize("d", [1, 5, 512, 513, 1100])
@@ -166,6 +168,6 @@ def decompose_in_a_group(factors, folder):
 
 @pytest.mark.slow
 def test_torchrun_starts_it(folder, by_two, tmp_path):
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kfaclib.cli"]
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kfaclib"]
     subprocess.run([*words, *command(folder, tmp_path / "out")], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert digest(tmp_path / "out") == digest(by_two[0])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from kfaclib import doctor, files
+from kfaclib.io import files
+from kfcourse import doctor
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfaclib.edit import edit_weights, edited, keep_mask, keep_prefix, kept_share, prefix_mask, project
-from kfaclib.eigenbasis import Eigenbasis, eigenvalue_product
-from kfaclib.layers import linear_layers
+from kfaclib.curvature.eigenbasis import Eigenbasis, eigenvalue_product
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.edit import edit_weights, edited, keep_mask, keep_prefix, kept_share, prefix_mask, project
 
 
 def orthogonal(n, seed=0):

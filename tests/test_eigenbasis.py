@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from kfaclib.eigenbasis import Eigenbasis, collect_eigenvalues, decompose, eigenvalue_product
-from kfaclib.factors import Factors, collect_factors
-from kfaclib.layers import linear_layers
-from kfaclib.testing import block, curvature_distance
+from kfaclib.curvature.eigenbasis import Eigenbasis, collect_eigenvalues, decompose, eigenvalue_product
+from kfaclib.curvature.exact import block, curvature_distance
+from kfaclib.curvature.factors import Factors, collect_factors
+from kfaclib.curvature.layers import linear_layers
 
 
 def normal(*shape, seed=0):

@@ -11,7 +11,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kfaclib import paths
+from kfcourse import paths
 
 ROOT = paths.ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -141,5 +141,5 @@ def test_ci_runs_the_readmes_command():
 
 
 def test_the_course_command_does_not_wait_for_torch():
-    code = "import sys, kfaclib.course.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, kfcourse.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,7 +4,9 @@ import ast
 
 import pytest
 
-from kfaclib.course import Exercise, exercises, notebooks
+from kfcourse import Exercise
+from kfcourse.learning import exercises
+from kfcourse.notebooks import notebooks
 from shared import wrong_answers
 
 CHAPTERS = {path.name[:2]: path for path in notebooks.chapters()}

@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from kfaclib import storage
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import Factors, check_head, collect_factors, load_factors, save_factors, token_mask
-from kfaclib.layers import linear_layers
-from kfaclib.testing import enumerated_fisher_block, exact_factors, exact_ggn_block
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.exact import enumerated_fisher_block, exact_factors, exact_ggn_block
+from kfaclib.curvature.factors import Factors, check_head, collect_factors, load_factors, save_factors, token_mask
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.io import storage
 
 
 def outputs_of(model, name, x):

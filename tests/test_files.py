@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kfaclib import files
+from kfaclib.io import files
 
 
 def test_a_file_appears_whole_and_is_replaced_whole(tmp_path):

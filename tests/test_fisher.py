@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfaclib import fisher
-from kfaclib.fisher import logit_gradient, output_gradient, sample_labels
+from kfaclib.curvature import labels as fisher
+from kfaclib.curvature.labels import logit_gradient, output_gradient, sample_labels
 
 T, D, V = 11, 5, 23
 INF = math.inf

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kfaclib import generalization
+from kfaclib.toy import generalization
 
 
 def test_a_watch_has_a_row_per_epoch_and_repeats_itself():

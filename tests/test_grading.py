@@ -13,10 +13,11 @@ import nbformat
 import pytest
 import torch
 
-from kfaclib import paths
-from kfaclib.course import __main__ as course
-from kfaclib.course import copies, exercises, notebooks, progress
-from kfaclib.course.grading import box, export, locks, marking, plain, release, submissions, variants
+from kfcourse import __main__ as course
+from kfcourse import paths
+from kfcourse.grading import box, export, locks, marking, plain, release, submissions, variants
+from kfcourse.learning import copies, exercises, progress
+from kfcourse.notebooks import notebooks
 from shared import wrong_answers
 from tiny import tiny_chapter
 
@@ -32,7 +33,7 @@ TINY = {
 @pytest.fixture
 def tiny(tiny_path, monkeypatch):
     """The tiny chapter with variants, and little patience."""
-    monkeypatch.setattr(variants, "VARIANTS", TINY)
+    monkeypatch.setattr(variants, "of", TINY.get)
     monkeypatch.setattr(marking, "SECONDS", 4)
     return tiny_path
 
@@ -61,7 +62,7 @@ def marked(tmp_path, double, secret=None, **more):
 # --- out of the notebook
 
 
-CELLS = ["import math, os\nfrom kfaclib.course import check, exercise", "%matplotlib inline\nLIMIT = 3\nloaded = open('x').read()",
+CELLS = ["import math, os\nfrom kfcourse import check, exercise", "%matplotlib inline\nLIMIT = 3\nloaded = open('x').read()",
          "def helper(x):\n    return math.floor(x) + LIMIT", "this is no Python",
          '@exercise("97.double")\ndef double(x):\n    return helper(x)  # mine',
          '@exercise("97.total")\ndef total(values):\n    """Doc."""\n    raise NotImplementedError']
@@ -94,7 +95,7 @@ def test_no_cell_is_too_nasty_to_be_read():
     """In a process of its own, because a parser that breaks takes everything with it."""
     code = """if 1:
         import json, sys
-        from kfaclib.course.grading import export
+        from kfcourse.grading import export
         for source in json.load(sys.stdin):
             found = export.module([source, "def double(x): return x"], ["97.double"])
             assert found.written == ("97.double",) and found.source.count("def double") == 1"""
@@ -176,7 +177,7 @@ def hostile(canary, secret):
         "patches": (attack("import builtins, sys", "builtins.abs = lambda v: 0",
                            "for m in list(sys.modules.values()): m.__dict__['AssertionError'] = type(None)",
                            then="return 0"), no | {"crashed"}),
-        "the_library": (attack("from kfaclib.course import exercises"), no),
+        "the_library": (attack("from kfcourse import exercises"), no),
         "frames": (attack("import sys; f = sys._getframe()", "while f:",
                           "    assert not {'secret', 'expected', 'facts'} & set(f.f_locals); f = f.f_back", then="return 0"), no),
         "reads_the_secret": (attack(f"open({str(secret)!r}).read()"), no),
@@ -350,7 +351,7 @@ def test_tensors_functions_and_changes_in_place_go_both_ways():
 def test_every_exercise_has_fresh_inputs_and_questions_of_ones_own(number):
     about, missing = marking.chapter(number), 0
     for i in about.ids:
-        assert i in variants.VARIANTS, f"{i} needs an entry in kfaclib/course/grading/variants.py: fresh inputs and a changed question"
+        assert variants.of(i), f"{i} needs an entry in kfcourse/ch{number}/variants.py: fresh inputs and a changed question"
         reference, seeds = about.references[i.partition(".")[2]], marking.seeds(SECRET, i, "ada")
         assert variants.compare(i, reference, reference, seeds).state == "right", i
         asked = variants.question(i, SECRET, "ada")
@@ -373,7 +374,7 @@ def test_every_exercise_can_be_marked_in_a_box(number, monkeypatch):
     cells = [cell.source for cell in notebooks.code_cells(about.worked)]
     marks, _ = marking.mark("ada", export.module(cells, about.ids), about, SECRET)
     assert [(m.exercise, m.state, m.message) for m in marks] == [(i, "right", "") for i in about.ids]
-    source = (Path(__file__).parent / "wrong" / f"ch{number}.py").read_text(encoding="utf-8").partition("\nWRONG")[0]
+    source = (Path(__file__).parent / f"ch{number}" / "wrong.py").read_text(encoding="utf-8").partition("\nWRONG")[0]
     made = marking.Box(source, about.preload)
     try:
         for i, answers in wrong_answers(number).items():

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
-from kfaclib import edit, eigenbasis
-from kfaclib import grokking as g
+from kfaclib.curvature import eigenbasis
+from kfaclib.editing import edit
+from kfaclib.toy import grokking as g
 
 PRIMES = [3, 5, 7, 13, 23]
 

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from kfaclib import harness, models
-from kfaclib import world as w
-from kfaclib.paths import DATA
+from kfaclib.lm import harness, models
+from kfaclib.toy import world as w
+from kfcourse.paths import DATA
 from shared import kfac
 
 

@@ -10,9 +10,9 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kfaclib import models, presets
-from kfaclib import world as w
-from kfaclib.factors import load_factors
+from kfaclib.curvature.factors import load_factors
+from kfaclib.lm import models, presets
+from kfaclib.toy import world as w
 from shared import kfac
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

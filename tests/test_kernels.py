@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kfaclib import fisher, kernels
-from kfaclib.factors import collect_factors
+from kfaclib import kernels
+from kfaclib.curvature import labels as fisher
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
 from kfaclib.kernels import device, syrk
-from kfaclib.layers import linear_layers
 
 triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed (there are wheels for Linux only)")
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -122,7 +123,7 @@ def test_no_kernel_is_taken_on_a_cpu_nor_without_triton(monkeypatch):
 
 
 def test_importing_the_kernels_does_not_import_triton():
-    code = "import sys, kfaclib.kernels, kfaclib.fisher, kfaclib.factors; sys.exit('kfaclib.kernels.triton_syrk' in sys.modules)"
+    code = "import sys, kfaclib.kernels, kfaclib.curvature.labels, kfaclib.curvature.factors; sys.exit('kfaclib.kernels.triton_syrk' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

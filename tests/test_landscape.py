@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, grad
 
-from kfaclib import landscape as ls
-from kfaclib.products import flatten, hvp, unflatten
+from kfaclib.curvature import landscape as ls
+from kfaclib.curvature.products import flatten, hvp, unflatten
 
 
 def net(activation=nn.Tanh, seed=0):

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kfaclib.factors import collect_factors
-from kfaclib.layers import check_memory, factor_bytes, linear_layers
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import check_memory, factor_bytes, linear_layers
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 import links
-from kfaclib.paths import ROOT
+from kfcourse.paths import ROOT
 
 TEXTS = sorted(p for pattern in ("*.md", "pages/**/*.md", "teaching/**/*.md", "data/**/*.md", "chapters/*.ipynb", "teaching/**/*.ipynb")
                for p in ROOT.glob(pattern) if ".ipynb_checkpoints" not in p.parts)

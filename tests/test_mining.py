@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from kfaclib import mining
-from kfaclib import world as w
-from kfaclib.memorization import greedy
+from kfaclib.lm import mining
+from kfaclib.lm.recitation import greedy
+from kfaclib.toy import world as w
 
 V = 50
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kfaclib import files, models
-from kfaclib import world as w
-from kfaclib.paths import DATA
+from kfaclib.io import files
+from kfaclib.lm import models
+from kfaclib.toy import world as w
+from kfcourse.paths import DATA
 
 TINY = DATA / "olmo2-tiny"
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.func import functional_call
 from transformers import Olmo2Config, Olmo2ForCausalLM
 
-from kfaclib.per_example import (
+from kfaclib.curvature.exact import exact_ggn_block
+from kfaclib.curvature.per_example import (
     average_top,
     curvature_along,
     fisher_roots,
@@ -16,8 +17,7 @@ from kfaclib.per_example import (
     squared_jacobians,
     top_eigenpairs,
 )
-from kfaclib.products import cross_entropy_hvp, flatten, ggnvp, unflatten
-from kfaclib.testing import exact_ggn_block
+from kfaclib.curvature.products import cross_entropy_hvp, flatten, ggnvp, unflatten
 
 
 @pytest.fixture(scope="module")

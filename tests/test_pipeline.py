@@ -6,11 +6,13 @@ import multiprocessing
 import pytest
 import torch
 
-from kfaclib import models, pipeline, report
-from kfaclib import world as w
-from kfaclib.edit import edited
-from kfaclib.experiments import seeds
-from kfaclib.layers import linear_layers
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.edit import edited
+from kfaclib.io import report
+from kfaclib.lm import models
+from kfaclib.toy import pipeline
+from kfaclib.toy import world as w
+from kfcourse.experiments import seeds
 
 METHODS = ["baseline", "K-FAC", "EK-FAC", "SVD", "random basis"]
 

@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from kfaclib import collection, costs, planning, presets
-from kfaclib.factors import shared_inputs
-from kfaclib.layers import factor_bytes, linear_layers
+from kfaclib.collecting import costs, planning, resumable
+from kfaclib.curvature.factors import shared_inputs
+from kfaclib.curvature.layers import factor_bytes, linear_layers
+from kfaclib.lm import presets
 from shared import kfac
 
 
@@ -21,7 +22,7 @@ def test_a_plan_from_a_configuration_is_that_of_the_model_itself(folder, tiny_ol
     assert plan.sums == plan.at_a_time == factor_bytes(layers, owner) and plan.passes == [list(layers)]
     assert plan.flops == sum(costs.flops_per_token(small, layers).values())
     halved = planning.make(small, layers, 0.6 * plan.sums)
-    assert halved.passes == collection.plan(layers, owner, 0.6 * plan.sums) and len(halved.passes) == 2
+    assert halved.passes == resumable.plan(layers, owner, 0.6 * plan.sums) and len(halved.passes) == 2
     assert plan.flops < halved.flops < 2 * plan.flops and halved.at_a_time <= 0.6 * plan.sums
 
 

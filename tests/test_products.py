@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from kfaclib.products import cross_entropy_hvp, flatten, ggnvp, hvp, unflatten
+from kfaclib.curvature.products import cross_entropy_hvp, flatten, ggnvp, hvp, unflatten
 
 torch.manual_seed(0)
 CLASSES, INPUTS, EXAMPLES = 4, 5, 7

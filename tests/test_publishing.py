@@ -16,9 +16,10 @@ import nbformat
 import pytest
 from packaging.requirements import Requirement
 
-from kfaclib import paths
-from kfaclib.course import __main__ as course
-from kfaclib.course import notebooks, publishing, readme, routes, signposts
+from kfcourse import __main__ as course
+from kfcourse import paths
+from kfcourse.notebooks import notebooks
+from kfcourse.site import publishing, readme, routes, signposts
 
 ROOT = paths.ROOT
 EXAMPLE = publishing.Address("https://github.com/example-owner/example-name", "v1.0")
@@ -107,7 +108,7 @@ def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
     on this disk for the public address; nothing is fetched from a network. The cell itself is run as it is written."""
     release = tmp_path / "release"
     skip = shutil.ignore_patterns("__pycache__", "results", "olmo2-tiny*", "vit-tiny")
-    for part in ("kfaclib", "chapters", "data"):
+    for part in ("kfaclib", "kfcourse", "chapters", "data"):
         shutil.copytree(ROOT / part, release / part, ignore=skip)
     shutil.copy(ROOT / "pyproject.toml", release)
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "release"], ["tag", EXAMPLE.ref]):
@@ -130,8 +131,8 @@ def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
         "cells = json.loads(pathlib.Path('cells.json').read_text())",
         "space = {'__name__': '__main__'}",
         "for source in cells: exec(source, space)",
-        "import kfaclib.paths",
-        "print('from', kfaclib.paths.ROOT.name, pathlib.Path(kfaclib.__file__).parent.parent.name, kfaclib.paths.DATA.is_dir())",
+        "import kfcourse.paths",
+        "print('from', kfcourse.paths.ROOT.name, pathlib.Path(kfaclib.__file__).parent.parent.name, kfcourse.paths.DATA.is_dir())",
     ])
     there = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{release.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": EXAMPLE.repository, "PIP_NO_INDEX": "1"}
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("KFAC_", "PYTHONPATH", "CI", "PIP_"))}

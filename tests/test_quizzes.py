@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfaclib.course import notebooks, outline, quizzes
+from kfcourse.notebooks import notebooks, outline
+from kfcourse.site import quizzes
 from tiny import tiny_chapter
 
 

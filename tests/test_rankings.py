@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from kfaclib.edit import edit_weights, keep_mask, keep_prefix, prefix_mask
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import Factors, collect_factors
-from kfaclib.layers import linear_layers
-from kfaclib.rankings import KINDS, mixed, scores
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import Factors, collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.edit import edit_weights, keep_mask, keep_prefix, prefix_mask
+from kfaclib.editing.rankings import KINDS, mixed, scores
 
 draw = lambda *shape, seed=0: torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 W = draw(6, 4)

@@ -2,15 +2,15 @@
 
 import re
 
-from kfaclib import cli
-from kfaclib.course import readme
-from kfaclib.paths import ROOT
+from kfaclib.commands import cli
+from kfcourse.paths import ROOT
+from kfcourse.site import readme
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_tables_are_the_computed_ones():
-    assert readme.computed(TEXT) == TEXT, "run python -m kfaclib.course.readme"
+    assert readme.computed(TEXT) == TEXT, "run python -m kfcourse.site.readme"
 
 
 def test_its_links_lead_somewhere():

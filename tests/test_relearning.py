@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from kfaclib.memorization import recitation, split_windows, token_accuracy
-from kfaclib.relearning import chance, examine, relearn, split, tokens_to, train_to, true_tokens, within
+from kfaclib.lm.recitation import recitation, split_windows, token_accuracy
+from kfaclib.lm.relearning import chance, examine, relearn, split, tokens_to, train_to, true_tokens, within
 
 
 def passages(count, seed=0, length=14):
@@ -98,7 +98,7 @@ def test_an_attack_learns_its_half_counts_its_tokens_and_can_be_repeated(tiny_ol
 
 
 def test_an_attack_sees_every_window_once_before_any_twice(tiny_olmo, monkeypatch):
-    from kfaclib import relearning
+    from kfaclib.lm import relearning
 
     seen = []
     monkeypatch.setattr(relearning, "_step", lambda model, optimizer, ids: seen.extend(map(tuple, ids.tolist())))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import links
-from kfaclib import paths
-from kfaclib.course import notebooks, outline, pages, publishing, routes, signposts
+from kfcourse import paths
+from kfcourse.notebooks import notebooks, outline
+from kfcourse.site import pages, publishing, routes, signposts
 
 CHAPTERS = notebooks.chapters()
 LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
@@ -132,7 +133,7 @@ def test_every_chapter_is_on_a_route_and_every_route_can_be_walked():
     needed = routes.graph(heads)
     assert set(heads) == {p.name[:2] for p in CHAPTERS}
     walks = {route.name: routes.along(route, needed) for route in routes.ROUTES}
-    assert set().union(*walks.values()) == set(heads), "a chapter is on no route: make it a goal in kfaclib/course/routes.py"
+    assert set().union(*walks.values()) == set(heads), "a chapter is on no route: make it a goal in kfcourse/site/routes.py"
     for route in routes.ROUTES:
         done = set(route.trusted)
         for number in walks[route.name]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from kfaclib.course import notebooks, slices
+from kfcourse.learning import slices
+from kfcourse.notebooks import notebooks
 
 
 def test_the_last_piece_that_binds_a_name_is_needed_and_what_that_one_needs():

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kfaclib.course import exercises, notebooks, outline, slides
-from kfaclib.course.markup import html
+from kfcourse.learning import exercises
+from kfcourse.notebooks import notebooks, outline
+from kfcourse.site import slides
+from kfcourse.site.markup import html
 from test_contract import stored_tiny_chapter
 from tiny import tiny_chapter
 

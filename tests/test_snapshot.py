@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from kfaclib import snapshot
+from kfaclib.lm import snapshot
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from kfaclib.spectrum import lanczos, quadrature, random_signs, ritz, spectral_density
+from kfaclib.curvature.spectrum import lanczos, quadrature, random_signs, ritz, spectral_density
 
 
 def symmetric(n, seed=0):

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from kfaclib import corpora, files, models, subject
-from kfaclib.memorization import by_one_pass, load_sequences, recitation
-from kfaclib.tasks import HALVES, quote_windows
+from kfaclib.io import files
+from kfaclib.lm import corpora, models
+from kfaclib.lm.recitation import by_one_pass, load_sequences, recitation
+from kfaclib.toy.tasks import HALVES, quote_windows
+from kfcourse.ch13 import subject
 
 
 def window(*ids):

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Olmo2Config
 
-from kfaclib import models, pipeline, subnet, tasks
-from kfaclib import world as w
-from kfaclib.edit import edited
-from kfaclib.experiments import baselines
-from kfaclib.experiments.recitation import noisy
-from kfaclib.layers import linear_layers
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import subnet
+from kfaclib.editing.edit import edited
+from kfaclib.lm import models
+from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import world as w
+from kfcourse.experiments import baselines
+from kfcourse.experiments.recitation import noisy
 
 
 def matter(model):

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kfaclib import cli, models, presets, sweep
-from kfaclib import world as w
-from kfaclib.edit import edit_weights
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import collect_factors
-from kfaclib.layers import linear_layers
+from kfaclib.commands import cli
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import sweep
+from kfaclib.editing.edit import edit_weights
+from kfaclib.lm import models, presets
+from kfaclib.toy import world as w
 from shared import kfac
 
 

@@ -5,8 +5,10 @@ import runpy
 
 import pytest
 
-from kfaclib.course import exercises, notebooks, syllabi
-from kfaclib.paths import ROOT
+from kfcourse.learning import exercises
+from kfcourse.notebooks import notebooks
+from kfcourse.paths import ROOT
+from kfcourse.site import syllabi
 
 FOLDER = ROOT / "teaching"
 SYLLABI = syllabi.PAGE.read_text(encoding="utf-8")
@@ -23,7 +25,7 @@ def parts():
 
 
 def test_the_minutes_are_the_chapters():
-    assert syllabi.computed(SYLLABI) == SYLLABI, "run python -m kfaclib.course.syllabi"
+    assert syllabi.computed(SYLLABI) == SYLLABI, "run python -m kfcourse.site.syllabi"
 
 
 def test_each_course_has_its_weeks():

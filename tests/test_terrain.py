@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from kfaclib import landscape, terrain
+from kfaclib.curvature import landscape
+from kfcourse.show import terrain
 
 PARAMS = {"w": torch.zeros(2, dtype=torch.float64)}
 AXES = [{"w": row} for row in torch.eye(2, dtype=torch.float64)]

@@ -8,13 +8,14 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, ViTConfig, ViTForImageClassification
 
-from kfaclib import imagenet, testing, vit
-from kfaclib.edit import edit_weights, edited
-from kfaclib.eigenbasis import decompose
-from kfaclib.factors import collect_factors
-from kfaclib.files import read_json
-from kfaclib.layers import linear_layers
-from kfaclib.paths import DATA
+from kfaclib.curvature import exact as testing
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.edit import edit_weights, edited
+from kfaclib.io.files import read_json
+from kfaclib.vision import imagenet, vit
+from kfcourse.paths import DATA
 
 MLP = "*.mlp.*"
 

@@ -5,9 +5,11 @@ import re
 
 import pytest
 
-from kfaclib import paths
-from kfaclib.course import execution, exercises, notebooks, slices, workshop
-from kfaclib.files import read_json
+from kfaclib.io.files import read_json
+from kfcourse import paths
+from kfcourse.learning import exercises, slices
+from kfcourse.notebooks import execution, notebooks
+from kfcourse.workshop import workshop
 
 PLAN = paths.ROOT / "teaching" / "workshop.md"
 RECORD = paths.DATA / "results" / workshop.RECORD
@@ -31,7 +33,7 @@ def gap_cells(nb, block):
 @pytest.fixture(scope="module")
 def factors():
     """The factors that block 4 loads. Few rows do for the tests; what a workshop has is left alone."""
-    from kfaclib import pipeline
+    from kfaclib.toy import pipeline
 
     state, was_there = workshop.state(), workshop.state().exists()
     if not was_there:
@@ -141,12 +143,12 @@ def test_the_answers_run_and_are_measured(factors, tmp_path, capsys):
 
 def test_the_plan_is_computed_and_its_record_fits():
     text = PLAN.read_text(encoding="utf-8")
-    assert workshop.computed(text) == text, "make it again: python -m kfaclib.course.workshop"
+    assert workshop.computed(text) == text, "make it again: python -m kfcourse.workshop.workshop"
     for number, block in enumerate(workshop.BLOCKS, 1):
         assert f"`{block.name}`" in text and re.search(rf"(?m)^## Block {number}: {re.escape(block.title)}$", text)
 
 
-@pytest.mark.skipif(not RECORD.exists(), reason="the workshop was not measured yet: python -m kfaclib.course.workshop")
+@pytest.mark.skipif(not RECORD.exists(), reason="the workshop was not measured yet: python -m kfcourse.workshop.workshop")
 def test_what_was_measured_is_this_workshop_and_leaves_time_to_talk():
     recorded = read_json(RECORD)
     assert [row["block"] for row in recorded["blocks"]] == [block.name for block in workshop.BLOCKS]

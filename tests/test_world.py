@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 import torch
 
-from kfaclib import tasks
-from kfaclib import world as w
+from kfaclib.toy import tasks
+from kfaclib.toy import world as w
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 CHECKS = '''
-from kfaclib.course import Exercise
+from kfcourse import Exercise
 
 
 def check_double(double):
@@ -126,7 +126,7 @@ def tiny_chapter():
     """The worked notebook, not executed, with cell ids that are the same every time."""
     cells = [
         new_markdown_cell(FIRST),
-        new_code_cell("from kfaclib.course import check, exercise, hint"),
+        new_code_cell("from kfcourse import check, exercise, hint"),
         new_markdown_cell(PROSE),
         new_code_cell(FIGURE),
         *exercise_cells("double", "x", "Twice a number: a float in, a float out.", "return x + 0 * len(str(x)) + x",

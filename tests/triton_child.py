@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import torch
 
 from kfaclib import kernels
-from kfaclib.factors import collect_factors
-from kfaclib.fisher import logit_gradient, sample_labels
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.labels import logit_gradient, sample_labels
 from kfaclib.kernels import syrk, triton_labels, triton_syrk
 
 

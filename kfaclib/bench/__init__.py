@@ -3,8 +3,8 @@
 import psutil
 import torch
 
-from kfaclib import files
 from kfaclib.bench import collection, kernels, selection
+from kfaclib.io import files
 
 PARTS = ("kernels", "collection", "selection", "growth")
 NEEDS_GPU = (

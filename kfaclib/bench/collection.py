@@ -3,12 +3,13 @@
 import torch
 import transformers
 
-from kfaclib import corpora, costs, models
 from kfaclib.bench import plain
 from kfaclib.bench.measure import CLOCK, compare, once, peak_bytes
-from kfaclib.factors import collect_factors
-from kfaclib.layers import linear_layers
-from kfaclib.paths import DATA
+from kfaclib.collecting import costs
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.io.paths import data
+from kfaclib.lm import corpora, models
 
 SEQUENCE = 512
 ROWS = {"cuda": 32, "cpu": 16}  # sequences in a batch
@@ -33,7 +34,7 @@ def subject(device):
         model = olmo2(2048, 16, device)
         ids = torch.randint(model.config.vocab_size, (ROWS[device], SEQUENCE), generator=torch.Generator().manual_seed(0))
         return "OLMo-2-1B's shapes, random weights", model, ids.to(device)
-    folder = DATA / "olmo2-tiny"
+    folder = data("olmo2-tiny")
     model, _ = models.load(folder, device=device)
     return "olmo2-tiny", model, corpora.world_rows(models.load_world(folder), ROWS[device], 0)
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from kfaclib import fisher
 from kfaclib.bench.measure import CLOCK, compare
+from kfaclib.curvature import labels
 from kfaclib.kernels import has_triton, syrk
 
 SIZES = {"cuda": ((2048, 4096, 8192, 11008), (4096, 16384)), "cpu": ((192, 768, 2048), (2048,))}  # widths, rows
@@ -62,7 +62,7 @@ def _syrk_case(device, dtype, d, T, say):
 def _label_case(device, dtype, say):
     T, V = VOCABULARY[device]
     logits, uniform = torch.randn(T, V, device=device).to(dtype), torch.rand(T, device=device, dtype=torch.float64)
-    works = {"reference": lambda: fisher.logit_gradient(logits, fisher.sample_labels(logits, uniform)).to(dtype)}
+    works = {"reference": lambda: labels.logit_gradient(logits, labels.sample_labels(logits, uniform)).to(dtype)}
     if has_triton(logits):
         from kfaclib.kernels import triton_labels  # not at the top: Triton may be missing
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from kfaclib import files
+from kfaclib.io import files
 
 CLOCK = {"cuda": "seconds", "cpu": "cpu_seconds"}  # what is compared: a CPU may be shared, and then only CPU time says anything
 

@@ -1,15 +1,15 @@
 """What a record of `kfac bench` says, in a few rows beside the targets it is held against."""
 
-from kfaclib import files
-from kfaclib.paths import DATA
+from kfaclib.io import files
+from kfaclib.io.paths import data
 
-RECORDS = {where: DATA / "results" / f"bench-{where}.json" for where in ("cpu", "gpu")}
 COMMAND = "kfac bench --json data/results/bench-gpu.json"  # what makes the record of a GPU
 
 
 def recorded():
     """{"cpu": record, "gpu": record} of those that are there."""
-    return {where: files.read_json(path) for where, path in RECORDS.items() if path.exists()}
+    places = {where: data("results", f"bench-{where}.json") for where in ("cpu", "gpu")}
+    return {where: files.read_json(path) for where, path in places.items() if path.exists()}
 
 
 def rows(record):

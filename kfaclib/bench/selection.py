@@ -5,7 +5,7 @@ import heapq
 import torch
 
 from kfaclib.bench.measure import once
-from kfaclib.edit import keep_prefix
+from kfaclib.editing.edit import keep_prefix
 
 SHAPE = (8192, 2048)  # a projection of OLMo-2-1B
 MASS = 0.6  # the paper's

@@ -1,0 +1,1 @@
+"""Collecting the factors of a real model: planned, resumable, on several processes."""

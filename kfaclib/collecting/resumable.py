@@ -1,0 +1,290 @@
+"""A collection of hours: planned before it starts, resumable at any moment, on one process or several.
+
+Everything is in one folder:
+    collection.json           what is collected (settings), on what, with which versions; at the end, what happened on the way
+    windows.safetensors       the tokens, packed once; what comes later needs neither the network nor the corpus
+    checkpoint-0.safetensors  the sums of process 0 in the pass that is under way, while there is one
+    factors.safetensors       the result (factors-1-of-2.safetensors ... if it took two passes)
+    manifest.json             at the end: size and SHA-256 of every file
+
+Why a run that was killed ends with the same bits: windows are added in their order, in batches that the checkpoint
+remembers, to sums that the checkpoint holds in full; and the random numbers that a window's labels are sampled with depend on the
+seed and the window's number alone.  Every file is written whole or not at all, and read with its checksum.
+"""
+
+import hashlib
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from kfaclib.curvature import distributed
+from kfaclib.curvature.factors import Sums, accumulating, means, save_factors
+from kfaclib.curvature.layers import check_memory, factor_bytes
+from kfaclib.io import files, storage
+
+WINDOWS, RECORD = "windows.safetensors", "collection.json"
+
+
+def differs(recorded, wanted):
+    """The first key of `wanted` that is recorded otherwise, as words; None if all agree."""
+    for key, value in wanted.items():
+        if recorded.get(key) != value:
+            return f"{key} {str(recorded.get(key))[:60]!r} instead of {str(value)[:60]!r}"
+    return None
+
+
+def _same(path, recorded, wanted):
+    difference = differs(recorded, wanted)
+    if difference:
+        raise ValueError(f"{path} belongs to another collection: it has {difference}. Choose another --out, or begin anew with --restart")
+
+
+# tokens
+
+
+def prepare(out, restart=False):
+    """Make the folder ready: what killed runs left half-written is removed, and with `restart` everything that a collection wrote."""
+    out = Path(out)
+    ours = (WINDOWS, RECORD, "factors*.safetensors", "checkpoint-*.safetensors", "manifest.json")
+    for pattern in ours:
+        for path in [*out.glob(f".{pattern}.*"), *(out.glob(pattern) if restart else [])]:
+            path.unlink()
+
+
+def keep_windows(out, make, wanted):
+    """The windows [N, length] in `out`: those packed earlier if they are the same corpus, otherwise make()'s, kept there.
+
+    wanted: what they depend on (corpus, tokenizer, length, number, seed).  Returns (windows int32, their digest).
+    """
+    path = Path(out) / WINDOWS
+    if not path.exists():
+        windows = make().to(torch.int32)
+        storage.write(path, {"windows": windows}, {"format": "kfaclib windows 1", "settings": wanted})
+    header, tensors = storage.read(path, "windows")
+    _same(path, header["settings"], wanted)
+    return tensors["windows"], storage.digest(tensors)
+
+
+def window_uniform(seed, start, stop, length):
+    """float64 [stop - start, length] in [0, 1) to sample labels with: row i depends on the seed and on start + i alone."""
+    rows = []
+    for number in range(start, stop):
+        key = hashlib.sha256(f"labels {seed} {number}".encode()).digest()
+        rows.append(torch.rand(length, dtype=torch.float64, generator=torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)))
+    return torch.stack(rows)
+
+
+def batch_of(windows, start, stop, seed):
+    """The batch of windows start to stop, with its random numbers."""
+    return {"input_ids": windows[start:stop].long(), "uniform": window_uniform(seed, start, stop, windows.shape[1])}
+
+
+# the plan
+
+
+def groups(owner):
+    """The layers that share an input, as lists in the model's order: they have one A, so they stay in one pass."""
+    found = {}
+    for name, first in owner.items():
+        found.setdefault(first, []).append(name)
+    return list(found.values())
+
+
+def fill(sizes, room):
+    """Indices of consecutive jobs put into as few passes as possible of at most `room` each; every size must fit."""
+    passes, left = [], -1
+    for i, size in enumerate(sizes):
+        if size > left:
+            passes.append([])
+            left = room
+        passes[-1].append(i)
+        left -= size
+    return passes
+
+
+def plan(layers, owner, room, passes=None):
+    """Which layers are collected in which pass: a list of lists of names, in the model's order.
+
+    room: bytes for the sums.  The fewest passes that fit (of consecutive layers, so that a pass over late layers is a short one), evenly
+    filled; or, if `passes` is given, at most that many.  MemoryError says what to do if not even the layers of one input fit.
+    """
+    together = groups(owner)
+    sizes = [factor_bytes({name: layers[name] for name in group}, owner) for group in together]
+    largest = sizes.index(max(sizes))
+    check_memory({name: layers[name] for name in together[largest]}, room, owner)
+    count = passes or len(fill(sizes, room))
+    low, high = max(sizes), sum(sizes)  # the smallest pass of which `count` are enough
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(fill(sizes, middle)) <= count else (middle + 1, high)
+    if low > room:
+        raise MemoryError(f"{passes} passes need {low / 2**30:.2f} GiB each for their sums and {room / 2**30:.2f} GiB are free: "
+                          f"{len(fill(sizes, room))} passes are needed, or sums on the CPU (--sums cpu), or a smaller --batch")
+    return [[name for i in part for name in together[i]] for part in fill(sizes, low)]
+
+
+def batch_bytes(model, layers, owner, tokens):
+    """An estimate of what a batch of `tokens` takes beside the sums: inputs and gradients of the chosen layers, the graph of all
+    blocks, and a chunk of logits.  It only has to be about right: a batch that does not fit is halved."""
+    c, size = model.config.get_text_config(), next(model.parameters()).element_size()
+    seen = sum(layer.out_features + (layer.in_features if owner[name] == name else 0) for name, layer in layers.items())
+    graph = c.num_hidden_layers * (10 * c.hidden_size + 3 * c.intermediate_size)
+    return tokens * size * (seen + graph) + min(tokens, 1024) * c.vocab_size * 16
+
+
+# checkpoints
+
+
+def checkpoint_path(out, rank):
+    return Path(out) / f"checkpoint-{rank}.safetensors"
+
+
+def save_checkpoint(path, sums, settings, **position):
+    """Write the sums (their lower triangles) and where they are; position: JSON values."""
+    tensors = {f"{name}.{side}": distributed.pack(total) for (name, side), total in sums.total.items()}
+    widths = {f"{name}.{side}": len(total) for (name, side), total in sums.total.items()}
+    storage.write(path, {key: x.cpu() for key, x in tensors.items()},
+                  {"format": "kfaclib checkpoint 1", "settings": settings, "widths": widths, "owner": sums.owner,
+                   "tokens": sums.tokens, "position": position})
+
+
+def load_checkpoint(path, settings, device):
+    """(sums, position) of `save_checkpoint`; ValueError if it is damaged or belongs to another collection."""
+    header, tensors = storage.read(path, "checkpoint")
+    _same(path, header["settings"], settings)
+    total = {}
+    for key, packed in tensors.items():
+        width = header["widths"][key]
+        name, _, side = key.rpartition(".")
+        total[name, side] = distributed.unpack_(torch.zeros(width, width, dtype=packed.dtype), packed).to(device)
+    return Sums(total, header["owner"], header["tokens"]), header["position"]
+
+
+# the work
+
+
+@contextmanager
+def repeatable(device):
+    """On a GPU, inside the block the same batch gives the same bits each time: attention's backward pass, for one, otherwise adds in
+    the order in which its threads happen to finish.  A CPU does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    before, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it costs time, and nothing here reads memory that it did not write
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device, save, bar, say):
+    """Add windows start to stop to `sums`; save(sums, done, rows) is called after each batch of `rows` windows.
+
+    Out of memory in a forward or backward pass, the same windows go on in batches half as large: nothing of the failed
+    one was added, so the sums are the same up to rounding.
+    """
+    rows = batch
+    while start < stop:
+        short = False
+        try:
+            with accumulating(model, layers, sums, labels=settings["labels"], device=device) as add:
+                while start < stop:
+                    end = min(start + rows, stop)
+                    try:
+                        add(batch_of(windows, start, end, settings["seed"]))
+                    except FloatingPointError as error:
+                        raise FloatingPointError(f"windows {start} to {end - 1} of {WINDOWS}: {error}") from None
+                    bar.update((end - start) * windows.shape[1])
+                    start = end
+                    save(sums, start, rows)
+        except torch.OutOfMemoryError:
+            short = True  # handled outside, when the failed batch's tensors are gone with the exception
+        if short:
+            if min(rows, stop - start) == 1:
+                raise MemoryError("out of memory with a single window: choose more --passes, sums on the CPU (--sums cpu) or a shorter "
+                                  "--length; the last checkpoint remains")
+            rows = -(-min(rows, stop - start) // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            say(f"out of memory: going on with {rows} windows in a batch, which changes nothing but rounding")
+
+
+def collect(model, layers, windows, out, settings, *, batch, device=None, every=600.0, notes=None, progress=True, say=print):
+    """Collect the factors of `settings["passes"]` (lists of names) on windows [N, length] into the folder `out`, going on from what
+    an earlier run left there.
+
+    settings: what the result depends on (`labels`, `seed`, `passes`, digests ...; JSON values): a checkpoint with others is refused.
+    batch: windows at a time.  device: where the sums live (default: with the model).  every: seconds between checkpoints.
+    notes: for the header of the factor files.  Returns the paths of the factor files.
+    """
+    rank, world = distributed.place()
+    settings = settings | {"processes": world}
+    if len(windows) < world:
+        raise ValueError(f"{len(windows)} windows cannot be shared by {world} processes: collect on more, or start fewer")
+    first, last = distributed.share(len(windows), rank, world)
+    checkpoint, paths, here = checkpoint_path(out, rank), [], next(model.parameters()).device
+    bar_options = dict(unit="tok", unit_scale=True) | ({} if progress and rank == 0 else {"disable": True})  # so that TQDM_DISABLE holds
+    for number, names in enumerate(settings["passes"]):
+        count = len(settings["passes"])
+        label = "factors" if count == 1 else f"factors-{number + 1}-of-{count}"
+        path = Path(out) / f"{label}.safetensors"
+        paths.append(path)
+        if path.exists():  # an earlier run finished this pass
+            _same(path, storage.read_header(path).get("notes", {}).get("settings", {}), settings)
+            continue
+        chosen = {name: layers[name] for name in names}
+        sums, done, rows = Sums(), first, batch
+        if checkpoint.exists():
+            there, position = load_checkpoint(checkpoint, settings, device or here)
+            if position["pass"] == number:  # otherwise it is the last one of a pass that is finished
+                sums, done = there, position["done"]
+                rows = position["rows"] if position["batch"] == batch else batch
+                say(f"going on from window {done - first} of {last - first}")
+        saved = time.monotonic()
+
+        def save(sums, done, rows):
+            nonlocal saved
+            if time.monotonic() - saved >= every or (done == last and world > 1):  # with others, the sums must outlive the wait for them
+                save_checkpoint(checkpoint, sums, settings, **{"pass": number, "done": done, "rows": rows, "batch": batch})
+                saved = time.monotonic()
+
+        with repeatable(here), tqdm(total=(last - first) * windows.shape[1], initial=(done - first) * windows.shape[1],
+                  desc=f"pass {number + 1} of {count}" if count > 1 else "collecting A and G", **bar_options) as bar:
+            sum_up(model, chosen, windows, sums, start=done, stop=last, batch=rows, settings=settings, device=device, save=save, bar=bar, say=say)
+        distributed.add_up_(sums)
+        if rank == 0:
+            save_factors(path, means(sums), chosen, **(notes or {}), settings=settings)
+        distributed.wait_for_all()
+        checkpoint.unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
+    return paths
+
+
+def check_disk(out, need):
+    """OSError before the work if the folder's disk has fewer than `need` bytes free."""
+    folder = Path(out).resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise OSError(f"{out}: factors and checkpoints need {need / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free; "
+                      "make room or choose another --out")
+
+
+def record(out, settings, notes):
+    """Write `collection.json` if this is a new collection, otherwise make sure that it is this one; returns its settings, in which
+    "passes" are those it began with, however much memory is free now."""
+    path = Path(out) / RECORD
+    if path.exists():
+        there = files.read_json(path)["settings"]
+        _same(path, there, {key: value for key, value in settings.items() if key != "passes"})
+        return there
+    files.write_json(path, {"settings": settings, **notes})
+    return settings

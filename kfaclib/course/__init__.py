@@ -1,5 +1,0 @@
-"""The course around the library: exercises with checks and hints, learner's copies, execution, pages to read."""
-
-from kfaclib.course.exercises import Exercise, check, exercise, hint
-
-__all__ = ["Exercise", "check", "exercise", "hint"]

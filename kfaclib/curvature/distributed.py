@@ -1,0 +1,116 @@
+"""Several processes, one result: each sums its own share of the windows, and one triangle of every sum is added up at the end.
+
+Started by `torchrun --nproc-per-node N -m kfaclib collect ...`; without torchrun there is one process and nothing here does
+anything.  Nothing is exchanged in between, so processes may be at different places when they are killed, and each
+goes on from its own checkpoint.
+"""
+
+import datetime
+import os
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+PATIENCE = datetime.timedelta(hours=12)  # one process packs the corpus, or decomposes the largest matrix, while others wait
+
+
+@contextmanager
+def processes():
+    """Yield (rank, number of processes) as torchrun started us, with a group to talk through: nccl on GPUs, gloo otherwise."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        yield 0, 1
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    try:
+        yield dist.get_rank(), world
+    finally:
+        dist.destroy_process_group()
+
+
+def active():
+    return dist.is_available() and dist.is_initialized()
+
+
+def _device():
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")  # what the group can talk about
+
+
+def place():
+    """(rank, number of processes) now."""
+    return (dist.get_rank(), dist.get_world_size()) if active() else (0, 1)
+
+
+def wait_for_all():
+    if active():
+        dist.barrier()
+
+
+def share(count, rank, world):
+    """(start, stop) of the part of `count` windows that belongs to this rank: contiguous, sizes differ by at most one."""
+    return count * rank // world, count * (rank + 1) // world
+
+
+def pack(matrix, block=512):
+    """The lower triangle of [d, d] as one vector: blocks of rows, each as far as its diagonal block, a little over half of
+    the whole and without an index of d^2 / 2 numbers."""
+    return torch.cat([matrix[i : i + block, : i + block].flatten() for i in range(0, len(matrix), block)])
+
+
+def unpack_(matrix, packed, block=512):
+    """Put `pack`'s vector back into the lower triangle of matrix [d, d], in place; above the diagonal blocks nothing changes."""
+    at = 0
+    for i in range(0, len(matrix), block):
+        part = matrix[i : i + block, : i + block]
+        part.copy_(packed[at : at + part.numel()].view_as(part))
+        at += part.numel()
+    return matrix
+
+
+def add_up_(sums):
+    """Add the `Sums` of all processes: afterwards each has the total, in the lower triangles.
+
+    One all-reduce for each triangle, of d (d + 512) / 2 numbers instead of d^2.  The order of the additions is not the
+    one of a single process, so the two agree to rounding; with as many processes again the bits are the same.
+    """
+    if not active():
+        return sums
+    device, names = _device(), sorted(sums.tokens)
+    for key in sorted(sums.total):  # not in the order they were made: one that was read from a checkpoint has another
+        triangle = pack(sums.total[key]).to(device)
+        dist.all_reduce(triangle)
+        unpack_(sums.total[key], triangle)
+    tokens = torch.tensor([sums.tokens[name] for name in names], device=device)
+    dist.all_reduce(tokens)
+    sums.tokens = dict(zip(names, tokens.tolist()))
+    return sums
+
+
+def assign(costs, world):
+    """The rank of each job, given their costs: the dearest first, each to whoever has least to do.  The heaviest load is at
+    most 4/3 of the best possible."""
+    load, ranks = [0] * world, [0] * len(costs)
+    for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
+        ranks[job] = load.index(min(load))
+        load[ranks[job]] += costs[job]
+    return ranks
+
+
+def shared_out(sizes, compute, empty):
+    """[compute(job) for every job], each computed by one process only and sent to all; a job costs the cube of its size.
+
+    compute(job) and empty(job) return tuples of tensors of the same shapes and dtypes; empty's values do not matter.
+    """
+    rank, world = place()
+    owner = assign([size**3 for size in sizes], world)
+    results = [compute(job) if owner[job] == rank else empty(job) for job in range(len(sizes))]
+    if world > 1:
+        for result, source in zip(results, owner):
+            for x in result:
+                sent = x.to(_device()).contiguous()  # eigenvectors come column by column: without this they would arrive transposed
+                dist.broadcast(sent, source)
+                x.copy_(sent)
+    return results

@@ -1,0 +1,112 @@
+"""Eigenvectors of A and G: the basis in which curvature is nearly diagonal, and its corrected eigenvalues (EK-FAC)."""
+
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+from kfaclib.curvature import distributed
+from kfaclib.curvature.capture import capture
+from kfaclib.curvature.factors import _rows, as_batch, backward, check_pass
+
+
+@dataclass(frozen=True)
+class Eigenbasis:
+    """A = Q_A diag(lambda_A) Q_A^T and G = Q_G diag(lambda_G) Q_G^T, eigenvalues descending and >= 0.
+
+    Q_A [I, I], Q_G [O, O] hold eigenvectors as columns; lambda_A [I], lambda_G [O] are float64.
+    """
+
+    Q_A: torch.Tensor
+    Q_G: torch.Tensor
+    lambda_A: torch.Tensor
+    lambda_G: torch.Tensor
+
+
+def _eigh(matrix, name, device):
+    if not torch.isfinite(matrix).all():
+        raise FloatingPointError(f"{name} has values that are not finite: it cannot be decomposed; collect it again")
+    try:
+        there = matrix.to(device).double()
+        values, vectors = torch.linalg.eigh((there + there.T) / 2)
+    except torch.OutOfMemoryError:  # in float64, with its workspace, several times the matrix; a CPU has more room
+        there = matrix.cpu().double()
+        values, vectors = torch.linalg.eigh((there + there.T) / 2)
+    return values.flip(0).clamp(min=0), vectors.flip(1)
+
+
+def decompose(factors, dtype=torch.float32, device=None):
+    """{name: Eigenbasis} from {name: Factors}, where the factors are.  eigh runs in float64, eigenvectors are kept in `dtype`; a
+    shared A is decomposed once.
+
+    device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short.  Started by torchrun,
+    the processes share the work, and all have all bases.
+    """
+    jobs = {}  # what is decomposed: matrix, and what an error calls it
+    for name, f in factors.items():
+        jobs.setdefault(("A", f.A.data_ptr()), (f.A, f"A of layer {name!r}"))
+        jobs["G", name] = f.G, f"G of layer {name!r}"
+    matrices = list(jobs.values())
+
+    def compute(job):
+        matrix, name = matrices[job]
+        values, vectors = _eigh(matrix, name, device or matrix.device)
+        return values.to(matrix.device), vectors.to(matrix.device, dtype)
+
+    def empty(job):
+        matrix = matrices[job][0]
+        return torch.empty_like(matrix[0], dtype=torch.float64), torch.empty_like(matrix, dtype=dtype)
+
+    done = dict(zip(jobs, distributed.shared_out([len(matrix) for matrix, _ in matrices], compute, empty)))
+    bases = {}
+    for name, f in factors.items():
+        (lambda_A, Q_A), (lambda_G, Q_G) = done["A", f.A.data_ptr()], done["G", name]
+        bases[name] = Eigenbasis(Q_A, Q_G, lambda_A, lambda_G)
+    return bases
+
+
+def eigenvalue_product(basis):
+    """K-FAC's eigenvalues, Pi[i, j] = lambda_G[i] lambda_A[j], [O, I] float64."""
+    return torch.outer(basis.lambda_G, basis.lambda_A)
+
+
+def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled", generator, progress=True):
+    """EK-FAC: the curvature along each pair of eigenvectors, measured instead of multiplied: {name: [O, I]}.
+
+    unit="token": mean over tokens of (Q_G^T g)_i^2 (Q_A^T a)_j^2, one matrix product of squares per batch.
+    unit="sequence": the squared gradient of a whole sequence, (sum_t (Q_G^T g_t)_i (Q_A^T a_t)_j)^2, summed over
+    sequences and divided by the number of tokens, so that the units agree for sequences of one token.
+    """
+    if unit not in ("token", "sequence"):
+        raise ValueError(f"unit={unit!r}: the examples whose gradients are squared are 'token's or 'sequence's")
+    inputs, gradients, sums, tokens = {}, {}, {}, dict.fromkeys(bases, 0)
+    was_training = model.training
+    model.eval()
+    try:
+        with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+            for batch in tqdm(batches, desc=f"EK-FAC eigenvalues, unit {unit}") if progress else batches:
+                inputs.clear()
+                gradients.clear()
+                mask = backward(model, as_batch(batch), labels=labels, generator=generator)
+                check_pass(bases, inputs, gradients)
+                for name, basis in bases.items():
+                    Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
+                    a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)
+                    if unit == "token":
+                        a, g = _rows(a, mask) @ Q_A, _rows(g, mask) @ Q_G
+                        update = (g * g).T @ (a * a)
+                    else:
+                        keep = torch.ones(a.shape[:-1], dtype=a.dtype, device=a.device) if mask is None else mask.to(a.dtype)
+                        a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
+                        update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
+                    sums[name] = sums.get(name, 0) + update
+                    tokens[name] += len(_rows(inputs[name], mask))
+    finally:
+        model.train(was_training)
+    if not sums:
+        raise ValueError("there was no batch to collect from: the corpus is empty")
+    return {name: value / tokens[name] for name, value in sums.items()}
+
+
+def _sequences(x):
+    return x if x.ndim == 3 else x[:, None]

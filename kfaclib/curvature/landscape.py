@@ -1,0 +1,87 @@
+"""The loss as terrain: directions to look along, slices and grids of the loss, and walks on them.
+
+`Params` is a dict of tensors; a loss is any function of it (`torch.func.functional_call` makes one of a model).  A
+direction has the names and shapes of the parameters.
+"""
+
+import torch
+
+from kfaclib.curvature.products import check_direction, flatten, unflatten
+
+
+def random_direction(params, generator):
+    """A direction of independent normal entries."""
+    return {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in params.items()}
+
+
+def filter_normalise(direction, params):
+    """Each row of the direction rescaled to the norm of the same row of the parameters (Li et al., 2018): Params.
+
+    A row is what feeds one neuron, or one filter: the first axis of a weight.  Vectors (biases, gains) become zero.
+    """
+    check_direction(params, direction)
+
+    def rescaled(d, p):
+        if p.ndim < 2:
+            return torch.zeros_like(p)
+        over = tuple(range(1, p.ndim))
+        size = torch.linalg.vector_norm(d, dim=over, keepdim=True)
+        return d * torch.where(size > 0, torch.linalg.vector_norm(p, dim=over, keepdim=True) / size, 0)
+
+    return {name: rescaled(d, params[name]) for name, d in direction.items()}
+
+
+def move(params, directions, steps):
+    """params + steps[0] directions[0] + steps[1] directions[1] + ...; steps may be numbers or a tensor."""
+    return {name: p + sum(t * d[name] for t, d in zip(steps, directions, strict=True)) for name, p in params.items()}
+
+
+@torch.no_grad()
+def loss_slice(loss, params, direction, steps):
+    """loss(params + t direction) for each t in steps [n]: [n] float64."""
+    check_direction(params, direction)
+    return torch.tensor([float(loss(move(params, [direction], [t]))) for t in steps], dtype=torch.float64)
+
+
+@torch.no_grad()
+def loss_grid(loss, params, directions, x, y):
+    """loss(params + x directions[0] + y directions[1]) over x [n_x] and y [n_y]: [n_y, n_x] float64, a row per y."""
+    for direction in directions:
+        check_direction(params, direction)
+    return torch.stack([loss_slice(loss, move(params, [directions[1]], [t]), directions[0], x) for t in y])
+
+
+def coordinates(points, origin, directions):
+    """Where points (a list of Params) lie in the plane through `origin`: [n, len(directions)] float64, by least
+    squares, and the share of their squared distance from the origin that lies in the plane."""
+    away = torch.stack([flatten(p).double() - flatten(origin).double() for p in points])
+    plane = torch.stack([flatten(d).double() for d in directions], 1)
+    found = torch.linalg.lstsq(plane, away.T).solution.T
+    total = away.square().sum()
+    return found, ((found @ plane.T).square().sum() / total).item() if total > 0 else 1.0
+
+
+def walk_plane(points):
+    """Two orthonormal directions that hold most of a walk's way (a list of Params) around its last point: its principal
+    plane."""
+    away = torch.stack([flatten(p).double() - flatten(points[-1]).double() for p in points])
+    if len(points) < 3 or torch.linalg.matrix_rank(away) < 2:
+        raise ValueError("a plane needs a walk of at least three points that do not lie on one line")
+    two = torch.linalg.svd(away, full_matrices=False)[2][:2]
+    return [unflatten(row.to(flatten(points[-1]).dtype), points[-1]) for row in two]
+
+
+def descend(loss, params, directions, start, rate, steps):
+    """Gradient descent on the plane, from start (one number per direction): [steps + 1, len(directions)] positions, and
+    the loss at each [steps + 1], float64.  It stops early, shorter, where the loss is not finite any more."""
+    position, path, heights = torch.tensor(start, dtype=torch.float64), [], []
+    dtype = flatten(params).dtype
+    for _ in range(steps + 1):
+        position.requires_grad_()
+        height = loss(move(params, directions, position.to(dtype)))
+        if not torch.isfinite(height):
+            break
+        path.append(position.detach())
+        heights.append(height.item())
+        position = (position - rate * torch.autograd.grad(height, position)[0]).detach()
+    return torch.stack(path) if path else torch.empty(0, len(directions)), torch.tensor(heights, dtype=torch.float64)

@@ -1,1 +1,0 @@
-"""The chapters' figures: functions from measured numbers to a matplotlib figure."""

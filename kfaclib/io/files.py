@@ -1,0 +1,110 @@
+"""Files that can be trusted: atomic writes, checksums, and where a result came from."""
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # mkstemp's files are private; these are like any other
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_json(path, value):
+    """Write `value` as readable JSON, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_rows(path, rows):
+    """Write `rows` as jsonl, one JSON value a line, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_json(path):
+    """Read a JSON file; a missing or broken one is an error that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): restore it, for example with git checkout") from None
+
+
+def sha256(path):
+    """Hex digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder):
+    """Write `manifest.json`: size and SHA-256 of every other file in `folder`."""
+    folder = Path(folder)
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "manifest.json")
+    write_json(folder / "manifest.json", {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files})
+
+
+def check_manifest(folder):
+    """Compare a folder with its `manifest.json`; ValueError names the first file that is missing, cut or changed."""
+    folder = Path(folder)
+    for name, known in read_json(folder / "manifest.json").items():
+        path = folder / name
+        if not path.exists():
+            raise ValueError(f"{path} is missing: restore it, for example with git checkout {folder.name}")
+        if path.stat().st_size != known["bytes"]:
+            raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {known['bytes']}: it is cut short or "
+                             "not the released file; restore it, for example with git checkout")
+        if sha256(path) != known["sha256"]:
+            raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; restore it, for example "
+                             "with git checkout")
+
+
+def provenance(seed=None):
+    """Where a result comes from: command, commit, machine, date, seed and versions."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        git = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True).stdout
+    except OSError:  # no git on this machine
+        git = ""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": git.strip() or "unknown",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
+        "date": datetime.date.today().isoformat(),
+        "seed": seed,
+        "versions": {"python": platform.python_version(),
+                     **{p: importlib.metadata.version(p) for p in ("torch", "transformers")}},
+    }
+
+
+def check_writable(path):
+    """Raise OSError before the work if `path` (a file or folder to come; None is fine) could not be written later."""
+    if path is None:
+        return
+    folder = Path(path).resolve()
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        raise OSError(f"{path} cannot be written: no permission in {folder}; choose another place")

@@ -1,0 +1,1 @@
+"""Language models: loading, text, recitation, mining, relearning."""

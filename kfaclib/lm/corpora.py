@@ -1,0 +1,168 @@
+"""Token windows to collect curvature on: the small world's own mixture, or any text, packed without padding.
+
+A corpus is named by a word: a file (.jsonl, .txt, .jsonl.gz ...), a dataset on the hub or in a folder
+("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of MIXTURES, or several of these
+with their shares, "web.jsonl=0.7,math.jsonl=0.3".
+"""
+
+import gzip
+import hashlib
+import itertools
+import json
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from kfaclib.io import files
+from kfaclib.toy import world as w
+
+# The sub-corpora with their shares of the 50-billion-token mix that OLMo-2 was finished on. Read shard after shard
+# in alphabetical order, a sample of 100 MB would be web text (dclm) to the last byte.
+DOLMINO = "allenai/dolmino-mix-1124:{}@a319f19eef1e257417b11ea8c30da266ae175557"
+MIXTURES = {"dolmino": {DOLMINO.format(part): share for part, share in
+                        dict(dclm=0.472, flan=0.166, pes2o=0.0585, wiki=0.0711, stackexchange=0.0245, math=0.208).items()}}
+CHUNK = 64  # documents read, and given to the tokenizer, at a time
+
+
+def world_rows(world, count, seed, kinds=("text", "refrain", "task")):
+    """[count, ROW] token ids of the training mixture without the passages it repeats; `kinds` narrows it.
+
+    Repeated passages are left out because the edit is to forget them; chapter 11 asks what changes when they are in.
+    """
+    rng = random.Random(f"collection {world.seed} {seed}")
+    drawn = rng.choices(kinds, [world.mix[k] for k in kinds], k=count)
+    return torch.tensor([w.row(world, kind, rng)[0] for kind in drawn])
+
+
+def _is_rows(path):
+    return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+
+
+def _file_documents(path):
+    """Yield the documents of a file: the "text" of every row of a .jsonl, or the whole of any other file."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as file:
+        if not _is_rows(path):
+            yield file.read()
+            return
+        for number, line in enumerate(file, 1):
+            try:
+                yield json.loads(line)["text"] + ""  # a text that is not one is a TypeError, too
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f'{path}, line {number}: expected one JSON object a line with a "text" in it') from None
+
+
+def _dataset_documents(name):
+    """Yield the texts of a dataset of the hub (or a folder of its format) as they stream in."""
+    try:
+        import datasets  # an optional extra: not everyone collects on the hub's corpora
+    except ImportError:
+        raise ValueError(f"--corpus {name} is not a file here, and to stream a dataset of that name the package `datasets` is "
+                         "needed: pip install datasets zstandard") from None
+    place, _, revision = name.partition("@")
+    place, _, config = place.partition(":")
+    stream = datasets.load_dataset(place, config or None, split="train", streaming=True, revision=revision or None)
+    for row in stream:
+        if not isinstance(row.get("text"), str):
+            raise ValueError(f'--corpus {name}: its rows have {", ".join(sorted(row))}, but no "text"')
+        yield row["text"]
+
+
+def interleave(streams, shares):
+    """Yield documents of several streams so that at every moment each has had its share of the characters, as nearly as whole documents
+    allow; the next one comes from the stream that lags most.  It ends when one of them does: the shares hold for all
+    that was yielded."""
+    given = [0] * len(streams)
+    while True:
+        lagging = min(range(len(streams)), key=lambda i: given[i] / shares[i])
+        document = next(streams[lagging], None)
+        if document is None:
+            return
+        given[lagging] += len(document) + 1  # an empty document moves on, too
+        yield document
+
+
+def parts(corpus):
+    """{name: share} of a corpus that is a mixture; None if it is a single one."""
+    corpus = str(corpus)
+    if corpus in MIXTURES:
+        return MIXTURES[corpus]
+    if "=" not in corpus or Path(corpus).exists():
+        return None
+    try:
+        found = {name.strip(): float(share) for name, _, share in (part.rpartition("=") for part in corpus.split(","))}
+    except ValueError:
+        raise ValueError(f"--corpus {corpus}: a mixture is written name=share,name=share") from None
+    if not all(name and share > 0 for name, share in found.items()):
+        raise ValueError(f"--corpus {corpus}: every part of a mixture needs a name and a share above 0")
+    return found
+
+
+def documents(corpus):
+    """Yield the documents (str) of a corpus, as the module's docstring names it."""
+    mixture, path = parts(corpus), Path(corpus)
+    if mixture:
+        return interleave([documents(name) for name in mixture], list(mixture.values()))
+    if path.is_file() or _is_rows(path) or path.name.endswith((".txt", ".txt.gz")):
+        return _file_documents(path)
+    return _dataset_documents(str(corpus))
+
+
+def checksums(corpus):
+    """{file: SHA-256} of the files that a corpus is made of; datasets have their revision instead."""
+    names = parts(corpus) or [str(corpus)]
+    return {name: files.sha256(name) for name in names if Path(name).is_file()}
+
+
+def tokenizer_digest(tokenizer):
+    """SHA-256 of the vocabulary and of what a sentence becomes: other tokenizers have another one."""
+    sample = tokenizer("The tokens of 2 sentences.\nAre they the same?")["input_ids"]
+    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), sample]).encode()).hexdigest()
+
+
+def _chunks(corpus):
+    """Lists of CHUNK documents, the next one read in a thread while this one is used.  A stream that breaks off is an OSError that
+    says where."""
+    stream, read = iter(documents(corpus)), 0
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(lambda: list(itertools.islice(stream, CHUNK)))
+        while True:
+            try:
+                chunk = waiting.result()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"the corpus {corpus} is not text in UTF-8 ({error}), after {read} documents") from None
+            except ValueError:
+                raise
+            except Exception as error:  # every library has its own for a connection that is gone
+                if read == 0 and isinstance(error, FileNotFoundError):
+                    raise
+                raise OSError(f"the corpus {corpus} broke off after {read} documents ({type(error).__name__}: {error}); nothing "
+                              "was collected on a part of it: run the same command again") from error
+            if not chunk:
+                return
+            waiting = reader.submit(lambda: list(itertools.islice(stream, CHUNK)))
+            read += len(chunk)
+            yield chunk
+
+
+def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
+    """[N, length] token ids of the corpus's documents, end to end, without padding; at most `count` windows.
+
+    Documents are tokenized by the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
+    """
+    pieces, tokens = [], 0
+    with tqdm(total=count and count * length, desc="tokens", unit="tok", unit_scale=True, **({} if progress else {"disable": True})) as bar:
+        for chunk in _chunks(corpus):
+            for ids in tokenizer(chunk, verbose=False)["input_ids"]:
+                pieces.append(torch.tensor(ids, dtype=torch.int32))
+                tokens += len(ids)
+                bar.update(min(len(ids), bar.total - bar.n) if bar.total else len(ids))
+            if count is not None and tokens >= count * length:
+                break
+    windows = tokens // length if count is None else min(count, tokens // length)
+    if windows == 0:
+        raise ValueError(f"{corpus} has {tokens} tokens, fewer than one window of {length}: give more text or a shorter --length")
+    return torch.cat(pieces)[: windows * length].view(windows, length).long()

@@ -1,0 +1,131 @@
+"""The whole experiment: collect, decompose, choose on one half, edit, and report on the other half.
+
+Every method is brought to the same forgetting (the same token accuracy on the quotes used for choosing), so that what
+it costs elsewhere can be compared.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import baselines
+from kfaclib.editing.edit import edit_weights, edited, kept_share
+from kfaclib.lm import corpora
+from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
+from kfaclib.toy import tasks
+
+LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"  # the upper half of olmo2-tiny, as in the paper gate and up
+ROWS = 512  # rows of 128 tokens that curvature is collected on
+FORGOTTEN = 0.91  # token accuracy on the quotes for choosing that every method is brought to; a never-seen passage has about 0.5
+STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """What the edit needs of a model: its layers {name: nn.Linear}, bases {name: Eigenbasis}, EK-FAC eigenvalues {name: [O, I]}."""
+
+    layers: dict
+    bases: dict
+    eigenvalues: dict
+
+
+def curvature(model, world, patterns=LAYERS, rows=ROWS, seed=0, batch=32, progress=True):
+    """Collect and decompose the curvature of a small model on its own mixture (without the quotes)."""
+    layers = linear_layers(model, patterns)
+    batches = corpora.world_rows(world, rows, seed).split(batch)
+    bases = decompose(collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), progress=progress))
+    eigenvalues = collect_eigenvalues(model, batches, layers, bases, unit="token", generator=torch.Generator().manual_seed(seed + 1),
+                                      progress=progress)
+    return Curvature(layers, bases, eigenvalues)
+
+
+def methods(c, seed=0):
+    """{method: strength in (0, 1] -> {layer: weight}}; a larger strength keeps more."""
+
+    def random(mass):
+        generator = torch.Generator().manual_seed(seed)
+        return {name: baselines.random_edit(c.layers[name].weight, basis, mass, generator) for name, basis in c.bases.items()}
+
+    return {
+        "K-FAC": lambda mass: edit_weights(c.layers, c.bases, mass),
+        "EK-FAC": lambda mass: edit_weights(c.layers, c.bases, mass, c.eigenvalues),
+        "SVD": lambda share: {name: baselines.svd_edit(c.layers[name].weight, share) for name in c.bases},
+        "random basis": random,
+    }
+
+
+def bring_to(target, edit, layers, score, steps=7):
+    """The strength at which score() under the edit is closest to `target`: bisected on log(1 - strength).
+
+    `score` rises with strength.  First the bracket is widened until the score at its upper end has reached the target, or 1 - strength
+    is 2e-12; then `steps` tries follow, that end included.  Returns (strength, score there).
+    """
+    low, high, x, best = 0.0, math.inf, 2.5, None  # strength = 1 - exp(-x)
+    while steps and x < 30:
+        strength = 1 - math.exp(-x)
+        with edited(layers, edit(strength)):
+            value = score()
+        if best is None or abs(value - target) < abs(best[1] - target):
+            best = strength, value
+        low, high = (x, high) if value < target else (low, x)
+        if high < math.inf:
+            steps, x = steps - 1, (low + high) / 2
+        else:
+            x = 2 * x + 1
+    return best
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What one half measures: quotes, fresh text, tasks and the unedited model's top-10 tokens."""
+
+    windows: list
+    text: torch.Tensor
+    suite: dict
+    top: torch.Tensor
+
+
+def make_exam(model, world, half, count=200):
+    """The exam of one half, with at most `count` items a task; call it before any edit, because nDCG compares with the model
+    as it is now."""
+    text = tasks.fresh_text(f"{world.seed} {half}", documents=48)
+    return Exam(split_windows(tasks.quote_windows(world, half)), text, tasks.make_suite(world, half, count), top_tokens(model, text))
+
+
+def take(model, exam):
+    """One row of results: recitation, perplexity, nDCG@10 and every task's accuracy."""
+    quotes = recitation(model, exam.windows)
+    return {"strict": quotes.strict, "loose": quotes.loose, "levenshtein": quotes.levenshtein, "token_accuracy": quotes.token_accuracy,
+            "perplexity": perplexity(model, exam.text), "ndcg": ndcg(model, exam.text, exam.top),
+            "tasks": {"recitation": quotes.strict, **tasks.accuracy(model, exam.suite)}}
+
+
+def reproduce(model, world, patterns=LAYERS, rows=ROWS, seed=0, staircase=STAIRCASE, target=FORGOTTEN, say=lambda text: None):
+    """The main experiment on a small model, as a dict of plain values.
+
+    "rows": baseline and four methods at equal forgetting, measured on the reporting half; "staircase": K-FAC at every
+    mass of `staircase`, on at most 60 items a task; "settings": what was chosen, on the choosing half only.
+    """
+    exam, short = make_exam(model, world, "report"), make_exam(model, world, "report", count=60)
+    choosing = split_windows(tasks.quote_windows(world, "choose"))
+    say("baseline")
+    result = [{"method": "baseline", **take(model, exam)}]
+    c = curvature(model, world, patterns, rows, seed)
+    settings = {"layers": patterns, "rows": rows, "tokens": rows * 127, "target_token_accuracy": target, "strength": {}}
+    for method, edit in methods(c, seed).items():
+        say(f"{method}: to token accuracy {target} on the quotes for choosing")
+        strength, reached = bring_to(target, edit, c.layers, lambda: token_accuracy(model, choosing))
+        settings["strength"][method] = {"value": strength, "token_accuracy": reached}
+        with edited(c.layers, edit(strength)):
+            result.append({"method": method, **take(model, exam)})
+    stairs = []
+    for mass in staircase:
+        say(f"K-FAC at mass {mass}")
+        with edited(c.layers, edit_weights(c.layers, c.bases, mass)):
+            share = sum(kept_share(b, mass) for b in c.bases.values()) / len(c.bases)
+            stairs.append({"mass": mass, "kept": share, **take(model, short)})
+    return {"rows": result, "staircase": stairs, "settings": settings}

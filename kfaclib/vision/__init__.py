@@ -1,0 +1,1 @@
+"""Classifiers of images: the edit of a vision transformer."""

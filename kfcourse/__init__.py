@@ -1,0 +1,5 @@
+"""The course around the library: exercises with checks and hints, learner's copies, execution, pages to read."""
+
+from kfcourse.learning.exercises import Exercise, check, exercise, hint
+
+__all__ = ["Exercise", "check", "exercise", "hint"]

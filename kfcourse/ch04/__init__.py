@@ -1,0 +1,1 @@
+"""Chapter 04: its checks, figures and variants."""

@@ -1,0 +1,1 @@
+"""Chapter 12: its checks, figures and variants."""

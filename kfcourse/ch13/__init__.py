@@ -1,0 +1,1 @@
+"""Chapter 13: its checks, figures and variants."""

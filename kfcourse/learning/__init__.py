@@ -1,0 +1,1 @@
+"""What a reader does with a chapter: own copies, exercises, hints, progress."""

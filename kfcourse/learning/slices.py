@@ -1,0 +1,79 @@
+"""What a piece of a notebook needs of the pieces before it, found by names.
+
+A piece is a cell's source or a single statement. A name counts as bound where it is assigned, defined, imported or
+changed in place (`rows.append(...)`, `table[0] = ...`, `model.eval()`); the last such piece before its use is needed.
+"""
+
+import ast
+import symtable
+
+from kfcourse.notebooks.notebooks import parse_cell
+
+
+def names(source):
+    """(names that a piece binds, names that it takes from the pieces before it)."""
+    bound, used = set(), set()
+    for statement in parse_cell(source).body:
+        makes, takes = _names_of(statement)
+        used |= takes - bound
+        bound |= makes
+    return bound, used
+
+
+def _names_of(statement):
+    text = ast.unparse(statement)
+    top = symtable.symtable(text, "piece", "exec")
+    inner = list(top.get_children())
+    takes = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    while inner:
+        table = inner.pop()
+        inner += table.get_children()
+        takes |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+    makes = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        takes -= makes  # the variable of a loop, a function that calls itself
+    for node in ast.walk(statement):
+        changed = None
+        match node:
+            case ast.AugAssign(target=changed):
+                pass
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed))):
+                pass
+            case ast.Subscript(value=changed, ctx=ast.Store()) | ast.Attribute(value=changed, ctx=ast.Store()):
+                pass
+        while isinstance(changed, (ast.Subscript, ast.Attribute)):
+            changed = changed.value
+        if isinstance(changed, ast.Name) and changed.id in takes | makes:
+            makes.add(changed.id)
+            takes.add(changed.id)
+    return makes, takes
+
+
+def imported(source):
+    """The names that a piece imports."""
+    imports = [n for n in ast.walk(parse_cell(source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    return {alias.asname or alias.name.split(".")[0] for node in imports for alias in node.names}
+
+
+def needed(pieces, wanted):
+    """Sorted indices of the pieces (sources) that those with the indices `wanted` need, themselves among them."""
+    modules = set().union(*map(imported, pieces))  # a call of `plots.show` does not change `plots`
+    facts = [(bound - (modules - imported(piece)), used) for piece in pieces for bound, used in [names(piece)]]
+    found, todo = set(), list(wanted)
+    while todo:
+        i = todo.pop()
+        if i in found:
+            continue
+        found.add(i)
+        for name in facts[i][1]:
+            todo += [j for j in range(i - 1, -1, -1) if name in facts[j][0]][:1]
+    return sorted(found)
+
+
+def statements(source):
+    """The top-level statements of a cell as sources, with the comments before and inside them."""
+    lines, found, begin = source.splitlines(), [], 0
+    for statement in parse_cell(source).body:
+        found.append("\n".join(lines[begin:statement.end_lineno]).strip("\n"))
+        begin = statement.end_lineno
+    return found

@@ -1,0 +1,1 @@
+"""Notebooks as files: read, executed, taken apart."""

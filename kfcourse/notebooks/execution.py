@@ -1,0 +1,139 @@
+"""Executing notebooks so that an unchanged notebook gives identical bytes."""
+
+import contextlib
+import os
+import re
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from kfcourse import paths
+from kfcourse.notebooks.notebooks import code_cells
+
+CELL_TIMEOUT = 300  # seconds
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+# TQDM_DISABLE does not reach the bars that tqdm draws with widgets, so every kernel begins with this
+NO_BARS = """\
+from functools import partialmethod
+from tqdm.notebook import tqdm_notebook
+tqdm_notebook.__init__ = partialmethod(tqdm_notebook.__init__, disable=True)
+"""
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
+KERNEL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a notebook stopped: the code cell's number (from 1), what it held, and the error in one paragraph."""
+
+    cell: int
+    source: str
+    error: str
+
+
+def environment(threads=None):
+    """Variables for the kernels: no progress bars, no network, the library's checkout, strict checks, fixed seeds,
+    an empty profile instead of the user's own.
+
+    `threads` fixes the number of threads, which can change the last digits of a sum; None leaves the user's own
+    setting, or two.
+    """
+    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    env.update(
+        KFAC_ROOT=str(paths.ROOT), KFAC_STRICT="1", TQDM_DISABLE="1", PYTHONHASHSEED="0", PYTHONUTF8="1",
+        SOURCE_DATE_EPOCH="0", MATPLOTLIBRC=str(Path(__file__).with_name("matplotlibrc")),
+        IPYTHONDIR=str(paths.BUILD / "ipython"), PYDEVD_DISABLE_FILE_VALIDATION="1",
+    )
+    startup = Path(env["IPYTHONDIR"], "profile_default", "startup")
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "no_bars.py").write_text(NO_BARS, encoding="utf-8")
+    env.setdefault("HF_HUB_OFFLINE", "1")
+    env.setdefault("OMP_NUM_THREADS", "2")
+    if threads:
+        env["OMP_NUM_THREADS"] = str(threads)
+    return env
+
+
+def execute(nb, env, on_cell=lambda: None):
+    """Run a notebook from a fresh kernel in an empty folder; fills in its outputs and returns None or a Failure.
+
+    `on_cell` is called after every code cell.
+    """
+    running = {"cell": 0, "source": ""}
+
+    def started(cell, cell_index):
+        if cell.cell_type == "code":
+            running.update(cell=running["cell"] + 1, source=cell.source)
+
+    for cell in code_cells(nb):  # where the run stops, no older output may remain
+        cell.outputs, cell.execution_count = [], None
+    with tempfile.TemporaryDirectory(prefix="kfaclib-", ignore_cleanup_errors=True) as folder:
+        client = NotebookClient(
+            nb, kernel_name="python3", timeout=CELL_TIMEOUT, record_timing=False, store_widget_state=False,
+            coalesce_streams=True, resources={"metadata": {"path": folder}},
+            extra_arguments=["--IPKernelApp.log_level=40"],  # else a remark on TCP breaks into the progress bar
+            on_cell_start=started, on_cell_executed=lambda **_: on_cell(),
+        )
+        try:
+            client.execute(env=env)
+        except CellExecutionError as error:
+            return Failure(running["cell"], running["source"], f"{error.ename}: {error.evalue}")
+        except CellTimeoutError:
+            return Failure(running["cell"], running["source"], f"not done after {CELL_TIMEOUT} seconds")
+        except DeadKernelError:
+            return Failure(running["cell"], running["source"], "the kernel died: out of memory, most likely")
+    return None
+
+
+@contextlib.contextmanager
+def peak_memory(every=0.2):
+    """Yields a dict whose "bytes" is the most memory that this process's children held together, sampled `every` seconds.
+
+    While a notebook is executed these are its kernel and whatever the kernel starts.
+    """
+    peak, done = {"bytes": 0}, threading.Event()
+
+    def sample():
+        while not done.wait(every):
+            held = 0
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it may end while we look
+                    held += child.memory_info().rss
+            peak["bytes"] = max(peak["bytes"], held)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
+
+
+def normalise(nb):
+    """Take out, in place, what differs from run to run or from machine to machine. Returns the notebook."""
+    nb.metadata = nbformat.from_dict(METADATA)
+    for cell in nb.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = _steady(output.text)
+            data = output.get("data", {})
+            data.pop("application/vnd.jupyter.widget-view+json", None)  # a random id; the text beside it stays
+            for mime, value in data.items():
+                if isinstance(value, str) and not mime.startswith("image/"):
+                    data[mime] = _steady(value)
+    return nb
+
+
+def _steady(text):
+    return KERNEL_FILE.sub("<cell>", ADDRESS.sub("at 0x...", text))

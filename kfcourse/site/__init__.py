@@ -1,0 +1,1 @@
+"""Pages, slides, quizzes and tables that are made from the chapters."""

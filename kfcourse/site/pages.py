@@ -1,0 +1,148 @@
+"""The site: the chapters with the outputs they hold, notation, glossary, guides and timings; no page asks another host for anything."""
+
+import copy
+import io
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from kfcourse import paths
+from kfcourse.notebooks import notebooks
+from kfcourse.site import publishing, routes, signposts
+
+GROUPS = {  # the documents beside the chapters, by the heading they stand under
+    "To look things up": ("pages/*.md",),
+    "To teach with": ("teaching/**/*.md",),
+    "About the course": ("data/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+}
+SETTINGS = {
+    "project": signposts.TITLE,
+    "html_title": signposts.TITLE,
+    "extensions": ["myst_nb", "kfcourse.site.mathml", "kfcourse.site.crosslinks"],
+    "html_theme": "sphinx_book_theme",
+    "html_theme_options": {"use_download_button": False, "navbar_persistent": []},  # the search field stands in the sidebar
+    "html_context": {"default_mode": "auto"},
+    "author": "The kfaclib course authors",
+    "html_show_copyright": False,
+    "html_math_renderer": "mathml",
+    "html_copy_source": False,
+    "html_show_sourcelink": False,
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},
+    "myst_enable_extensions": ["dollarmath", "amsmath", "html_image"],
+    "myst_heading_anchors": 4,
+    "suppress_warnings": [
+        "myst.header",  # a chapter's exercises are headings of the third level, wherever they stand
+        "misc.highlighting_failure",  # an error that stopped a chapter is shown as it is, Python or not
+    ],
+}
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+
+
+def documents():
+    """{heading: paths of its documents, relative to the checkout} of all that is there beside the chapters."""
+    return {heading: [p.relative_to(paths.ROOT) for pattern in patterns for p in sorted(paths.ROOT.glob(pattern))] for heading, patterns in GROUPS.items()}
+
+
+def with_alt_texts(nb):
+    """A copy of the notebook in which every figure's alternative text stands where myst-nb looks for it."""
+    nb = copy.deepcopy(nb)
+    for cell in notebooks.code_cells(nb):
+        for output in cell.outputs:
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if alt:
+                cell.metadata["mystnb"] = nbformat.from_dict({"image": {"alt": alt}})
+    return nb
+
+
+def with_signpost(nb, text):
+    """A copy of the notebook with `text` behind the paragraph of its first cell that begins with **Minutes**, or else at that cell's end."""
+    nb = copy.deepcopy(nb)
+    if nb.cells[0].cell_type != "markdown":  # not a chapter that keeps the contract
+        return nb
+    blocks = re.split(r"\n\s*\n", nb.cells[0].source)
+    place = next((i for i, block in enumerate(blocks, 1) if block.lower().startswith("**minutes")), len(blocks))
+    nb.cells[0].source = "\n\n".join([*blocks[:place], text, *blocks[place:]])
+    return nb
+
+
+# --- the sources as Sphinx reads them, in the repository's own folders, so that a link is the same here and there
+
+
+def with_links(text, at, pages, folder, where):
+    """Markdown of the file `at` for the site: a link to a page stays, a picture comes along into `folder`, and any other file
+    of the repository is linked where the course is published, or else only named."""
+    def change(match):
+        image, words, target = match.groups()
+        path, _, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", target) or not path:
+            return match[0]
+        found = Path(os.path.normpath(at.parent / path))
+        if found in pages or not (paths.ROOT / found).exists():
+            return match[0]
+        if image:
+            (folder / found).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(paths.ROOT / found, folder / found)
+            return match[0]
+        return f"[{words}]({publishing.file_link(where, found)})" if where else words
+
+    return LINK.sub(change, text)
+
+
+def write_sources(executed, folder):
+    """Write everything that Sphinx reads into `folder`."""
+    heads, where, listed = routes.chapters(), publishing.address(), documents()
+    heads = {number: head for number, head in heads.items() if head[0] in executed}
+    listed["To look things up"].append(Path("pages", "timings.md"))
+    pages = {Path("chapters", f"{name}.ipynb") for name in executed} | {Path("index.md")} | {p for found in listed.values() for p in found}
+    generated = {Path("pages", "timings.md"): signposts.timings(heads, executed), Path("index.md"): signposts.start_page(heads, executed, listed)}
+    for path in pages:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".ipynb":
+            nb = with_signpost(with_alt_texts(executed[path.stem]), signposts.signpost(path.stem, heads, where))
+            for cell in nb.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = with_links(cell.source, path, pages, folder, where)
+            notebooks.write(nb, folder / path)
+        else:
+            text = generated.get(path) or (paths.ROOT / path).read_text(encoding="utf-8")
+            (folder / path).write_text(with_links(text, path, pages, folder, where), encoding="utf-8")
+
+
+def render(executed, folder):
+    """Write the site of {chapter name: executed notebook} into `folder`, which is replaced. Returns the first page.
+
+    RuntimeError if Sphinx fails or has anything to warn of.
+    """
+    from docutils.utils import SystemMessage  # Sphinx is slow to import and only needed here
+    from sphinx.application import Sphinx
+    from sphinx.errors import SphinxError
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    folder, warnings = Path(folder), io.StringIO()
+    with tempfile.TemporaryDirectory(prefix="kfaclib-pages-", ignore_cleanup_errors=True) as temporary:
+        source, made = Path(temporary, "source"), Path(temporary, "pages")
+        source.mkdir()
+        write_sources(executed, source)
+        try:
+            with patch_docutils(), docutils_namespace():
+                app = Sphinx(source, None, made, Path(temporary, "doctrees"), "html", SETTINGS, status=None, warning=warnings)
+                app.build()
+        except (SphinxError, SystemMessage) as error:
+            raise RuntimeError(f"the pages could not be rendered: {error}") from error
+        said = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(str(source) + os.sep, "").strip()  # without colours and our folder
+        if said:
+            raise RuntimeError(f"the pages could not be rendered without warnings:\n{said}")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(made, folder)
+    return folder / "index.html"
+
+
+def site():
+    """Write the site from the outputs that the chapters hold, into build/pages; nothing is executed. Returns the first page."""
+    return render({path.stem: notebooks.read(path) for path in notebooks.chapters()}, paths.BUILD / "pages")

@@ -1,0 +1,1 @@
+"""The three-hour workshop: its notebooks, its timings, its offline bundle."""

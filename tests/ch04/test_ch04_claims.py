@@ -1,0 +1,77 @@
+"""What chapter 04 says about curvature, as one-sided tests over the recorded seeds, each with a small live measurement."""
+
+import pytest
+import torch
+
+from kfaclib.curvature.spectrum import lanczos, random_signs, ritz
+from kfaclib.io import files
+from kfaclib.toy import digits
+from kfcourse.experiments import fisher_labels, spectra
+from kfcourse.paths import DATA
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {kind: [r for r in files.read_json(DATA / "results" / "spectra.json")["rows"] if r["labels"] == kind] for kind in spectra.NETS}
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return files.read_json(DATA / "results" / "fisher_labels.json")["rows"]
+
+
+def step(row):
+    return row["top"][8] / row["top"][9]
+
+
+def test_nine_eigenvalues_stand_out_on_clean_labels_only(rows):
+    assert all(r["gap"] == 9 and step(r) > 2 for r in rows["clean"])
+    for kind in ("clean, centred pixels", "random"):
+        assert all(step(r) < 1.6 for r in rows[kind])
+
+
+def test_the_values_are_converged(rows):
+    assert all(max(r["residuals"][:12]) < 1e-3 * r["top"][0] for kind in rows.values() for r in kind)
+
+
+def test_hessian_and_ggn_agree_at_the_top(rows):
+    for kind in rows.values():
+        for r in kind:
+            assert r["top"][0] == pytest.approx(r["ggn"][0], rel=0.05)
+            assert r["smallest"] > -0.1 * r["top"][0]
+
+
+def test_curvature_shrinks_with_confidence_alone(rows):
+    """The same labels, only trained longer: flatter, and for no deeper reason."""
+    for short, long in zip(rows["clean"], rows["clean, longer"]):
+        assert long["top"][0] < 0.5 * short["top"][0] and long["loss"] < short["loss"]
+
+
+def test_wrong_labels_dominate_the_empirical_fisher_but_not_the_fisher(labels):
+    for r in labels:
+        if r["epoch"] in (3, 8, 20):
+            assert r["wrong_share_data"] > 0.45 and r["wrong_share_data"] > 2.5 * r["wrong_share"]
+
+
+def test_sampling_is_fair_and_gets_harder(labels):
+    for seed in fisher_labels.SEEDS:
+        runs = {r["epoch"]: r for r in labels if r["seed"] == seed}
+        assert runs[100]["sampled"]["1"] > 2 * runs[0]["sampled"]["1"]
+        assert runs[100]["surprises"] < 0.1 * runs[0]["surprises"]
+        for r in runs.values():  # sixteen times the draws, about a quarter of the error
+            assert 0.12 < r["sampled"]["64"] / r["sampled"]["4"] < 0.5
+
+
+def test_the_two_libraries_agree():
+    record = files.read_json(DATA / "results" / "crosscheck.json")
+    for matrix in ("Hessian", "GGN"):
+        assert record[matrix]["product"] < 1e-10 and record[matrix]["eigenvalues"] < 1e-9
+    assert record["K-FAC"]["product"] < 1e-10
+
+
+def test_live_nine_outliers_on_a_seed_that_was_not_recorded():
+    d = digits.load()
+    net = digits.train(digits.make_net(7), d.x, d.y, epochs=8, seed=7)
+    matvec, size = spectra.curvature(net, d.x, d.y, "GGN")
+    values = ritz(lanczos(matvec, random_signs(size, torch.Generator().manual_seed(7)), 30))[0]
+    assert spectra.largest_gap(values)[0] == 9
