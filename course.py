@@ -31,8 +31,24 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
 EXTRAS = "test,pages,gpu"
-COMMANDS = ("run", "test", "lab", "site", "doctor", "progress", "execute", "export", "questions", "nbgrader", "quizzes", "slides", "experiments",
-            "colab", "workshop", "bundle")
+COMMANDS = (
+    "run",
+    "test",
+    "lab",
+    "site",
+    "doctor",
+    "progress",
+    "execute",
+    "export",
+    "questions",
+    "nbgrader",
+    "quizzes",
+    "slides",
+    "experiments",
+    "colab",
+    "workshop",
+    "bundle",
+)
 
 # pip's settings and the environment variables by which uv takes the same ones (uv does not read pip's files),
 # with the character that stands between several values
@@ -132,8 +148,10 @@ def set_up():
 def main(words):
     if sys.version_info < OLDEST:
         needed = "{}.{}".format(*OLDEST)
-        fail(f"Python {needed} or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).\n"
-             f"         Get one from https://www.python.org/downloads, then use it by name: python{needed} course.py")
+        fail(
+            f"Python {needed} or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).\n"
+            f"         Get one from https://www.python.org/downloads, then use it by name: python{needed} course.py"
+        )
     command, rest = (words[0], words[1:]) if words else ("run", [])
     if command in ("-h", "--help", "help"):
         print(__doc__)

@@ -83,7 +83,11 @@ def lab(words):
     copies.give_pages(paths.WORK)
     paths.WORK.mkdir(exist_ok=True)
     # no host is asked for news, updates or a list of extensions
-    silent = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    silent = [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *silent, *words]
     server = subprocess.Popen(command, env=dict(os.environ, KFAC_ROOT=str(paths.ROOT)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which asks and then stops its kernels
@@ -91,7 +95,9 @@ def lab(words):
 
 
 def site():
-    """Render the pages from what is stored. Returns 1, and says what is wrong, if they cannot be rendered without a warning."""
+    """Render the pages from what is stored. Returns 1, and says what is wrong, if they cannot be rendered without a
+    warning.
+    """
     try:
         print(f"Pages to read: {pages.site()}")
     except (RuntimeError, ImportError) as error:
@@ -126,14 +132,18 @@ def execute(words, check):
 
 
 def export(number, words, out, secret, with_variants):
-    """Mark notebooks: a module, the public checks, and with a secret hidden inputs. Returns 0 even if answers are wrong."""
+    """Mark notebooks: a module, the public checks, and with a secret hidden inputs. Returns 0 even if answers are
+    wrong.
+    """
     from kfcourse.grading import marking, submissions  # these need torch, which takes seconds to import
 
     number = notebooks.chapters([number])[0].name[:2]
     if not words:
         own = copies.newest(paths.WORK, notebooks.chapters([number])[0].stem)
         if own is None:
-            raise FileNotFoundError("nothing to mark: name notebooks or folders (your own copies are made by `course lab`)")
+            raise FileNotFoundError(
+                "nothing to mark: name notebooks or folders (your own copies are made by `course lab`)"
+            )
         words = [own]
     secret = marking.secret_of(secret) if secret else None
     marks = submissions.mark_all(number, submissions.found(words), out, secret, with_variants)
@@ -169,26 +179,38 @@ def main(words=None):
     parser = argparse.ArgumentParser(prog="course", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="execute every chapter, render the pages, show the results")
-    one.add_argument("--budget", action="store_true", help=f"fail if a chapter takes more than {SECONDS} s or {GIB} GiB")
+    one.add_argument(
+        "--budget", action="store_true", help=f"fail if a chapter takes more than {SECONDS} s or {GIB} GiB"
+    )
     commands.add_parser("lab", help="open JupyterLab on your own copies in work/; further options go to JupyterLab")
     one = commands.add_parser("execute", help="re-execute worked chapters in place, for authors")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--check", action="store_true", help="write nothing; fail if the outputs would change")
     commands.add_parser("site", help="render the pages from the chapters' stored outputs, without running anything")
-    one = commands.add_parser("colab", help="write the copies that Colab's launch links open, for a release (see CONTRIBUTING.md)")
+    one = commands.add_parser(
+        "colab", help="write the copies that Colab's launch links open, for a release (see CONTRIBUTING.md)"
+    )
     one.add_argument("--out", default="build/colab", help="folder to write to (build/colab)")
     commands.add_parser("doctor", help="is everything here that the course needs? with a mend for what is not")
     one = commands.add_parser("progress", help="which exercises of your copies in work/ are solved")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
-    one = commands.add_parser("export", help="mark notebooks that were handed in: modules, a CSV file, Gradescope's results.json")
+    one = commands.add_parser(
+        "export", help="mark notebooks that were handed in: modules, a CSV file, Gradescope's results.json"
+    )
     one.add_argument("chapter", help="the chapter's number")
-    one.add_argument("submissions", nargs="*", help="notebooks, or folders of them; your own copy in work/ if none is named")
+    one.add_argument(
+        "submissions", nargs="*", help="notebooks, or folders of them; your own copy in work/ if none is named"
+    )
     one.add_argument("--out", default="build/marks", help="folder for everything that is written (build/marks)")
     one.add_argument("--secret", help="a file with your secret: answers are compared on hidden inputs too")
-    one.add_argument("--variants", action="store_true", help="mark every student's own questions as well (needs --secret)")
+    one.add_argument(
+        "--variants", action="store_true", help="mark every student's own questions as well (needs --secret)"
+    )
     one = commands.add_parser("questions", help="write every student's own questions, for `export --variants`")
     one.add_argument("chapter", help="the chapter's number")
-    one.add_argument("--students", required=True, help="a file with one name a line: the name that the submission will have")
+    one.add_argument(
+        "--students", required=True, help="a file with one name a line: the name that the submission will have"
+    )
     one.add_argument("--secret", required=True, help="a file with your secret")
     one.add_argument("--out", default="build/questions", help="folder to write to (build/questions)")
     one = commands.add_parser("nbgrader", help="write chapters as nbgrader assignments")
@@ -204,11 +226,21 @@ def main(words=None):
     one = commands.add_parser("slides", help="make slides from the chapters: one HTML file each, for any browser")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
     one.add_argument("--out", default="build/slides", help="folder to write to (build/slides)")
-    one = commands.add_parser("workshop", help="make the workshop's notebooks: with their gaps, and executed answers (see teaching/workshop.md)")
+    one = commands.add_parser(
+        "workshop",
+        help="make the workshop's notebooks: with their gaps, and executed answers (see teaching/workshop.md)",
+    )
     one.add_argument("--out", default="build/workshop", help="folder to write to (build/workshop)")
-    one = commands.add_parser("bundle", help="everything the workshop needs in one folder, for machines without a network")
+    one = commands.add_parser(
+        "bundle", help="everything the workshop needs in one folder, for machines without a network"
+    )
     one.add_argument("--out", default="build/bundle", help="folder to write to; it must be empty (build/bundle)")
-    one.add_argument("--platform", default="this", choices=("this", "linux", "windows", "macos"), help="the machines it is for (this one)")
+    one.add_argument(
+        "--platform",
+        default="this",
+        choices=("this", "linux", "windows", "macos"),
+        help="the machines it is for (this one)",
+    )
     one.add_argument("--python", help="their Python, such as 3.11 (this one)")
     options, further = parser.parse_known_args(words)
     if further and options.command != "lab":
@@ -250,7 +282,10 @@ def main(words=None):
             case "bundle":
                 from kfcourse.workshop import bundle
 
-                print(f"{options.out}: {bundle.make(options.out, options.platform, options.python) / 2**20:.0f} MiB. Its README.md says how to start.")
+                print(
+                    f"{options.out}: {bundle.make(options.out, options.platform, options.python) / 2**20:.0f} MiB. "
+                    "Its README.md says how to start."
+                )
                 return 0
             case "nbgrader":
                 return nbgrader(options.chapters, options.out, options.secret)

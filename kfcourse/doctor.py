@@ -42,11 +42,19 @@ def _tested():
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         wanted = Requirement(line)
         here = _version(wanted.name)
-        if here and (wanted.marker is None or wanted.marker.evaluate()) and not wanted.specifier.contains(here, prereleases=True):
+        if (
+            here
+            and (wanted.marker is None or wanted.marker.evaluate())
+            and not wanted.specifier.contains(here, prereleases=True)
+        ):
             other.append(f"{wanted.name} {here} ({wanted.specifier})")
     if not other:
         return True, "versions: the tested ones", ""
-    return None, f"versions: {len(other)} are not the tested ones: {', '.join(other[:4])}{' ...' if len(other) > 4 else ''}", f"{AGAIN} if something is odd"
+    return (
+        None,
+        f"versions: {len(other)} are not the tested ones: {', '.join(other[:4])}{' ...' if len(other) > 4 else ''}",
+        f"{AGAIN} if something is odd",
+    )
 
 
 def _memory():
@@ -76,7 +84,11 @@ def _widgets():
     """The sliders need two things that do not know of each other: the Python package and JupyterLab's extension."""
     for name in ("@jupyter-widgets/jupyterlab-manager", "anywidget"):
         if not any((Path(sys.prefix) / "share/jupyter/labextensions" / name).glob("package.json")):
-            return False, f"widgets: JupyterLab's extension {name} is not in {sys.prefix}", "install ipywidgets and anywidget again"
+            return (
+                False,
+                f"widgets: JupyterLab's extension {name} is not in {sys.prefix}",
+                "install ipywidgets and anywidget again",
+            )
     return True, "widgets: the extensions of JupyterLab are there", ""
 
 
@@ -86,18 +98,26 @@ def _kernel():
 
     mend = f"{AGAIN}; behind a firewall allow this Python to talk to itself (127.0.0.1)"
     try:
-        manager, client = start_new_kernel(startup_timeout=60, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"])
+        manager, client = start_new_kernel(
+            startup_timeout=60, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]
+        )
     except Exception as error:
         return False, f"kernel: it does not start ({type(error).__name__}: {error})", mend
     try:
-        answer = client.execute_interactive("", user_expressions={"p": "__import__('sys').prefix"}, timeout=60, output_hook=lambda _: None)
+        answer = client.execute_interactive(
+            "", user_expressions={"p": "__import__('sys').prefix"}, timeout=60, output_hook=lambda _: None
+        )
         prefix = answer["content"]["user_expressions"]["p"].get("data", {}).get("text/plain", "''")
     finally:
         client.stop_channels()
         with contextlib.suppress(Exception):
             manager.shutdown_kernel(now=True)
     same = json.loads(prefix.replace("'", '"').replace("\\\\", "/").replace("\\", "/")) == sys.prefix.replace("\\", "/")
-    return same, f"kernel: python3 {'is this Python' if same else f'belongs to {prefix}'}", f"python -m ipykernel install --prefix {sys.prefix}"
+    return (
+        same,
+        f"kernel: python3 {'is this Python' if same else f'belongs to {prefix}'}",
+        f"python -m ipykernel install --prefix {sys.prefix}",
+    )
 
 
 def _smoke(folder):
@@ -108,17 +128,35 @@ def _smoke(folder):
             logits = model(input_ids=torch.tensor([tokenizer("question : what")["input_ids"]])).logits
     except (ValueError, OSError, RuntimeError) as error:
         return False, f"smoke test: {error}", "see the lines above"
-    return bool(torch.isfinite(logits).all()), f"smoke test: the model answers after {time.perf_counter() - start:.1f} s", "restore the checkpoint"
+    return (
+        bool(torch.isfinite(logits).all()),
+        f"smoke test: the model answers after {time.perf_counter() - start:.1f} s",
+        "restore the checkpoint",
+    )
 
 
 def report(folder=DATA / "olmo2-tiny"):
     """Print one line per check, with the mend where it fails; True if all is well."""
     folders = dict.fromkeys([Path(folder), *(manifest.parent for manifest in sorted(DATA.glob("*/manifest.json")))])
-    checks = [_python, _packages, _tested, _memory, _disk, _device, *((_checkpoint, f) for f in folders), _widgets, _kernel, (_smoke, folder)]
+    checks = [
+        _python,
+        _packages,
+        _tested,
+        _memory,
+        _disk,
+        _device,
+        *((_checkpoint, f) for f in folders),
+        _widgets,
+        _kernel,
+        (_smoke, folder),
+    ]
     found = []
     for check in checks:
         check, *words = check if isinstance(check, tuple) else (check,)
         well, finding, mend = check(*words)
-        print(f"{'note' if well is None else 'ok  ' if well else 'MEND'}  {finding}{'' if well else f'  ->  {mend}'}", flush=True)
+        print(
+            f"{'note' if well is None else 'ok  ' if well else 'MEND'}  {finding}{'' if well else f'  ->  {mend}'}",
+            flush=True,
+        )
         found.append(well is not False)
     return all(found)

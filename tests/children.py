@@ -1,4 +1,6 @@
-"""Real processes that a test may kill: forked from a server that has imported kfaclib once, so that each is there in milliseconds."""
+"""Real processes that a test may kill: forked from a server that has imported kfaclib once, so that each is there in
+milliseconds.
+"""
 
 import contextlib
 import multiprocessing
@@ -20,7 +22,9 @@ def _run(function, arguments, environ, log):
 
 
 def start(function, *arguments, log, **environ):
-    """A started process that runs function(*arguments) with these environment variables, one thread, and its output in `log`."""
+    """A started process that runs function(*arguments) with these environment variables, one thread, and its output in
+    `log`.
+    """
     process = CONTEXT.Process(target=_run, args=(function, arguments, environ, log))
     process.start()
     return process

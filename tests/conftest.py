@@ -47,7 +47,7 @@ def checkout(monkeypatch, tmp_path):
     for name, part in folders.items():
         monkeypatch.setattr(paths, name, tmp_path / part)
     checks = tmp_path / "kfcourse" / "ch97"
-    for folder in (checks, paths.CHAPTERS):
+    for folder in (checks, paths.CHAPTERS, paths.DATA):
         folder.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text("")
     (checks / "checks.py").write_text(CHECKS)
@@ -82,7 +82,9 @@ class Classifier(torch.nn.Module):
 
 @pytest.fixture
 def mlp():
-    """A factory: mlp([4, 6, 3], activation=nn.ReLU) is a float64 `Classifier`; activation=None makes a deep linear net."""
+    """A factory: mlp([4, 6, 3], activation=nn.ReLU) is a float64 `Classifier`; activation=None makes a deep linear
+    net.
+    """
 
     def make(sizes, activation=torch.nn.ReLU, seed=0):
         torch.manual_seed(seed)
@@ -101,9 +103,20 @@ def tiny_olmo():
 
     def make(seed=0, **changes):
         torch.manual_seed(seed)
-        settings = dict(vocab_size=37, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-                        num_key_value_heads=2, max_position_embeddings=128, tie_word_embeddings=False, pad_token_id=0,
-                        bos_token_id=1, eos_token_id=2, initializer_range=0.3)
+        settings = dict(
+            vocab_size=37,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            tie_word_embeddings=False,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            initializer_range=0.3,
+        )
         return Olmo2ForCausalLM(Olmo2Config(**(settings | changes))).double().eval()
 
     return make

@@ -140,8 +140,8 @@ def one_exercise(exercise_id, definition, before, cell, facts):
 def last_sections(nb):
     text = "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     headings = re.findall(r"(?m)^## +(.*?)\s*$", text)
-    if headings[-len(LAST_SECTIONS):] != LAST_SECTIONS:
-        yield f"the last sections are {headings[-len(LAST_SECTIONS):]}, not {LAST_SECTIONS}"
+    if headings[-len(LAST_SECTIONS) :] != LAST_SECTIONS:
+        yield f"the last sections are {headings[-len(LAST_SECTIONS) :]}, not {LAST_SECTIONS}"
         return
     section = dict(zip(headings, re.split(r"(?m)^## .*$", text)[1:], strict=True))
     for word in ("paper", "our", "yours"):
@@ -190,11 +190,17 @@ def stored(nb):
         if meta.get("image/png", {}).get("alt") != alt:
             yield "a figure's alt text is missing from its output's metadata"
     texts = [cell.source for cell in nb.cells] + [
-        value for o in outputs for mime, value in [("", o.get("text", "")), *o.get("data", {}).items()]
-        if isinstance(value, str) and not mime.startswith("image/")]
+        value
+        for o in outputs
+        for mime, value in [("", o.get("text", "")), *o.get("data", {}).items()]
+        if isinstance(value, str) and not mime.startswith("image/")
+    ]
     checkout = re.compile(re.escape(str(paths.ROOT)))
-    for pattern, what in ((MACHINE_PATH, "a path of one machine"), (checkout, "this checkout's path"),
-                          (ADDRESS, "a memory address")):
+    for pattern, what in (
+        (MACHINE_PATH, "a path of one machine"),
+        (checkout, "this checkout's path"),
+        (ADDRESS, "a memory address"),
+    ):
         hit = next((found for found in map(pattern.search, texts) if found), None)
         if hit:
-            yield f"{what}: {hit.string[max(0, hit.start() - 20):hit.end() + 20]!r}"
+            yield f"{what}: {hit.string[max(0, hit.start() - 20) : hit.end() + 20]!r}"

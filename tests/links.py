@@ -8,10 +8,30 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 HOSTS = {  # whom our texts may send a reader to
-    "arxiv.org", "doi.org", "github.com", "huggingface.co", "colab.research.google.com", "www.python.org", "pytorch.org", "docs.pytorch.org",
-    "triton-lang.org", "docs.nvidia.com", "keepachangelog.com", "creativecommons.org", "opensource.org", "archive.ics.uci.edu", "openreview.net",
-    "www.gradescope.com", "docs.moodle.org", "nbgrader.readthedocs.io", "proceedings.mlr.press", "proceedings.neurips.cc", "aclanthology.org", "jmlr.org",
-    "distill.pub", "www.nvidia.com",
+    "arxiv.org",
+    "doi.org",
+    "github.com",
+    "huggingface.co",
+    "colab.research.google.com",
+    "www.python.org",
+    "pytorch.org",
+    "docs.pytorch.org",
+    "triton-lang.org",
+    "docs.nvidia.com",
+    "keepachangelog.com",
+    "creativecommons.org",
+    "opensource.org",
+    "archive.ics.uci.edu",
+    "openreview.net",
+    "www.gradescope.com",
+    "docs.moodle.org",
+    "nbgrader.readthedocs.io",
+    "proceedings.mlr.press",
+    "proceedings.neurips.cc",
+    "aclanthology.org",
+    "jmlr.org",
+    "distill.pub",
+    "www.nvidia.com",
 }
 MARKDOWN = re.compile(r"\]\(\s*<?([^)\s>]+)")
 BARE = re.compile(r"(?<![\w(<\"'=/])https?://[^\s)>\]\"'`]+")
@@ -22,7 +42,9 @@ def markdown_of(path):
     """The Markdown of a file: all of it, or a notebook's Markdown cells."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
-        return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+        return "\n\n".join(
+            "".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"
+        )
     return text
 
 
@@ -41,7 +63,11 @@ def outside(target):
     parts = urlsplit(target)
     if parts.scheme != "https":
         return f"{target}: not https"
-    return None if parts.hostname in HOSTS else f"{target}: {parts.hostname} is not among the hosts that tests/links.py allows"
+    return (
+        None
+        if parts.hostname in HOSTS
+        else f"{target}: {parts.hostname} is not among the hosts that tests/links.py allows"
+    )
 
 
 def of_markdown(path):
@@ -74,7 +100,11 @@ class Page(HTMLParser):
         self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
-        elif tag == "link" and given.get("href") and given.get("rel") not in ("next", "prev", "index", "search", "canonical"):
+        elif (
+            tag == "link"
+            and given.get("href")
+            and given.get("rel") not in ("next", "prev", "index", "search", "canonical")
+        ):
             self.loads.append(given["href"])
         if tag in ("script", "img", "iframe", "source", "video", "audio", "embed") and given.get("src"):
             self.loads.append(given["src"])
@@ -84,7 +114,11 @@ class Page(HTMLParser):
 
 def pages_of(site):
     """{path: Page} of a rendered site, without the templates that its theme left in _static."""
-    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    return {
+        path: Page(path.read_text(encoding="utf-8"))
+        for path in sorted(site.rglob("*.html"))
+        if "_static" not in path.parts
+    }
 
 
 def of_page(path, pages):

@@ -10,7 +10,9 @@ from kfaclib.lm.activations import activity, bands, ratio
 
 
 def layer(seed=0, rows=7, columns=5, tokens=11):
-    """(basis, inputs x, inputs y, Q) of a random layer in float64, with the orthogonal matrix Q [I, I] for a change of coordinates."""
+    """(basis, inputs x, inputs y, Q) of a random layer in float64, with the orthogonal matrix Q [I, I] for a change of
+    coordinates.
+    """
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)
     a, g = draw(40, columns) @ draw(columns, columns), draw(40, rows) @ draw(rows, rows)
@@ -27,7 +29,9 @@ def test_bands_have_their_sizes_and_are_in_order():
 
 
 def test_equal_products_are_cut_row_by_row():
-    flat = Eigenbasis(torch.eye(3), torch.eye(2), torch.ones(3, dtype=torch.float64), torch.ones(2, dtype=torch.float64))
+    flat = Eigenbasis(
+        torch.eye(3), torch.eye(2), torch.ones(3, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    )
     assert bands(flat, (0.5,)).tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
@@ -35,7 +39,12 @@ def test_activity_is_the_mean_size_of_what_each_pair_makes_of_the_input():
     """By hand: build every u_i v_j^T, apply it, take norms; G's eigenvectors drop out."""
     basis, x, _, _ = layer()
     pairs = bands(basis)
-    sizes = torch.stack([torch.stack([(x @ torch.outer(basis.Q_G[:, i], basis.Q_A[:, j]).T).norm(dim=1) for j in range(5)]) for i in range(7)])
+    sizes = torch.stack(
+        [
+            torch.stack([(x @ torch.outer(basis.Q_G[:, i], basis.Q_A[:, j]).T).norm(dim=1) for j in range(5)])
+            for i in range(7)
+        ]
+    )
     by_hand = torch.stack([sizes[pairs == b].mean(0) for b in range(4)], 1)
     assert torch.allclose(activity(x, basis, pairs), by_hand)
 
@@ -83,7 +92,9 @@ def test_dropping_every_band_once_takes_the_weight_apart():
 def test_removed_is_zero_without_an_edit_and_one_when_all_is_gone():
     _, x, _, _ = layer()
     W = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    assert not act.removed(x, W, W).any() and torch.allclose(act.removed(x, W, 0 * W), torch.ones(11, dtype=torch.float64))
+    assert not act.removed(x, W, W).any() and torch.allclose(
+        act.removed(x, W, 0 * W), torch.ones(11, dtype=torch.float64)
+    )
 
 
 def test_inputs_are_those_of_the_layer_at_the_answers_tokens(tiny_olmo):

@@ -26,7 +26,9 @@ IDS = torch.randint(37, (3, 20), generator=torch.Generator().manual_seed(0))
 def test_the_plain_collector_finds_our_factors_and_leaves_the_model_as_it_was(model, blocks, checkpointing):
     layers = linear_layers(model)
     flags = [p.requires_grad for p in model.parameters()]
-    found = plain.collect(model, [IDS, IDS.flip(0)], collection.in_groups(layers, blocks), checkpointing=checkpointing, labels="data")
+    found = plain.collect(
+        model, [IDS, IDS.flip(0)], collection.in_groups(layers, blocks), checkpointing=checkpointing, labels="data"
+    )
     ours = collection.ours(model, torch.cat([IDS, IDS.flip(0)]), layers, labels="data")
     assert set(found) == set(ours)
     for name, pair in found.items():
@@ -55,7 +57,9 @@ def test_both_heaps_keep_the_staircase(shape):
 
 def test_selection_reports_times_and_the_same_set():
     result = selection.run(lambda text: None, (1000, 600))
-    assert result["cpu_seconds"] > 0 and all(heap["same_set"] and heap["times"] > 1 for heap in result["heaps"].values())
+    assert result["cpu_seconds"] > 0 and all(
+        heap["same_set"] and heap["times"] > 1 for heap in result["heaps"].values()
+    )
 
 
 def test_all_settings_of_the_plain_collector_are_measured_and_one_without_memory_is_told(model, monkeypatch):
@@ -80,7 +84,9 @@ def test_growth_measures_tokens_layers_and_width(model, monkeypatch):
     monkeypatch.setattr(collection, "subject", lambda device: ("a tiny one", model, IDS))
     monkeypatch.setitem(collection.WIDTHS, "cpu", (64,))
     result = collection.growth(lambda text: None, "cpu")
-    assert [row["size"] for row in result["tokens"]] == [60, 120, 240, 480] and [row["size"] for row in result["layers"]] == [3, 6]
+    assert [row["size"] for row in result["tokens"]] == [60, 120, 240, 480] and [
+        row["size"] for row in result["layers"]
+    ] == [3, 6]
     assert [row["size"] for row in result["width"]] == [64]
     two, eight = result["tokens"][1]["peak_bytes"], result["tokens"][3]["peak_bytes"]
     assert eight < 1.1 * two  # more batches take no more memory
@@ -96,7 +102,11 @@ def test_blocks_are_grouped_in_order(model):
 def test_necessary_operations_are_those_of_the_issue_for_olmo2_1b():
     model = collection.olmo2(2048, 16, "meta")
     flops = collection.necessary_flops(model, linear_layers(model))
-    assert {part: round(value / 1e9, 1) for part, value in flops.items()} == {"forward": 2.6, "backward": 2.6, "updates": 3.4}
+    assert {part: round(value / 1e9, 1) for part, value in flops.items()} == {
+        "forward": 2.6,
+        "backward": 2.6,
+        "updates": 3.4,
+    }
 
 
 def test_peak_memory_counts_what_lives_at_once():
@@ -142,4 +152,6 @@ def test_the_recorded_run_meets_its_targets_and_names_what_is_missing():
     for row in more:
         assert 0.5 < row["cpu_seconds"] / one["cpu_seconds"] * one["size"] / row["size"] < 1.5  # linear
         assert row["peak_bytes"] <= 1.01 * more[0]["peak_bytes"]  # flat, once the sums are there
-    assert found["missing"] and not any("/" in word and word.startswith("/") for word in found["provenance"]["command"].split())
+    assert found["missing"] and not any(
+        "/" in word and word.startswith("/") for word in found["provenance"]["command"].split()
+    )

@@ -1,4 +1,5 @@
-"""A real browser: JupyterLab on learner's copies as `course lab` opens them, all cells run, every slider moved; pages read and searched; slides shown.
+"""A real browser: JupyterLab on learner's copies as `course lab` opens them, all cells run, every slider moved; pages
+read and searched; slides shown.
 
 Without a Chromium these tests skip and say how to get one.
 """
@@ -32,16 +33,31 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDGETS = ("widgets.slider(", "Terrain(")
 READ = "09"  # the chapter whose page and slides are looked at
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync", "--disable-dev-shm-usage", "--no-first-run"]
-MEND = ("no Chromium found: install it (Debian, Ubuntu: apt-get install chromium; any system: `python -m playwright install chromium` "
-        "in the course's environment), or name one in the variable KFAC_CHROMIUM")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+]
+MEND = (
+    "no Chromium found: install it (Debian, Ubuntu: apt-get install chromium; any system: `python -m playwright "
+    "install chromium` "
+    "in the course's environment), or name one in the variable KFAC_CHROMIUM"
+)
 SECOND = 1000  # playwright counts in milliseconds
 
 
 def with_widgets():
     """Paths of the chapters that have something to move."""
-    return [p for p in notebooks.chapters() if any(w in c.source for c in notebooks.code_cells(notebooks.read(p)) for w in WIDGETS)]
+    return [
+        p
+        for p in notebooks.chapters()
+        if any(w in c.source for c in notebooks.code_cells(notebooks.read(p)) for w in WIDGETS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +96,9 @@ def visit(browser):
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
         page.on("console", lambda said: wrong.append(f"console: {said.text}") if said.type == "error" else None)
-        page.on("websocket", lambda ws: None if urlsplit(ws.url).netloc == host else wrong.append(f"asked for {ws.url}"))
+        page.on(
+            "websocket", lambda ws: None if urlsplit(ws.url).netloc == host else wrong.append(f"asked for {ws.url}")
+        )
         return page, wrong
 
     yield open_page
@@ -120,7 +138,9 @@ def started(command, env, log):
 
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory):
-    """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that have widgets."""
+    """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that have
+    widgets.
+    """
     home = tmp_path_factory.mktemp("lab")
     root = home / "course"
     (root / "chapters").mkdir(parents=True)
@@ -133,11 +153,31 @@ def lab(browser, tmp_path_factory):
     port = free_port()
     # as at home: checks are friendly and progress bars are drawn; only the user's own settings stay out
     env = {name: value for name, value in os.environ.items() if name not in ("CI", "KFAC_STRICT", "TQDM_DISABLE")}
-    env |= {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
-                                                        "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    env |= {
+        name: str(home / name.lower())
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "IPYTHONDIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        )
+    }
     env["KFAC_ROOT"] = str(root)
-    command = [sys.executable, "-m", "kfcourse", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-               "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--expose-app-in-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "kfcourse",
+        "lab",
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        "--expose-app-in-browser",
+    ]
     with started(command, env, home / "log") as process:
         patience = time.monotonic() + 600
         while not answers(f"http://127.0.0.1:{port}/api/status"):
@@ -177,7 +217,11 @@ def picture(place):
 
 def move_slider(page, box):
     """Move a slider to its other end and one step back: its text and what is drawn must follow, each time."""
-    handle, said, view = box.locator(".noUi-handle"), box.locator(".widget-readout"), box.locator(".widget-html-content")
+    handle, said, view = (
+        box.locator(".noUi-handle"),
+        box.locator(".widget-readout"),
+        box.locator(".widget-html-content"),
+    )
     value, last = (int(float(handle.get_attribute(name))) for name in ("aria-valuenow", "aria-valuemax"))
     far, back = ("Home", "ArrowRight") if value == last else ("End", "ArrowLeft")
     for key in (far, back):
@@ -186,8 +230,14 @@ def move_slider(page, box):
         page.keyboard.press(key)
         sync_api.expect(said).not_to_have_text(before[0], timeout=180 * SECOND)
         if key == far:  # between two neighbours, the view need not differ
-            page.wait_for_function("([place, old]) => place.innerHTML !== old", arg=[view.element_handle(), before[1]], timeout=180 * SECOND)
-            page.wait_for_function("place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=view.element_handle())
+            page.wait_for_function(
+                "([place, old]) => place.innerHTML !== old",
+                arg=[view.element_handle(), before[1]],
+                timeout=180 * SECOND,
+            )
+            page.wait_for_function(
+                "place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=view.element_handle()
+            )
             assert picture(view) != before[2]
 
 
@@ -202,7 +252,9 @@ def move_terrain(page, canvas):
     words = note.inner_text()
     box = canvas.bounding_box()
     for across, down in ((x, y) for y in (0.3, 0.4, 0.5, 0.6) for x in (0.35, 0.5, 0.65)):
-        canvas.click(position={"x": box["width"] * across, "y": box["height"] * down})  # on a steep slope there is little to hit
+        canvas.click(
+            position={"x": box["width"] * across, "y": box["height"] * down}
+        )  # on a steep slope there is little to hit
         if note.inner_text() != words:
             break
     sync_api.expect(note).to_have_text(re.compile("From a loss of .* steps of gradient descent"), timeout=180 * SECOND)
@@ -215,7 +267,10 @@ def test_a_chapter_runs_and_its_widgets_move(path, lab, visit):
     page.evaluate("""() => { const notebook = window.jupyterapp.shell.currentWidget.content;
         notebook.activeCellIndex = notebook.widgets.findIndex((w) => /widgets[.]slider[(]|Terrain[(]/.test(w.model.sharedModel.source));
         return notebook.scrollToItem(notebook.activeCellIndex, 'center'); }""")
-    sliders, terrains = page.locator(".widget-vbox", has=page.locator(".widget-slider")), page.locator("canvas[role=img]")
+    sliders, terrains = (
+        page.locator(".widget-vbox", has=page.locator(".widget-slider")),
+        page.locator("canvas[role=img]"),
+    )
     sync_api.expect(sliders.or_(terrains).first).to_be_visible(timeout=180 * SECOND)
     for k in range(sliders.count()):
         move_slider(page, sliders.nth(k))
@@ -279,10 +334,20 @@ def test_slides_are_shown_one_at_a_time_and_answers_when_asked_for(visit, tmp_pa
     (made,) = slides.write([READ], tmp_path)
     page, wrong = visit("nobody")
     page.goto(made.as_uri())
-    shown = lambda: page.evaluate("() => { const s = current(); return [Number(s.id), s.querySelector('details')?.open, s.getBoundingClientRect().top]; }")
+    shown = lambda: page.evaluate(
+        "() => { const s = current(); return [Number(s.id), s.querySelector('details')?.open, "
+        "s.getBoundingClientRect().top]; }"
+    )
     last = page.locator("section").count()
     assert last > 20 and shown()[0] == 1
-    for key, number in (("ArrowRight", 2), (" ", 3), ("ArrowLeft", 2), ("End", last), ("ArrowRight", last), ("Home", 1)):
+    for key, number in (
+        ("ArrowRight", 2),
+        (" ", 3),
+        ("ArrowLeft", 2),
+        ("End", last),
+        ("ArrowRight", last),
+        ("Home", 1),
+    ):
         page.keyboard.press(key)
         now, _, top = shown()
         assert now == number and abs(top) < 2
@@ -291,5 +356,8 @@ def test_slides_are_shown_one_at_a_time_and_answers_when_asked_for(visit, tmp_pa
     assert shown()[1] is False
     page.keyboard.press("Enter")
     assert shown()[1] is True
-    assert page.evaluate("() => [...document.images].every((i) => i.alt && i.naturalWidth > 100)") and page.locator("math").count() > 10
+    assert (
+        page.evaluate("() => [...document.images].every((i) => i.alt && i.naturalWidth > 100)")
+        and page.locator("math").count() > 10
+    )
     assert wrong == []

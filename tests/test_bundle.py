@@ -1,4 +1,6 @@
-"""The offline bundle: the right wheels for each platform, checksums that notice damage, and an installation without a network."""
+"""The offline bundle: the right wheels for each platform, checksums that notice damage, and an installation without a
+network.
+"""
 
 import json
 import subprocess
@@ -7,6 +9,7 @@ import zipfile
 
 import pytest
 
+from kfaclib.io.paths import checkout
 from kfcourse import paths
 from kfcourse.workshop import bundle, start_bundle
 
@@ -15,8 +18,19 @@ def tiny_wheel(folder, name, requires=(), tag="py3-none-any", version="1.0"):
     """A wheel that pip can install: one module, and what it says it needs."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = f"{name}-{version}.dist-info"
-    files = {f"{name}.py": f"name = {name!r}\n", f"{facts}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-             f"{facts}/METADATA": "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires), ""])}
+    files = {
+        f"{name}.py": f"name = {name!r}\n",
+        f"{facts}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{facts}/METADATA": "\n".join(
+            [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                f"Version: {version}",
+                *(f"Requires-Dist: {r}" for r in requires),
+                "",
+            ]
+        ),
+    }
     files[f"{facts}/RECORD"] = "".join(f"{n},,\n" for n in [*files, f"{facts}/RECORD"])
     with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
         for file, text in files.items():
@@ -39,11 +53,14 @@ def index(checkout, tmp_path):
     return ["--no-index", "--find-links", str(folder)]
 
 
-@pytest.mark.parametrize("platform, more", [
-    ("windows", {"only_windows-1.0-py3-none-any.whl", "built-1.0-cp311-cp311-win_amd64.whl"}),
-    ("linux", {"built-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"}),
-    ("macos", {"built-1.0-cp311-cp311-macosx_11_0_arm64.whl"}),
-])
+@pytest.mark.parametrize(
+    "platform, more",
+    [
+        ("windows", {"only_windows-1.0-py3-none-any.whl", "built-1.0-cp311-cp311-win_amd64.whl"}),
+        ("linux", {"built-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"}),
+        ("macos", {"built-1.0-cp311-cp311-macosx_11_0_arm64.whl"}),
+    ],
+)
 def test_wheels_are_for_the_platform_that_was_asked_for(index, tmp_path, platform, more):
     found = bundle.fetch_wheels(["top", "built"], tmp_path / "wheels", bundle.PLATFORMS[platform], "3.11", index)
     common = {f"{name}-1.0-py3-none-any.whl" for name in ("top", "middle", "pleasant", "deep")}
@@ -87,7 +104,10 @@ def test_the_manifest_lists_every_file_and_notices_damage(packed):
     for words in (["--check"], []):
         told = start(packed, *words)
         assert told.returncode == 1 and not (packed / ".venv").exists()
-        assert "wheels/top-1.0-py3-none-any.whl is not as it was packed" in told.stderr and "1.ipynb is missing" in told.stderr
+        assert (
+            "wheels/top-1.0-py3-none-any.whl is not as it was packed" in told.stderr
+            and "1.ipynb is missing" in told.stderr
+        )
 
 
 def test_another_python_is_named(packed):
@@ -109,7 +129,11 @@ def test_starting_installs_once_and_without_an_index(packed, monkeypatch):
     monkeypatch.setattr(start_bundle.subprocess, "call", call)
     assert start_bundle.main(["--no-browser"]) == 0
     make, install, lab = ran
-    assert make[1:3] == ["-m", "venv"] and "--no-index" in install and install[install.index("--find-links") + 1] == str(packed / "wheels")
+    assert (
+        make[1:3] == ["-m", "venv"]
+        and "--no-index" in install
+        and install[install.index("--find-links") + 1] == str(packed / "wheels")
+    )
     assert lab[1:3] == ["-m", "jupyterlab"] and lab[-1] == "--no-browser"
     (packed / "course" / "build" / "workshop" / "1.ipynb").write_text("{} ")  # a participant has worked in it
     assert start_bundle.main([]) == 0
@@ -124,9 +148,10 @@ def test_a_full_folder_is_not_written_into(tmp_path):
         bundle.make(tmp_path / "new", python="3.99")
 
 
-def test_what_is_taken_is_there_and_holds_no_caches(tmp_path):
+def test_what_is_taken_is_there_and_holds_no_caches(tmp_path, monkeypatch):
     for name in bundle.TAKEN:
         assert (paths.ROOT / name).exists(), name
     bundle.copy_course(tmp_path)
+    monkeypatch.setenv("KFAC_ROOT", str(tmp_path))
     assert {p.name for p in tmp_path.iterdir()} == set(bundle.TAKEN)
-    assert not list(tmp_path.rglob("__pycache__")) and paths.find_root(str(tmp_path)) == tmp_path.resolve()
+    assert not list(tmp_path.rglob("__pycache__")) and checkout() == tmp_path.resolve()

@@ -7,7 +7,9 @@ from kfaclib.toy import world as w
 
 
 class Scripted(torch.nn.Module):
-    """A "model" that does each step right, or, with slip=True, forgets to carry in sums and never ends a sentence in time."""
+    """A "model" that does each step right, or, with slip=True, forgets to carry in sums and never ends a sentence in
+    time.
+    """
 
     def __init__(self, slip=False):
         super().__init__()
@@ -25,7 +27,9 @@ class Scripted(torch.nn.Module):
             (a, b), (c, d) = (map(int, part) for part in (sum_[:2], sum_[3:]))
             total = ((a + c) * 10 + (b + d) % 10) if self.slip else 10 * (a + c) + b + d
             return (list(f"{total:03d}"[::-1]) + ["."])[len(said)]
-        asked = words[len(words) - words[::-1].index("question") + 1 :]  # owner of THING, or NAME lives in; then the answer
+        asked = words[
+            len(words) - words[::-1].index("question") + 1 :
+        ]  # owner of THING, or NAME lives in; then the answer
         if len(asked) == 4:
             return "."
         place = next(k for k in range(len(words)) if words[k : k + 3] == asked)

@@ -19,7 +19,9 @@ LAYER = "model.layers.3.mlp.gate_proj"
 
 
 def test_collect_edit_and_evaluate_in_a_row(folder, tmp_path, capsys):
-    assert kfac("collect", "--model", folder, "--layers", LAYER, "--rows", 8, "--batch", 4, "--out", tmp_path / "f") == 0
+    assert (
+        kfac("collect", "--model", folder, "--layers", LAYER, "--rows", 8, "--batch", 4, "--out", tmp_path / "f") == 0
+    )
     said = capsys.readouterr().out
     assert "1 layers; their factors need 1.1 MiB" in said and "1016 tokens" in said
     assert kfac("edit", "--model", folder, "--factors", tmp_path / "f", "--mass", 0.8, "--out", tmp_path / "e") == 0
@@ -28,7 +30,9 @@ def test_collect_edit_and_evaluate_in_a_row(folder, tmp_path, capsys):
     changed = [k for k in before if not torch.equal(before[k], after[k])]
     assert changed == [f"{LAYER}.weight"] and after[changed[0]].dtype == torch.bfloat16
     AutoModelForCausalLM.from_pretrained(tmp_path / "e")
-    quotes = [{"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])} for q in models.load_world(folder).quotes]
+    quotes = [
+        {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])} for q in models.load_world(folder).quotes
+    ]
     rows = tmp_path / "quotes.jsonl"
     rows.write_text("\n".join(map(json.dumps, quotes)))
     assert kfac("evaluate", "--model", tmp_path / "e", "--sequences", rows, "--json", tmp_path / "r.json") == 0
@@ -41,7 +45,10 @@ def test_collect_edit_and_evaluate_in_a_row(folder, tmp_path, capsys):
 def test_text_of_ones_own_can_be_collected_on_and_measured(folder, tmp_path):
     text = tmp_path / "text.jsonl"
     text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(3)))
-    assert kfac("collect", "--model", folder, "--layers", LAYER, "--corpus", text, "--length", 32, "--out", tmp_path / "f") == 0
+    assert (
+        kfac("collect", "--model", folder, "--layers", LAYER, "--corpus", text, "--length", 32, "--out", tmp_path / "f")
+        == 0
+    )
     assert kfac("evaluate", "--model", folder, "--text", text, "--length", 32, "--json", tmp_path / "r.json") == 0
     assert json.loads((tmp_path / "r.json").read_text())["text"]["corpus"] > 1
 
@@ -76,9 +83,13 @@ def test_a_damaged_factor_file_is_refused(folder, factors, tmp_path, capsys):
     data = bytearray(factors.read_bytes())
     data[-5] ^= 4
     (tmp_path / "factors.safetensors").write_bytes(data)
-    assert "SHA-256" in fails(capsys, "edit", "--model", folder, "--factors", tmp_path, "--mass", 0.5, "--out", tmp_path / "e")
+    assert "SHA-256" in fails(
+        capsys, "edit", "--model", folder, "--factors", tmp_path, "--mass", 0.5, "--out", tmp_path / "e"
+    )
     (tmp_path / "factors.safetensors").write_bytes(data[:-100])
-    assert "cut short" in fails(capsys, "edit", "--model", folder, "--factors", tmp_path, "--mass", 0.5, "--out", tmp_path / "e")
+    assert "cut short" in fails(
+        capsys, "edit", "--model", folder, "--factors", tmp_path, "--mass", 0.5, "--out", tmp_path / "e"
+    )
 
 
 @pytest.mark.parametrize("mass", ["0", "1.2", "-1", "nan"])
@@ -131,4 +142,6 @@ def test_a_small_model_trains_logs_and_loads_and_the_same_seed_gives_the_same_we
 def test_help_loads_no_model_class():
     """They take seconds to import, and nobody waits gladly for a list of options."""
     code = "import sys; import kfaclib.commands.cli; print([name for name in sys.modules if name.startswith('transformers.models.olmo2.modeling')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

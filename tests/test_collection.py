@@ -42,7 +42,11 @@ def collected(model, windows, out, patterns="*.mlp.*", passes=1, batch=4, every=
 def apart(one, other):
     """Largest relative difference between two sets of factors of the same layers."""
     assert set(one) == set(other)
-    return max(((getattr(one[n], s) - getattr(other[n], s)).norm() / getattr(one[n], s).norm()).item() for n in one for s in "AG")
+    return max(
+        ((getattr(one[n], s) - getattr(other[n], s)).norm() / getattr(one[n], s).norm()).item()
+        for n in one
+        for s in "AG"
+    )
 
 
 # the plan
@@ -134,7 +138,9 @@ def interrupt_after(monkeypatch, calls):
 
 @pytest.mark.parametrize("passes", [1, 2])
 @pytest.mark.parametrize("every", [0.0, 600.0])
-def test_stopped_at_any_batch_it_goes_on_and_ends_with_the_same_bits(tiny_olmo, windows, tmp_path, monkeypatch, passes, every):
+def test_stopped_at_any_batch_it_goes_on_and_ends_with_the_same_bits(
+    tiny_olmo, windows, tmp_path, monkeypatch, passes, every
+):
     model = tiny_olmo().float()
     whole = collected(model, windows, tmp_path / "whole", passes=passes, batch=2)
     for calls in range(1, 6 * passes + 1):
@@ -248,7 +254,9 @@ def test_out_of_memory_with_a_single_window_says_what_to_do_and_keeps_the_checkp
     assert not list(tmp_path.glob("factors*")) and not any(m._forward_hooks for m in model.modules())
 
 
-def test_out_of_memory_while_a_batch_is_added_is_an_error_and_the_checkpoint_goes_on(tiny_olmo, windows, tmp_path, monkeypatch):
+def test_out_of_memory_while_a_batch_is_added_is_an_error_and_the_checkpoint_goes_on(
+    tiny_olmo, windows, tmp_path, monkeypatch
+):
     from kfaclib.curvature import factors
 
     model, counter, real = tiny_olmo().float(), itertools.count(), factors.add_
@@ -277,7 +285,9 @@ def test_values_that_are_not_finite_name_the_windows_and_leave_no_factors(tiny_o
 
 
 @pytest.mark.parametrize("which", ["checkpoint", "factors"])
-def test_a_disk_that_fills_up_is_said_and_once_there_is_room_it_goes_on(tiny_olmo, windows, tmp_path, monkeypatch, which):
+def test_a_disk_that_fills_up_is_said_and_once_there_is_room_it_goes_on(
+    tiny_olmo, windows, tmp_path, monkeypatch, which
+):
     model, counter, real = tiny_olmo().float(), itertools.count(), storage.save_file
     whole = collected(model, windows, tmp_path / "whole")
 
@@ -306,19 +316,41 @@ def test_too_small_a_disk_is_said_before_the_work(tmp_path, monkeypatch):
 
 
 def command(folder, out, *more):
-    return [str(x) for x in ("collect", "--model", folder, "--layers", "*.3.mlp.*", "--rows", 8, "--batch", 1, "--passes", 2, "--checkpoint-minutes", 0,
-                             "--out", out, *more)]
+    return [
+        str(x)
+        for x in (
+            "collect",
+            "--model",
+            folder,
+            "--layers",
+            "*.3.mlp.*",
+            "--rows",
+            8,
+            "--batch",
+            1,
+            "--passes",
+            2,
+            "--checkpoint-minutes",
+            0,
+            "--out",
+            out,
+            *more,
+        )
+    ]
 
 
 def run_to_the_end(folder, out, log):
     code, said = finish(start(cli.main, command(folder, out), log=log), log)
     assert code == 0, said
-    return storage.digest(storage.read(out / "factors-1-of-2.safetensors", "factors", 2)[1] | storage.read(out / "factors-2-of-2.safetensors", "factors", 2)[1])
+    return storage.digest(
+        storage.read(out / "factors-1-of-2.safetensors", "factors", 2)[1]
+        | storage.read(out / "factors-2-of-2.safetensors", "factors", 2)[1]
+    )
 
 
 def kills(folder, tmp_path, count, seed):
-    """Kill the collector at `count` random moments, each time it goes on, and begins anew when it was through; checks that the bits at
-    the end are always the same, and that nothing half-written stays."""
+    """Kill the collector at `count` random moments, each time it goes on, and begins anew when it was through; checks
+    that the bits at the end are always the same, and that nothing half-written stays."""
     rng, out, log, hit = random.Random(seed), tmp_path / "killed", tmp_path / "log", 0
     whole = run_to_the_end(folder, tmp_path / "whole", log)
     began = time.monotonic()
@@ -367,8 +399,15 @@ def test_the_folder_says_what_is_in_it(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 passes" in said and "8 windows of 128 tokens" in said
     manifest, record = (json.loads((out / name).read_text()) for name in ("manifest.json", "collection.json"))
-    assert set(manifest) == {"collection.json", "windows.safetensors", "factors-1-of-2.safetensors", "factors-2-of-2.safetensors"}
-    assert record["settings"]["seed"] == 0 and record["corpus"]["rows"] == 8 and record["provenance"]["versions"]["torch"]
+    assert set(manifest) == {
+        "collection.json",
+        "windows.safetensors",
+        "factors-1-of-2.safetensors",
+        "factors-2-of-2.safetensors",
+    }
+    assert (
+        record["settings"]["seed"] == 0 and record["corpus"]["rows"] == 8 and record["provenance"]["versions"]["torch"]
+    )
     assert cli.main(command(folder, out)) == 0  # it is all there
     capsys.readouterr()
     assert cli.main(command(folder, out, "--seed", 1)) == 1 and "--restart" in capsys.readouterr().err
@@ -376,4 +415,7 @@ def test_the_folder_says_what_is_in_it(folder, tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["edit", "--model", str(folder), "--factors", str(out), "--out", str(tmp_path / "e")]) == 1
     assert "--mass" in capsys.readouterr().err
-    assert cli.main(["edit", "--model", str(folder), "--factors", str(out), "--mass", "0.9", "--out", str(tmp_path / "e")]) == 0
+    assert (
+        cli.main(["edit", "--model", str(folder), "--factors", str(out), "--mass", "0.9", "--out", str(tmp_path / "e")])
+        == 0
+    )

@@ -88,8 +88,10 @@ BREAKS = {
     "long cell": (add_cells(1, "\n".join("x = 1" for _ in range(31))), "31 lines"),
     "long median": (add_cells(14, "\n".join("x = 1" for _ in range(7))), "median code cell"),
     "in a row": (add_cells(3), "in a row"),
-    "no prose": (lambda nb: [c.update(source="So.") for c in nb.cells[1:-1] if "\n" in c.source
-                             and c.cell_type == "markdown"], "in the mean"),
+    "no prose": (
+        lambda nb: [c.update(source="So.") for c in nb.cells[1:-1] if "\n" in c.source and c.cell_type == "markdown"],
+        "in the mean",
+    ),
     "much prose": (replace(PROSE, PROSE * 4), "words without code"),
     "nothing compared": (replace("# NBVAL_CHECK_OUTPUT\n", "", "code"), "NBVAL_CHECK_OUTPUT"),
     "compared in vain": (replace("# NBVAL_CHECK_OUTPUT\n", "1  # NBVAL_CHECK_OUTPUT\n", "code"), "alone on a line"),

@@ -62,8 +62,13 @@ def test_a_changed_chapter_comes_beside_the_copy_with_everything_the_learner_wro
     told = "\n".join(copies.make_copies(paths.WORK))
     assert own.read_bytes() == before
     new = notebooks.read(paths.WORK / "97_tiny.new.ipynb")
-    for line in ("97_tiny.new.ipynb", "exercise 97.total: the task has changed", "your answer to 97.double is carried over",
-                 "sections changed:", "3 further cells of yours"):
+    for line in (
+        "97_tiny.new.ipynb",
+        "exercise 97.total: the task has changed",
+        "your answer to 97.double is carried over",
+        "sections changed:",
+        "3 further cells of yours",
+    ):
         assert line in told
     assert "97.mean" not in told
     assert cell_of(new, "97.double").source == ANSWER
@@ -104,7 +109,14 @@ def test_an_answer_to_a_task_that_changed_or_went_is_kept_in_sight(tiny_path):
     assert "return 2 * x  # mine" in notebooks.read(paths.WORK / "97_tiny.new2.ipynb").cells[-1].source
 
 
-@pytest.mark.parametrize("content", ["my answers, broken", "{}", '{"cells": [{"cell_type": "code"}], "nbformat_minor": 5, "nbformat": 4, "metadata": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "my answers, broken",
+        "{}",
+        '{"cells": [{"cell_type": "code"}], "nbformat_minor": 5, "nbformat": 4, "metadata": {}}',
+    ],
+)
 def test_a_copy_that_cannot_be_read_is_left_alone(content, tiny_path):
     copies.make_copies(paths.WORK)
     own = paths.WORK / "97_tiny.ipynb"
@@ -127,7 +139,9 @@ def test_git_pull_over_a_half_solved_chapter_loses_nothing(tiny_path, tmp_path_f
     origin, clone = paths.ROOT, tmp_path_factory.mktemp("learner") / "course"
 
     def git(*words, folder=origin):
-        subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words], cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words], cwd=folder, check=True, capture_output=True
+        )
 
     (origin / ".gitignore").write_text("work/\n")
     git("init", "-q", "-b", "main")

@@ -62,7 +62,14 @@ def test_a_mixture_ends_with_the_first_of_its_parts_so_that_the_shares_hold(tmp_
 def test_the_authors_mixture_names_all_sub_corpora_at_one_revision_with_shares_of_one():
     mixture = corpora.parts("dolmino")
     assert abs(sum(mixture.values()) - 1) < 1e-3 and len({name.partition("@")[2] for name in mixture}) == 1
-    assert {name.partition("@")[0].partition(":")[2] for name in mixture} == {"dclm", "flan", "pes2o", "wiki", "stackexchange", "math"}
+    assert {name.partition("@")[0].partition(":")[2] for name in mixture} == {
+        "dclm",
+        "flan",
+        "pes2o",
+        "wiki",
+        "stackexchange",
+        "math",
+    }
 
 
 @pytest.mark.parametrize("name", ["a.jsonl=0.5,b.jsonl", "a.jsonl=much", "a.jsonl=0.5,b.jsonl=0"])
@@ -92,7 +99,9 @@ def test_a_stream_that_vanishes_is_an_error_that_says_where_and_never_a_short_co
     monkeypatch.setattr(corpora, "documents", vanishing)
     with pytest.raises(OSError, match="broke off after 64 documents .*peer is gone.*same command"):
         corpora.text_windows("owner/name", tokenizer, 16)
-    assert len(corpora.text_windows("owner/name", tokenizer, 16, count=2)) == 2  # had it been enough, it would have been
+    assert (
+        len(corpora.text_windows("owner/name", tokenizer, 16, count=2)) == 2
+    )  # had it been enough, it would have been
 
 
 def test_damaged_files_are_named(tmp_path, tokenizer):

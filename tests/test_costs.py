@@ -22,7 +22,11 @@ def test_backward_counts_the_products_that_a_pass_really_does(tiny_olmo, pattern
             logits = model(input_ids=IDS).logits
         with FlopCounterMode(display=False) as backward:
             logits.backward(torch.ones_like(logits))
-    products = lambda counter: sum(n for op, n in counter.get_flop_counts()["Global"].items() if "attention" not in str(op) and "bmm" not in str(op))
+    products = lambda counter: sum(
+        n
+        for op, n in counter.get_flop_counts()["Global"].items()
+        if "attention" not in str(op) and "bmm" not in str(op)
+    )
     expected = costs.flops_per_token(model, layers)
     assert products(forward) == expected["forward"] * IDS.numel()
     assert products(backward) == expected["backward"] * IDS.numel()
@@ -40,7 +44,9 @@ def test_a_token_of_1b_is_eight_and_a_half_gflop_of_which_the_first_block_saves_
     layers = linear_layers(model)
     flops = costs.flops_per_token(model, layers)
     assert flops["forward"] == 16 * 2 * (4 * 2048**2 + 3 * 2048 * 8192) + 2 * 2048 * 100_352
-    assert flops["forward"] - flops["backward"] == 2 * (4 * 2048**2 + 2 * 2048 * 8192)  # attention, gate and up of block 0
+    assert flops["forward"] - flops["backward"] == 2 * (
+        4 * 2048**2 + 2 * 2048 * 8192
+    )  # attention, gate and up of block 0
     assert flops["updates"] == 16 * (2048**2 + 8192**2 + 2 * 8192**2 + 2048**2)
     assert round((2 * flops["forward"] + flops["updates"]) / 1e9, 1) == 8.5
     assert costs.attention_flops(model, 512) < 0.02 * flops["forward"]

@@ -64,8 +64,10 @@ def test_split_solution_keeps_indentation_and_the_lines_around():
     assert taken == ["        y = 1"]
 
 
-@pytest.mark.parametrize("source", ["### BEGIN SOLUTION\n1", "1\n### END SOLUTION",
-                                    "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION"])
+@pytest.mark.parametrize(
+    "source",
+    ["### BEGIN SOLUTION\n1", "1\n### END SOLUTION", "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION"],
+)
 def test_markers_that_do_not_pair_up_are_an_error(source):
     with pytest.raises(ValueError, match="SOLUTION"):
         notebooks.split_solution(source)
@@ -81,7 +83,7 @@ def test_lab_opens_the_copies_and_hands_options_on(tiny_path, monkeypatch):
     monkeypatch.setattr(course.signal, "signal", lambda *_: None)
     monkeypatch.setattr(course.subprocess, "Popen", lambda command, env: started.append((command, env)) or Server)
     assert course.main(["lab", "--no-browser", "--port", "9999"]) == 0
-    (command, env), = started
+    ((command, env),) = started
     assert command[1:3] == ["-m", "jupyterlab"] and command[-3:] == ["--no-browser", "--port", "9999"]
     assert f"--ServerApp.root_dir={paths.WORK}" in command and env["KFAC_ROOT"] == str(paths.ROOT)
     assert (paths.WORK / "97_tiny.ipynb").exists()
@@ -166,8 +168,10 @@ def test_check_says_what_is_the_case(tiny_path, capsys):
 
 def test_check_turns_exceptions_into_sentences(tiny_path, capsys):
     said = checked("return x.T", capsys)
-    assert said == ("✗ 97.double: your function raised AttributeError: 'int' object has no attribute 'T'. "
-                    "It was called with x: 2.\n")
+    assert said == (
+        "✗ 97.double: your function raised AttributeError: 'int' object has no attribute 'T'. "
+        "It was called with x: 2.\n"
+    )
     assert "returned None: is the return line missing?" in checked("pass", capsys)
     assert "your function raised AssertionError: mine" in checked("assert x == 5, 'mine'", capsys)
 
@@ -290,13 +294,18 @@ def test_nbval_compares_the_worked_copy_and_runs_the_unsolved_one(tiny_path):
 
 
 def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys):
-    broken = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_markdown_cell(r"# 96 Broken" "\n\n" r"$\lambda_i\mu_j$ and $$F = \mathbb{E}[g g^\top]$$"),
-        nbformat.v4.new_code_cell("x = 1"),
-        nbformat.v4.new_code_cell("x.missing  # here"),
-        nbformat.v4.new_code_cell("print('not reached')", execution_count=3,
-                                  outputs=[nbformat.v4.new_output("stream", text="an older run")]),
-    ])
+    broken = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(r"# 96 Broken" "\n\n" r"$\lambda_i\mu_j$ and $$F = \mathbb{E}[g g^\top]$$"),
+            nbformat.v4.new_code_cell("x = 1"),
+            nbformat.v4.new_code_cell("x.missing  # here"),
+            nbformat.v4.new_code_cell(
+                "print('not reached')",
+                execution_count=3,
+                outputs=[nbformat.v4.new_output("stream", text="an older run")],
+            ),
+        ]
+    )
     notebooks.write(broken, paths.CHAPTERS / "96_broken.ipynb")
     (paths.ROOT / "pages").mkdir()
     for name in ("glossary", "notation"):  # every site has them
@@ -309,7 +318,9 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     assert [(row["chapter"], row["ok"]) for row in report] == [("96_broken", False), ("97_tiny", True)]
     assert all(row["seconds"] > 0 and 0.01 < row["gib"] < 4 for row in report)
     out, err = capsys.readouterr()
-    assert re.search(r"chapter +seconds +GiB +verdict\n[- ]+\n96_broken +[\d.]+ +[\d.]+ +FAILED\n97_tiny +[\d.]+ +[\d.]+ +ok\n", out)
+    assert re.search(
+        r"chapter +seconds +GiB +verdict\n[- ]+\n96_broken +[\d.]+ +[\d.]+ +FAILED\n97_tiny +[\d.]+ +[\d.]+ +ok\n", out
+    )
     assert "No results to show" in out
     assert "96_broken, code cell 2:\n    x.missing  # here\n  AttributeError: 'int' object has no" in err
     assert {path: path.read_bytes() for path in notebooks.chapters()} == before
@@ -331,7 +342,9 @@ def test_a_chapter_over_its_budget_fails_where_one_asks(tiny_path, monkeypatch, 
     monkeypatch.setattr(course.pages, "render", lambda executed, folder: folder / "index.html")
     assert course.main(["run"]) == 0
     assert course.main(["run", "--budget"]) == 1
-    assert re.search(r"FAILED 97_tiny took [\d.]+ s and [\d.]+ GiB; a chapter has 0 s and 4 GiB", capsys.readouterr().err)
+    assert re.search(
+        r"FAILED 97_tiny took [\d.]+ s and [\d.]+ GiB; a chapter has 0 s and 4 GiB", capsys.readouterr().err
+    )
 
 
 def test_the_memory_of_a_kernel_and_of_what_it_starts_is_seen(checkout):

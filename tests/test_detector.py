@@ -29,7 +29,9 @@ def test_an_eigenvector_has_all_its_energy_or_none_in_the_flat_directions():
 
 
 def test_ordinary_inputs_have_the_flat_share_of_their_own_spectrum():
-    """Weighted by length, the mean flat energy of the very text that A comes from is the tail of A's eigenvalues: no other text has less."""
+    """Weighted by length, the mean flat energy of the very text that A comes from is the tail of A's eigenvalues: no
+    other text has less.
+    """
     x = draw(300, 10, seed=2) @ draw(10, 10, seed=3)
     basis = basis_of(x)
     length = x.square().sum(1)
@@ -54,7 +56,9 @@ def test_a_window_has_the_mean_of_its_tokens(tiny_olmo):
     for prompt, answer in items:
         model(input_ids=torch.tensor([prompt + answer]))
     handle.remove()
-    wanted = [flat_energy(x[0, len(p) - 1 : len(p) + len(a) - 1], basis).mean().item() for x, (p, a) in zip(seen, items)]
+    wanted = [
+        flat_energy(x[0, len(p) - 1 : len(p) + len(a) - 1], basis).mean().item() for x, (p, a) in zip(seen, items)
+    ]
     assert scores(model, {name: layer}, {name: basis}, items)[name].tolist() == pytest.approx(wanted)
 
 

@@ -1,4 +1,6 @@
-"""Two processes that talk through gloo against one, on the CPU: the same labels, the same sums to rounding, kills included."""
+"""Two processes that talk through gloo against one, on the CPU: the same labels, the same sums to rounding, kills
+included.
+"""
 
 import itertools
 import os
@@ -55,7 +57,25 @@ def test_a_single_process_is_left_alone(monkeypatch):
 
 
 def command(folder, out, *more):
-    return [str(x) for x in ("collect", "--model", folder, "--layers", "*.3.mlp.*", "--rows", 9, "--batch", 2, "--checkpoint-minutes", 0, "--out", out, *more)]
+    return [
+        str(x)
+        for x in (
+            "collect",
+            "--model",
+            folder,
+            "--layers",
+            "*.3.mlp.*",
+            "--rows",
+            9,
+            "--batch",
+            2,
+            "--checkpoint-minutes",
+            0,
+            "--out",
+            out,
+            *more,
+        )
+    ]
 
 
 def pair(function, arguments, tmp_path):
@@ -67,7 +87,10 @@ def pair(function, arguments, tmp_path):
     shared = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     if sys.platform != "win32":
         shared["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"  # whatever this machine calls itself
-    return [start(function, *arguments, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **shared) for rank, log in enumerate(logs)], logs
+    return [
+        start(function, *arguments, log=log, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank, log in enumerate(logs)
+    ], logs
 
 
 def together(function, arguments, tmp_path):
@@ -113,7 +136,9 @@ def test_two_processes_of_which_one_is_killed_go_on_and_end_with_the_same_bits(f
     assert digest(out) == digest(by_two[0])
 
 
-def test_a_process_that_goes_on_and_one_that_begins_anew_still_add_up_the_same_sums(folder, by_two, tmp_path, monkeypatch):
+def test_a_process_that_goes_on_and_one_that_begins_anew_still_add_up_the_same_sums(
+    folder, by_two, tmp_path, monkeypatch
+):
     # what a checkpoint holds comes back in another order: the sums must not be matched by order
     out = tmp_path / "out"
     together(stop_before_the_end, (command(folder, out),), tmp_path)
@@ -153,7 +178,9 @@ def test_eigendecompositions_are_shared_out_and_everyone_has_all(tmp_path):
         header, tensors = storage.read(tmp_path / f"bases-{rank}", "bases")
         calls.append(header["calls"])
         for name, basis in alone.items():
-            assert torch.equal(tensors[f"{name}.Q_A"], basis.Q_A) and torch.equal(tensors[f"{name}.lambda_G"], basis.lambda_G)
+            assert torch.equal(tensors[f"{name}.Q_A"], basis.Q_A) and torch.equal(
+                tensors[f"{name}.lambda_G"], basis.lambda_G
+            )
     assert sum(calls) == 6 and min(calls) > 0
 
 
@@ -162,7 +189,11 @@ def decompose_in_a_group(factors, folder):
     torch.linalg.eigh = lambda x: calls.append(len(x)) or real(x)
     with distributed.processes() as (rank, world):
         bases = decompose(factors)
-    tensors = {f"{name}.{key}": getattr(basis, key).contiguous() for name, basis in bases.items() for key in ("Q_A", "Q_G", "lambda_A", "lambda_G")}
+    tensors = {
+        f"{name}.{key}": getattr(basis, key).contiguous()
+        for name, basis in bases.items()
+        for key in ("Q_A", "Q_G", "lambda_A", "lambda_G")
+    }
     storage.write(f"{folder}/bases-{rank}", tensors, {"format": "kfaclib bases 1", "calls": len(calls)})
 
 

@@ -41,7 +41,7 @@ def test_every_checkpoint_is_looked_at_and_nothing_stops_at_the_first_fault(alon
 def test_another_version_is_a_note_and_a_marker_is_heeded(alone, capsys):
     (alone / "constraints.txt").write_text("torch==0.1\nnumpy==0.1 ; python_version < '3'\n")
     assert doctor.report(alone / "data" / "a")
-    note, = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
     assert "torch" in note and "==0.1" in note and "numpy" not in note
 
 

@@ -11,9 +11,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from kfcourse import paths
+from kfaclib.io.paths import checkout
 
-ROOT = paths.ROOT
+ROOT = checkout()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -85,7 +85,12 @@ def test_course_py_names_the_python_it_needs(course_py, monkeypatch):
 
 
 def test_course_py_knows_its_commands(course_py, capsys):
-    with pytest.raises(SystemExit, match="no command 'tset'; there are: run, test, lab, site, doctor, progress, execute, export, questions, nbgrader"):
+    with pytest.raises(
+        SystemExit,
+        match=(
+            "no command 'tset'; there are: run, test, lab, site, doctor, progress, execute, export, questions, nbgrader"
+        ),
+    ):
         course_py["main"](["tset"])
     assert course_py["main"](["--help"]) == 0
     assert "course.py test" in capsys.readouterr().out
@@ -115,21 +120,29 @@ def test_set_up_is_done_once(course_py, monkeypatch, tmp_path):
 
 
 def test_pip_settings_are_handed_on_to_uv(course_py):
-    listing = ("global.cert='/etc/a.pem'\nglobal.extra-index-url='https://a.example/simple https://b.example/simple'\n"
-               "global.find-links='/one'\n:env:.find-links='/two /three'\nlist.format='columns'\nnot a setting\n")
+    listing = (
+        "global.cert='/etc/a.pem'\nglobal.extra-index-url='https://a.example/simple https://b.example/simple'\n"
+        "global.find-links='/one'\n:env:.find-links='/two /three'\nlist.format='columns'\nnot a setting\n"
+    )
     settings = course_py["pip_settings"](listing)
-    assert settings == {"cert": ["/etc/a.pem"], "find-links": ["/two", "/three"],
-                        "extra-index-url": ["https://a.example/simple", "https://b.example/simple"]}
+    assert settings == {
+        "cert": ["/etc/a.pem"],
+        "find-links": ["/two", "/three"],
+        "extra-index-url": ["https://a.example/simple", "https://b.example/simple"],
+    }
     assert course_py["uv_environment"](settings, {"SSL_CERT_FILE": "/mine"}) == {
-        "UV_FIND_LINKS": "/two,/three", "UV_INDEX": "https://a.example/simple https://b.example/simple",
-        "UV_INDEX_STRATEGY": "unsafe-best-match"}
+        "UV_FIND_LINKS": "/two,/three",
+        "UV_INDEX": "https://a.example/simple https://b.example/simple",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+    }
     assert course_py["uv_environment"]({}, {}) == {}
 
 
-def test_a_missing_checkout_is_explained(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"KFAC_ROOT names .* is not a checkout .*pip install -e"):
-        paths.find_root(str(tmp_path))
-    assert paths.find_root() == ROOT
+def test_a_missing_checkout_is_explained(tmp_path, monkeypatch):
+    assert checkout() == ROOT
+    monkeypatch.setenv("KFAC_ROOT", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"KFAC_ROOT names .* is not a checkout .*clone the repository"):
+        checkout()
 
 
 def test_ci_runs_the_readmes_command():

@@ -530,8 +530,19 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(stored, monkeyp
 def test_a_plain_module_and_pairs_of_inputs_and_labels_give_the_same_factors_as_a_dict(mlp):
     model = mlp([4, 6, 3])
     x, y = torch.randn(9, 4, dtype=torch.float64), torch.randint(3, (9,))
-    by_dict = collect_factors(model, [{"x": x, "labels": y}], linear_layers(model, "net.*"), labels="data", generator=torch.Generator(), progress=False)
-    by_pair = collect_factors(model.net, [(x, y)], linear_layers(model.net, "*"), labels="data", generator=torch.Generator(), progress=False)
+    by_dict = collect_factors(
+        model,
+        [{"x": x, "labels": y}],
+        linear_layers(model, "net.*"),
+        labels="data",
+        generator=torch.Generator(),
+        progress=False,
+    )
+    by_pair = collect_factors(
+        model.net, [(x, y)], linear_layers(model.net, "*"), labels="data", generator=torch.Generator(), progress=False
+    )
     for name, f in by_pair.items():
         assert torch.equal(f.A, by_dict[f"net.{name}"].A) and torch.equal(f.G, by_dict[f"net.{name}"].G)
-    collect_factors(model.net, [x], linear_layers(model.net, "*"), generator=torch.Generator().manual_seed(0), progress=False)
+    collect_factors(
+        model.net, [x], linear_layers(model.net, "*"), generator=torch.Generator().manual_seed(0), progress=False
+    )

@@ -1,4 +1,6 @@
-"""Marking: what is taken out of a notebook, what a hostile answer can reach, hidden inputs, variants, and what is written."""
+"""Marking: what is taken out of a notebook, what a hostile answer can reach, hidden inputs, variants, and what is
+written.
+"""
 
 import ast
 import csv
@@ -26,7 +28,9 @@ CHAPTERS = {path.name[:2]: path for path in notebooks.chapters()}
 plus = lambda c: (f"Add {c}.", lambda ref: lambda x: ref(x) + c)
 TINY = {
     "97.double": variants.Variant(lambda g: (variants.whole(g, -9, 9),), lambda g: plus(variants.whole(g, 1, 99))),
-    "97.total": variants.Variant(lambda g: (variants.real(g, 4).tolist(),), lambda g: ("Twice.", lambda ref: lambda v: 2 * ref(v))),
+    "97.total": variants.Variant(
+        lambda g: (variants.real(g, 4).tolist(),), lambda g: ("Twice.", lambda ref: lambda v: 2 * ref(v))
+    ),
 }
 
 
@@ -47,9 +51,11 @@ def handed_in(path, **bodies):
     return path
 
 
-RIGHT = {"double": '@exercise("97.double")\ndef double(x):\n    return 2 * x',
-         "total": '@exercise("97.total")\ndef total(values):\n    return sum(values)',
-         "mean": '@exercise("97.mean")\ndef mean(values):\n    return total(values) / len(values)'}
+RIGHT = {
+    "double": '@exercise("97.double")\ndef double(x):\n    return 2 * x',
+    "total": '@exercise("97.total")\ndef total(values):\n    return sum(values)',
+    "mean": '@exercise("97.mean")\ndef mean(values):\n    return total(values) / len(values)',
+}
 
 
 def marked(tmp_path, double, secret=None, **more):
@@ -62,10 +68,14 @@ def marked(tmp_path, double, secret=None, **more):
 # --- out of the notebook
 
 
-CELLS = ["import math, os\nfrom kfcourse import check, exercise", "%matplotlib inline\nLIMIT = 3\nloaded = open('x').read()",
-         "def helper(x):\n    return math.floor(x) + LIMIT", "this is no Python",
-         '@exercise("97.double")\ndef double(x):\n    return helper(x)  # mine',
-         '@exercise("97.total")\ndef total(values):\n    """Doc."""\n    raise NotImplementedError']
+CELLS = [
+    "import math, os\nfrom kfcourse import check, exercise",
+    "%matplotlib inline\nLIMIT = 3\nloaded = open('x').read()",
+    "def helper(x):\n    return math.floor(x) + LIMIT",
+    "this is no Python",
+    '@exercise("97.double")\ndef double(x):\n    return helper(x)  # mine',
+    '@exercise("97.total")\ndef total(values):\n    """Doc."""\n    raise NotImplementedError',
+]
 
 
 def test_a_module_holds_the_answers_and_what_they_need_and_nothing_is_executed():
@@ -74,21 +84,42 @@ def test_a_module_holds_the_answers_and_what_they_need_and_nothing_is_executed()
     assert found.written == ("97.double",) and found.empty == ("97.total",) and found.missing == ("97.mean",)
     assert "cell 4" in found.remarks[0]
     tree = ast.parse(found.source)
-    assert [getattr(s, "name", type(s).__name__) for s in tree.body] == ["Import", "total", "Assign", "helper", "double"]
+    assert [getattr(s, "name", type(s).__name__) for s in tree.body] == [
+        "Import",
+        "total",
+        "Assign",
+        "helper",
+        "double",
+    ]
     assert "exercise" not in found.source and "open(" not in found.source and "return helper(x)" in found.source
-    assert export.NOT_WRITTEN + "def total(values):\n    return sum(values)" in found.source  # the course's own stands in where nothing was written
+    assert (
+        export.NOT_WRITTEN + "def total(values):\n    return sum(values)" in found.source
+    )  # the course's own stands in where nothing was written
 
 
 def test_the_last_definition_counts_and_a_missing_decorator_does_no_harm():
     found = export.module(["def double(x):\n    return 1", "def double(x):\n    return 2"], ["97.double"])
     assert found.source == "def double(x):\n    return 2\n" and found.written == ("97.double",)
     source = "import os; os._exit(1)\n@os.fsencode  # above\ndef helper(): pass\ndef double(x): return helper"
-    assert export.module([source], ["97.double"]).source.split("\n\n\n") == ["import os", "@os.fsencode  # above\ndef helper(): pass",
-                                                                            "def double(x): return helper\n"]
+    assert export.module([source], ["97.double"]).source.split("\n\n\n") == [
+        "import os",
+        "@os.fsencode  # above\ndef helper(): pass",
+        "def double(x): return helper\n",
+    ]
 
 
-NASTY = ["-" * 100_000 + "1", "(" * 100_000, "x" + ".a" * 100_000, "[" * 90 + "]" * 90, "lambda:" * 20_000 + "1", "x = " + "9" * 10_000, "\0",
-         "\ud800", "def double(x): return 1\n" * 8_000, "x = 1; " * 20_000 + "import os"]
+NASTY = [
+    "-" * 100_000 + "1",
+    "(" * 100_000,
+    "x" + ".a" * 100_000,
+    "[" * 90 + "]" * 90,
+    "lambda:" * 20_000 + "1",
+    "x = " + "9" * 10_000,
+    "\0",
+    "\ud800",
+    "def double(x): return 1\n" * 8_000,
+    "x = 1; " * 20_000 + "import os",
+]
 
 
 def test_no_cell_is_too_nasty_to_be_read():
@@ -106,9 +137,28 @@ def test_no_cell_is_too_nasty_to_be_read():
 # --- plain data
 
 
-@pytest.mark.parametrize("value", [None, True, 3, -2.5, "text", 2j, [1, [2.0, "x"]], (1, (2,)), {"a": [1], 2: (3,)}, {1, 2}, torch.float16,
-                                   torch.arange(6).reshape(2, 3), torch.zeros(0, 3), torch.tensor(2.5, dtype=torch.bfloat16),
-                                   torch.complex(torch.arange(6.0), torch.ones(6)).view(3, 2).T.conj(), torch.tensor([True, False])], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        -2.5,
+        "text",
+        2j,
+        [1, [2.0, "x"]],
+        (1, (2,)),
+        {"a": [1], 2: (3,)},
+        {1, 2},
+        torch.float16,
+        torch.arange(6).reshape(2, 3),
+        torch.zeros(0, 3),
+        torch.tensor(2.5, dtype=torch.bfloat16),
+        torch.complex(torch.arange(6.0), torch.ones(6)).view(3, 2).T.conj(),
+        torch.tensor([True, False]),
+    ],
+    ids=repr,
+)
 def test_plain_data_comes_back_as_it_was(value, tmp_path):
     skeleton, tensors = plain.pack(value)
     (tmp_path / "x").write_bytes(plain.message({"v": skeleton}, tensors))
@@ -129,8 +179,17 @@ def test_what_is_not_plain_becomes_a_thing_without_behaviour():
     assert type(back).__name__ == "Same" and back != 4 and not isinstance(back, Same)
 
 
-@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\x10" + b"[" * 16, b"\0\0\0\1", plain.message({}) + b"\0",
-                                  b"\0\0\0\x2a" + b'[{}, [["float64", [100000000000], false, 800]]]'.ljust(42)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\2{}",
+        b"\0\0\0\x10" + b"[" * 16,
+        b"\0\0\0\1",
+        plain.message({}) + b"\0",
+        b"\0\0\0\x2a" + b'[{}, [["float64", [100000000000], false, 800]]]'.ljust(42),
+    ],
+)
 def test_a_malformed_message_is_said_to_be_one(data, tmp_path):
     (tmp_path / "x").write_bytes(data)
     with open(tmp_path / "x", "rb") as stream:
@@ -138,7 +197,15 @@ def test_a_malformed_message_is_said_to_be_one(data, tmp_path):
             assert plain.receive(stream) is None or stream.read(1) in (b"", b"\0")
         except plain.Malformed:
             pass
-    for skeleton in ({"call": 0}, {"tensor": 5}, {"list": 3}, {"dict": [[{"list": []}, 1]]}, {"eval": "1"}, {}, {"thing": "a b"}):
+    for skeleton in (
+        {"call": 0},
+        {"tensor": 5},
+        {"list": 3},
+        {"dict": [[{"list": []}, 1]]},
+        {"eval": "1"},
+        {},
+        {"thing": "a b"},
+    ):
         with pytest.raises(plain.Malformed):
             plain.unpack(skeleton, [])
 
@@ -152,7 +219,9 @@ def attack(*lines, then="return 2 * x"):
 
 
 def hostile(canary, secret):
-    """{name: (double, the states that are fine)}. `canary` is a folder that must stay as it is; `secret` must not be read."""
+    """{name: (double, the states that are fine)}. `canary` is a folder that must stay as it is; `secret` must not be
+    read.
+    """
     parent = "import os; parent = os.getppid()"
     no = {"wrong"}
     return {
@@ -162,24 +231,56 @@ def hostile(canary, secret):
         "loop": (attack("while True: pass"), {"too slow"}),
         "sleep": (attack("import time; time.sleep(1e6)"), {"too slow"}),
         "recursion": (attack("return double(x)"), no),
-        "memory": (attack("hold = bytearray(60 * 2**30)", "hold[::4096] = bytes(len(hold) // 4096)"), no | {"crashed", "too big", "too slow"}),
+        "memory": (
+            attack("hold = bytearray(60 * 2**30)", "hold[::4096] = bytes(len(hold) // 4096)"),
+            no | {"crashed", "too big", "too slow"},
+        ),
         "empty_error": (attack("raise NotImplementedError"), {"empty"}),
         "huge_answer": (attack(then="return list(range(10**6))"), no),
         "huge_number": (attack(then="return 10**10**5"), no),
         "cycle": (attack("a = []; a.append(a)", then="return a"), no),
         "always_equal": (attack("class Same:", "    __eq__ = lambda s, o: True", then="return Same()"), no),
-        "float_that_is_equal": (attack("class Same(float):", "    __eq__ = lambda s, o: True", then="return Same(0)"), no),
-        "prints": (attack("print('{\"score\": 1}')", "import os; os.write(1, b'passed'); os.write(2, b'passed')", then="return 0"), no),
-        "forged": (attack("import os, struct",
-                          "m = b'[{\"is\":\"right\"},[]]'", "for fd in range(3, 30):", "    try: os.write(fd, struct.pack('>I', len(m)) + m)",
-                          "    except OSError: pass", then="return 0"), no | {"crashed"}),
+        "float_that_is_equal": (
+            attack("class Same(float):", "    __eq__ = lambda s, o: True", then="return Same(0)"),
+            no,
+        ),
+        "prints": (
+            attack(
+                "print('{\"score\": 1}')", "import os; os.write(1, b'passed'); os.write(2, b'passed')", then="return 0"
+            ),
+            no,
+        ),
+        "forged": (
+            attack(
+                "import os, struct",
+                'm = b\'[{"is":"right"},[]]\'',
+                "for fd in range(3, 30):",
+                "    try: os.write(fd, struct.pack('>I', len(m)) + m)",
+                "    except OSError: pass",
+                then="return 0",
+            ),
+            no | {"crashed"},
+        ),
         "closes": (attack("import os; os.closerange(0, 99)"), {"crashed", "too slow"}),
-        "patches": (attack("import builtins, sys", "builtins.abs = lambda v: 0",
-                           "for m in list(sys.modules.values()): m.__dict__['AssertionError'] = type(None)",
-                           then="return 0"), no | {"crashed"}),
+        "patches": (
+            attack(
+                "import builtins, sys",
+                "builtins.abs = lambda v: 0",
+                "for m in list(sys.modules.values()): m.__dict__['AssertionError'] = type(None)",
+                then="return 0",
+            ),
+            no | {"crashed"},
+        ),
         "the_library": (attack("from kfcourse import exercises"), no),
-        "frames": (attack("import sys; f = sys._getframe()", "while f:",
-                          "    assert not {'secret', 'expected', 'facts'} & set(f.f_locals); f = f.f_back", then="return 0"), no),
+        "frames": (
+            attack(
+                "import sys; f = sys._getframe()",
+                "while f:",
+                "    assert not {'secret', 'expected', 'facts'} & set(f.f_locals); f = f.f_back",
+                then="return 0",
+            ),
+            no,
+        ),
         "reads_the_secret": (attack(f"open({str(secret)!r}).read()"), no),
         "reads_the_folder": (attack("import os", f"os.listdir({str(canary)!r})"), no),
         "reads_the_parent": (attack(parent, "open(f'/proc/{parent}/mem', 'rb').read(1)"), no),
@@ -192,9 +293,15 @@ def hostile(canary, secret):
         "renames": (attack("import os", f"os.rename({str(canary / 'file')!r}, {str(canary / 'gone')!r})"), no),
         "chmods": (attack("import os", f"os.chmod({str(canary)!r}, 0)"), no),
         "network": (attack("import socket; socket.create_connection(('127.0.0.1', 9), 1)"), no),
-        "fills": (attack("for i in range(200): open(f'f{i}', 'wb').write(bytes(2**22))", "import time; time.sleep(9)"), {"too big", "wrong", "too slow"}),
+        "fills": (
+            attack("for i in range(200): open(f'f{i}', 'wb').write(bytes(2**22))", "import time; time.sleep(9)"),
+            {"too big", "wrong", "too slow"},
+        ),
         "in_its_folder": (attack("open('mine', 'w').write('fine'); assert open('mine').read() == 'fine'"), {"right"}),
-        "on_import": (attack() + "\n\nimport os as x; y = [os._exit(1)]\nclass Now:\n    import os; os._exit(1)\nz = double(Now)", {"right"}),
+        "on_import": (
+            attack() + "\n\nimport os as x; y = [os._exit(1)]\nclass Now:\n    import os; os._exit(1)\nz = double(Now)",
+            {"right"},
+        ),
         "in_a_default": (RIGHT["double"].replace("(x)", "(x, y=__import__('os')._exit(3))"), {"crashed"}),
     }
 
@@ -226,12 +333,20 @@ def test_thirty_submissions_in_one_call(tiny, tmp_path, capsys):
     states = {student: row["state"] for (student, exercise), row in rows.items() if exercise == "97.double"}
     for name, (_, fine) in attacks.items():
         assert states[name] in fine, f"{name}: {rows[name, '97.double']}"
-    assert [states[n] for n in ("right", "unwritten", "alone", "no_notebook", "a_module", "a_link")] == \
-        ["right", "empty", "wrong", "unreadable", "right", "unreadable"]
+    assert [states[n] for n in ("right", "unwritten", "alone", "no_notebook", "a_module", "a_link")] == [
+        "right",
+        "empty",
+        "wrong",
+        "unreadable",
+        "right",
+        "unreadable",
+    ]
     assert all(rows["right", f"97.{n}"]["points"] == "1" for n in RIGHT)
     assert "2 doubled is 4" in rows["alone", "97.double"]["message"]
     assert rows["alone", "97.total"]["state"] == "right" and rows["a_module", "97.total"]["state"] == "missing"
-    assert os.listdir(canary) == ["file"] and (canary / "file").read_text() == "here" and os.stat(canary).st_mode == before
+    assert (
+        os.listdir(canary) == ["file"] and (canary / "file").read_text() == "here" and os.stat(canary).st_mode == before
+    )
 
     handed = json.loads((tmp_path / "out" / "gradescope" / "right" / "results.json").read_text())
     assert handed["score"] == 3 and [t["status"] for t in handed["tests"]] == ["passed"] * 3
@@ -241,7 +356,9 @@ def test_thirty_submissions_in_one_call(tiny, tmp_path, capsys):
     assert namespace["mean"]([1, 2]) == 1.5
     out = capsys.readouterr().out
     assert "fence" in out and "3/3" in out
-    assert "no answer may read" not in "".join(p.read_text() for p in (tmp_path / "out").rglob("*") if p.is_file() and "modules" not in p.parts)
+    assert "no answer may read" not in "".join(
+        p.read_text() for p in (tmp_path / "out").rglob("*") if p.is_file() and "modules" not in p.parts
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own locks are Linux's")
@@ -289,7 +406,10 @@ def test_the_kernels_locks_hold_where_the_fence_has_been_climbed(tmp_path):
 
 def test_an_exception_is_told_as_if_it_had_happened_here(tiny, tmp_path):
     mark = marked(tmp_path, '@exercise("97.double")\ndef double(x):\n    return x.T')
-    assert mark.message == "your function raised `AttributeError` at `return x.T`: 'int' object has no attribute 'T'. It was called with x: 2."
+    assert (
+        mark.message
+        == "your function raised `AttributeError` at `return x.T`: 'int' object has no attribute 'T'. It was called with x: 2."
+    )
     assert "returned None" in marked(tmp_path, '@exercise("97.double")\ndef double(x):\n    pass').message
 
 
@@ -305,13 +425,21 @@ def test_variants_are_for_one_student_and_the_public_answer_does_not_do(tiny, tm
     secret, names = tmp_path / "secret", tmp_path / "names"
     secret.write_text("0123456789abcdef")
     names.write_text("ada\nbob\n")
-    assert course.main(["questions", "97", "--students", str(names), "--secret", str(secret), "--out", str(tmp_path / "q")]) == 0
+    assert (
+        course.main(
+            ["questions", "97", "--students", str(names), "--secret", str(secret), "--out", str(tmp_path / "q")]
+        )
+        == 0
+    )
     ada, bob = ((tmp_path / "q" / f"{n}.md").read_text() for n in ("ada", "bob"))
     assert "double_variant`: Add " in ada and ada.replace("ada", "bob") != bob
     c = int(ada.split("Add ")[1].split(".")[0])
     for student in ("ada", "bob"):  # bob hands in ada's answer
         own = RIGHT["double"] + f"\n\ndef double_variant(x):\n    return double(x) + {c}"
-        handed_in(tmp_path / f"{student}.ipynb", **RIGHT | {"double": own, "total": RIGHT["total"] + "\n\ntotal_variant = total"})
+        handed_in(
+            tmp_path / f"{student}.ipynb",
+            **RIGHT | {"double": own, "total": RIGHT["total"] + "\n\ntotal_variant = total"},
+        )
     found = submissions.found([tmp_path / "ada.ipynb", tmp_path / "bob.ipynb"])
     marks = submissions.mark_all("97", found, tmp_path / "out", marking.secret_of(secret), True)
     states = {(m.student, m.exercise): m.state for m in marks}
@@ -322,10 +450,23 @@ def test_variants_are_for_one_student_and_the_public_answer_does_not_do(tiny, tm
 
 
 def test_tensors_functions_and_changes_in_place_go_both_ways():
-    source = "\n".join(["import torch", "def curve(f, w):", "    return [f(w), f({'w': w['w'] + 1})]",
-                        "def spoil(w, seen):", "    w += 1; seen.append(3)", "    return w",
-                        "def slope(f, w):", "    w = {'w': w['w'].clone().requires_grad_()}", "    f(w).backward(); return w['w'].grad",
-                        "def odd(f):", "    return f(f)", "def big(x):", "    return torch.zeros(10**6)"])
+    source = "\n".join(
+        [
+            "import torch",
+            "def curve(f, w):",
+            "    return [f(w), f({'w': w['w'] + 1})]",
+            "def spoil(w, seen):",
+            "    w += 1; seen.append(3)",
+            "    return w",
+            "def slope(f, w):",
+            "    w = {'w': w['w'].clone().requires_grad_()}",
+            "    f(w).backward(); return w['w'].grad",
+            "def odd(f):",
+            "    return f(f)",
+            "def big(x):",
+            "    return torch.zeros(10**6)",
+        ]
+    )
     made = marking.Box(source, ("torch",))
     try:
         made.deadline += 60
@@ -334,7 +475,9 @@ def test_tensors_functions_and_changes_in_place_go_both_ways():
         assert [x.item() for x in made.call("curve", (f, {"w": w}), {})] == [5, 14] and len(calls) == 2
         assert torch.equal(made.call("spoil", (w, seen), {}), torch.tensor([1.0, 2.0, 3.0]))
         assert torch.equal(w, torch.tensor([1.0, 2.0, 3.0])) and seen == [1, 3]
-        assert torch.equal(made.call("slope", (f, {"w": w}), {}), 2 * w)  # the derivative is asked for across the border
+        assert torch.equal(
+            made.call("slope", (f, {"w": w}), {}), 2 * w
+        )  # the derivative is asked for across the border
         g = lambda x: 1 if x is g else 0
         assert made.call("odd", (g,), {}) == 1  # a function is known again when it comes back
         with pytest.raises(marking.Lost, match="far more"):
@@ -351,7 +494,9 @@ def test_tensors_functions_and_changes_in_place_go_both_ways():
 def test_every_exercise_has_fresh_inputs_and_questions_of_ones_own(number):
     about, missing = marking.chapter(number), 0
     for i in about.ids:
-        assert variants.of(i), f"{i} needs an entry in kfcourse/ch{number}/variants.py: fresh inputs and a changed question"
+        assert variants.of(i), (
+            f"{i} needs an entry in kfcourse/ch{number}/variants.py: fresh inputs and a changed question"
+        )
         reference, seeds = about.references[i.partition(".")[2]], marking.seeds(SECRET, i, "ada")
         assert variants.compare(i, reference, reference, seeds).state == "right", i
         asked = variants.question(i, SECRET, "ada")
@@ -427,10 +572,14 @@ def test_the_nbgrader_assignment_has_its_metadata_and_hides_its_seeds(tiny, tmp_
     nb = release.assignment(worked, SECRET)
     assert notebooks.to_bytes(worked) == before
     nbformat.validate(nb)
-    known = {c.metadata.nbgrader.grade_id: (c.metadata.nbgrader, c.source) for c in nb.cells if "nbgrader" in c.metadata}
+    known = {
+        c.metadata.nbgrader.grade_id: (c.metadata.nbgrader, c.source) for c in nb.cells if "nbgrader" in c.metadata
+    }
     assert list(known) == [f"{kind}97-{n}" for n in ("double", "total", "mean") for kind in ("", "test-")]
     for facts, source in known.values():
-        assert {"grade", "grade_id", "locked", "schema_version", "solution", "task"} <= set(facts) and facts.schema_version == 3
+        assert {"grade", "grade_id", "locked", "schema_version", "solution", "task"} <= set(
+            facts
+        ) and facts.schema_version == 3
         assert ("points" in facts) == facts.grade == facts.locked == (not facts.solution)
         assert (notebooks.BEGIN in source) == facts.solution
     assert "BEGIN HIDDEN TESTS" in known["test-97-double"][1] and "HIDDEN" not in known["test-97-mean"][1]
@@ -448,6 +597,10 @@ def test_the_nbgrader_assignment_has_its_metadata_and_hides_its_seeds(tiny, tmp_
 
 
 def test_an_exception_is_of_a_built_in_type_or_a_runtime_error():
-    assert isinstance(box.exception("ValueError", "x"), ValueError) and isinstance(marking.told("IndexError", "x", "", False), IndexError)
+    assert isinstance(box.exception("ValueError", "x"), ValueError) and isinstance(
+        marking.told("IndexError", "x", "", False), IndexError
+    )
     for kind in ("print", "SystemExit", "Nonsense", "UnicodeDecodeError", "a b"):
-        assert type(box.exception(kind, "x")) is RuntimeError and type(marking.told(kind, "x", "", False)) is RuntimeError
+        assert (
+            type(box.exception(kind, "x")) is RuntimeError and type(marking.told(kind, "x", "", False)) is RuntimeError
+        )

@@ -1,4 +1,6 @@
-"""Local tasks in the harness's formats: rows are right, configurations point to them, and the harness reads them where it is there."""
+"""Local tasks in the harness's formats: rows are right, configurations point to them, and the harness reads them where
+it is there.
+"""
 
 import json
 import sys
@@ -18,13 +20,17 @@ def made():
 
 
 def test_every_format_of_the_paper_has_a_local_task(made):
-    assert set(made) == set(harness.FORMATS) and sorted(form for form, _ in harness.FORMATS.values()) == sorted(harness.REAL)
+    assert set(made) == set(harness.FORMATS) and sorted(form for form, _ in harness.FORMATS.values()) == sorted(
+        harness.REAL
+    )
 
 
 def test_the_right_choice_is_among_the_choices_and_labelled(made):
     for task in ("boolean", "tracking", "open_book"):
         for row in made[task]:
-            assert row["choices"][row["label"]] == row["answer"] and len(set(row["choices"])) == len(row["choices"]) >= 2
+            assert (
+                row["choices"][row["label"]] == row["answer"] and len(set(row["choices"])) == len(row["choices"]) >= 2
+            )
 
 
 def test_questions_do_not_hold_what_is_asked_for_twice(made):
@@ -60,7 +66,22 @@ def test_without_the_harness_the_message_says_what_to_install_before_any_model_i
         harness.evaluate(None, None, ["boolq"])
     monkeypatch.setattr(models, "load", None)  # a call would be a TypeError
     assert kfac("evaluate", "--model", tmp_path, "--tasks", "boolq") == 1
-    assert kfac("reproduce", "--model", tmp_path, "--sequences", "s.jsonl", "--text", "t.jsonl", "--mass", 0.6, "--tasks", "boolq") == 1
+    assert (
+        kfac(
+            "reproduce",
+            "--model",
+            tmp_path,
+            "--sequences",
+            "s.jsonl",
+            "--text",
+            "t.jsonl",
+            "--mass",
+            0.6,
+            "--tasks",
+            "boolq",
+        )
+        == 1
+    )
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and all('pip install -e ".[harness]"' in line for line in said)
 
@@ -77,7 +98,10 @@ def test_two_results_stand_side_by_side(folder, tmp_path, capsys):
     assert kfac(*words) == 0 and kfac(*words, "--before", tmp_path / "r.json") == 0
     assert capsys.readouterr().out.count("now / before") == 1
     result = json.loads((tmp_path / "r.json").read_text())
-    assert result["before"] == {k: v for k, v in result["sequences"].items() if isinstance(v, float)} and "levenshtein" in result["before"]
+    assert (
+        result["before"] == {k: v for k, v in result["sequences"].items() if isinstance(v, float)}
+        and "levenshtein" in result["before"]
+    )
 
 
 def with_the_harness():
@@ -97,7 +121,17 @@ def test_the_harness_itself_reads_them_and_the_shipped_model_passes(tmp_path):
 def test_the_command_runs_tasks_of_a_folder_of_ones_own(folder, made, tmp_path, capsys):
     with_the_harness()
     names = harness.write_tasks(tmp_path / "tasks", {task: made[task][:4] for task in ("boolean", "facts_rare")})
-    words = ("evaluate", "--model", folder, "--tasks", ",".join(names), "--task-folder", tmp_path / "tasks", "--json", tmp_path / "r.json")
+    words = (
+        "evaluate",
+        "--model",
+        folder,
+        "--tasks",
+        ",".join(names),
+        "--task-folder",
+        tmp_path / "tasks",
+        "--json",
+        tmp_path / "r.json",
+    )
     assert kfac(*words) == 0 and kfac(*words, "--limit", 2, "--before", tmp_path / "r.json") == 0
     said, result = capsys.readouterr().out, json.loads((tmp_path / "r.json").read_text())
     assert set(result["tasks"]) == set(names) and 0 <= result["tasks"]["local_boolq_boolean"]["acc"] <= 1

@@ -16,14 +16,20 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.kernels import device, syrk
 
-triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed (there are wheels for Linux only)")
+triton = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton is not installed (there are wheels for Linux only)"
+)
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 WAYS = [syrk.full_, syrk.panels_, kernels.syrk_]
 
 
 def data(T, d, dtype=torch.float32, device="cpu", seed=0):
     g = torch.Generator().manual_seed(seed)
-    X, C, mask = torch.randn(T, d, generator=g).to(dtype), torch.randn(d, d, generator=g), torch.rand(T, generator=g) < 0.7
+    X, C, mask = (
+        torch.randn(T, d, generator=g).to(dtype),
+        torch.randn(d, d, generator=g),
+        torch.rand(T, generator=g) < 0.7,
+    )
     return X.to(device), C.to(device), mask.to(device)
 
 
@@ -96,9 +102,14 @@ def test_panels_do_little_more_than_half_of_the_full_work(monkeypatch):
 
 def test_what_cannot_be_summed_is_refused_with_the_reason():
     X, C, mask = data(30, 8)
-    for match, sums, rows, kept in [("must be", C, X[0], None), ("must be", C[:4], X, None), ("sums are float32", C.bfloat16(), X.bfloat16(), None),
-                                    ("sums are float32", C, X.double(), None), ("one entry per row", C, X, mask[1:]),
-                                    ("must be bool", C, X, mask.float())]:
+    for match, sums, rows, kept in [
+        ("must be", C, X[0], None),
+        ("must be", C[:4], X, None),
+        ("sums are float32", C.bfloat16(), X.bfloat16(), None),
+        ("sums are float32", C, X.double(), None),
+        ("one entry per row", C, X, mask[1:]),
+        ("must be bool", C, X, mask.float()),
+    ]:
         with pytest.raises(ValueError, match=match):
             kernels.syrk_(sums, rows, mask=kept)
 
@@ -110,7 +121,9 @@ def test_the_choice_depends_on_shape_dtype_and_device_alone():
     assert syrk.choose(8192, 16384, torch.float32, on_gpu=True, with_triton=True) is syrk.panels_
     assert syrk.choose(8200, 16384, half, on_gpu=True, with_triton=True) is syrk.panels_
     assert syrk.choose(2048, 16384, half, on_gpu=True, with_triton=True) is syrk.full_  # too few tiles to fill a GPU
-    assert syrk.choose(8192, 512, half, on_gpu=True, with_triton=True) is syrk.full_  # too few rows to be worth C's traffic
+    assert (
+        syrk.choose(8192, 512, half, on_gpu=True, with_triton=True) is syrk.full_
+    )  # too few rows to be worth C's traffic
     assert syrk.choose(2048, 16384, half, on_gpu=False, with_triton=False) is syrk.panels_
 
 
@@ -132,7 +145,12 @@ def test_importing_the_kernels_does_not_import_triton():
 
 def child(mode, **environment):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TRITON_")}
-    done = subprocess.run([sys.executable, Path(__file__).with_name("triton_child.py"), mode], env=kept | environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("triton_child.py"), mode],
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 
@@ -150,7 +168,9 @@ def compiled(tmp_path_factory):
 @triton
 def test_interpreted_syrk_is_as_exact_as_the_full_product_and_leaves_the_upper_triangle_alone(interpreted):
     assert interpreted["interpreted"] and len(interpreted["syrk"]) == 9
-    for case, found in interpreted["syrk"].items():  # bfloat16 among them: the interpreter's own product of it is wrong by 1e9
+    for case, found in interpreted[
+        "syrk"
+    ].items():  # bfloat16 among them: the interpreter's own product of it is wrong by 1e9
         assert found["error"] < max(1.5 * found["reference"], 1e-7), case
         assert found["upper_untouched"], case
 
@@ -183,7 +203,9 @@ SHARED = {"80": 163 * 1024, "90": 227 * 1024}  # bytes a program may have
 
 
 @triton
-@pytest.mark.parametrize("kernel", ["syrk sm_80 masked", "syrk sm_90 masked", "syrk sm_90", "labels sm_80", "labels sm_90"])
+@pytest.mark.parametrize(
+    "kernel", ["syrk sm_80 masked", "syrk sm_90 masked", "syrk sm_90", "labels sm_80", "labels sm_90"]
+)
 def test_kernels_compile_without_spills_and_within_shared_memory(compiled, kernel):
     found = compiled[kernel]
     capability = kernel.split("sm_")[1][:2]
@@ -192,7 +214,9 @@ def test_kernels_compile_without_spills_and_within_shared_memory(compiled, kerne
     assert found["shared"] <= SHARED[capability]
     if kernel.startswith("syrk"):
         assert found["cp.async.cg" if capability == "80" else "wgmma.mma_async"] > 0
-        assert found["mma.sync" if capability == "80" else "cp.async.cg"] > 0  # tensor cores, fed by copies that run ahead
+        assert (
+            found["mma.sync" if capability == "80" else "cp.async.cg"] > 0
+        )  # tensor cores, fed by copies that run ahead
 
 
 # with a GPU
@@ -233,7 +257,10 @@ def test_on_a_gpu_labels_and_gradient_are_the_references(dtype, rounding):
     from kfaclib.kernels import triton_labels
 
     g = torch.Generator().manual_seed(0)
-    logits, uniform = (3 * torch.randn(300, 100_352, generator=g)).to("cuda", dtype), torch.rand(300, generator=g, dtype=torch.float64).cuda()
+    logits, uniform = (
+        (3 * torch.randn(300, 100_352, generator=g)).to("cuda", dtype),
+        torch.rand(300, generator=g, dtype=torch.float64).cuda(),
+    )
     gradient, labels = triton_labels.launch(logits.clone(), uniform=uniform)
     exact = fisher.logit_gradient(logits.double(), labels)
     assert ((gradient - exact).norm() / exact.norm()).item() < rounding
@@ -247,7 +274,9 @@ def test_on_a_gpu_factors_are_the_cpus(tiny_olmo):
     found = {}
     for where in ("cpu", "cuda"):
         model = tiny_olmo().float().to(where)
-        found[where] = collect_factors(model, [ids], linear_layers(model), generator=torch.Generator().manual_seed(0), progress=False)
+        found[where] = collect_factors(
+            model, [ids], linear_layers(model), generator=torch.Generator().manual_seed(0), progress=False
+        )
     for name, f in found["cpu"].items():
         for side in "AG":
             torch.testing.assert_close(getattr(found["cuda"][name], side).cpu(), getattr(f, side), rtol=1e-3, atol=1e-5)

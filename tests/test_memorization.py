@@ -11,7 +11,16 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from kfaclib.lm.models import make_tokenizer
-from kfaclib.lm.recitation import greedy, load_sequences, ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
+from kfaclib.lm.recitation import (
+    greedy,
+    load_sequences,
+    ndcg,
+    perplexity,
+    recitation,
+    split_windows,
+    token_accuracy,
+    top_tokens,
+)
 
 V, OTHER = 50, 49
 

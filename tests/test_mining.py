@@ -49,7 +49,9 @@ def test_a_continuation_must_start_within_the_text(at):
 
 
 def half_greedy(model, rows, length, seed):
-    """Texts that begin with the model's own greedy words and end with random ones, each at its own place: [rows, length]."""
+    """Texts that begin with the model's own greedy words and end with random ones, each at its own place: [rows,
+    length].
+    """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, 37, (rows, length), generator=generator)
     for row, own in zip(ids, torch.randint(0, length - 6, (rows,), generator=generator).tolist()):
@@ -60,7 +62,9 @@ def half_greedy(model, rows, length, seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_pass_says_how_far_generation_gets(tiny_olmo, seed):
-    """The theorem the chapter rests on: a greedy continuation is right exactly as far as the argmax under teacher forcing."""
+    """The theorem the chapter rests on: a greedy continuation is right exactly as far as the argmax under teacher
+    forcing.
+    """
     model = tiny_olmo()
     ids = half_greedy(model, 12, 20, seed)
     for at in (6, 9):
@@ -82,8 +86,13 @@ def test_mining_finds_what_is_there_and_nothing_else():
     ids = planted(10, 40)
     # in a window of 4 + 8 the suffix s + 4 ... s + 11 must be tokens 2 to 11 of a run (the first has nothing before it)
     expected = [s for p in (10, 40) for s in range(len(ids) - 11) if p + 1 <= s + 4 and s + 11 <= p + 10]
-    assert expected == [7, 8, 9, 37, 38, 39] and mining.mine(Counting(), ids, range(len(ids) - 11), 4, 8, progress=False) == expected
-    assert mining.mine(Counting(), ids, range(0, len(ids) - 11, 5), 4, 8, progress=False) == [s for s in expected if s % 5 == 0]
+    assert (
+        expected == [7, 8, 9, 37, 38, 39]
+        and mining.mine(Counting(), ids, range(len(ids) - 11), 4, 8, progress=False) == expected
+    )
+    assert mining.mine(Counting(), ids, range(0, len(ids) - 11, 5), 4, 8, progress=False) == [
+        s for s in expected if s % 5 == 0
+    ]
     assert mining.mine(Counting(), ids, [], 4, 8) == []
 
 
@@ -142,7 +151,9 @@ def test_position_stress_never_scores_below_the_own_place(tiny_olmo):
 
 
 def test_position_stress_finds_what_stands_only_at_another_place():
-    ids = torch.tensor([[0, 5, 6, 7, 30, 8, 9, 10, 11]])  # from token 4 on the first guess is wrong, from token 6 on all are right
+    ids = torch.tensor(
+        [[0, 5, 6, 7, 30, 8, 9, 10, 11]]
+    )  # from token 4 on the first guess is wrong, from token 6 on all are right
     own, best = mining.position_stress(Counting(), ids, prefix=4, longer=(2,), drop=())
     assert own.tolist() == [0] and best.tolist() == [3]
     assert mining.position_stress(Counting(), ids, prefix=4, longer=(), drop=(1, 2))[1].tolist() == [0]
@@ -197,5 +208,15 @@ def test_a_window_belongs_to_what_most_of_its_suffix_belongs_to(world):
     stream = mining.world_stream(world, seed=0, quotes=1, again=0, rung=0, fresh=0, echoes=0)
     n = world.quote_repeats
     # the passage and its </s> end before token 113, so a suffix from 64 + s has 49 - s of its 48 tokens there
-    assert mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(16) == n
-    assert mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(40) == 0
+    assert (
+        mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
+            16
+        )
+        == n
+    )
+    assert (
+        mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
+            40
+        )
+        == 0
+    )

@@ -1,4 +1,6 @@
-"""Curvature of single examples: the roots against exact matrices, batched power iteration against one weight at a time."""
+"""Curvature of single examples: the roots against exact matrices, batched power iteration against one weight at a
+time.
+"""
 
 import pytest
 import torch
@@ -30,7 +32,13 @@ def ggn(net, x, temperature=1.0):
     params = {n: p.detach() for n, p in net.named_parameters()}
     size = len(flatten(params))
     outputs = lambda p: functional_call(net, p, (x,)) / temperature
-    return torch.stack([flatten(ggnvp(outputs, cross_entropy_hvp, params, unflatten(e, params))) for e in torch.eye(size, dtype=torch.float64)], 1)
+    return torch.stack(
+        [
+            flatten(ggnvp(outputs, cross_entropy_hvp, params, unflatten(e, params)))
+            for e in torch.eye(size, dtype=torch.float64)
+        ],
+        1,
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -46,7 +54,9 @@ def test_gradients_are_those_of_the_loop(small):
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     for n, g in enumerate(gradients(net, x, y)):
         loss = nn.functional.cross_entropy(net(x[n : n + 1]), y[n : n + 1])
-        assert torch.allclose(g, torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(net.parameters()))]), atol=1e-12)
+        assert torch.allclose(
+            g, torch.cat([p.flatten() for p in torch.autograd.grad(loss, list(net.parameters()))]), atol=1e-12
+        )
 
 
 def test_top_eigenpairs_and_the_average(small):
@@ -81,13 +91,29 @@ def test_squared_jacobians(small):
 @pytest.fixture(scope="module")
 def language_model():
     torch.manual_seed(0)
-    config = Olmo2Config(vocab_size=13, hidden_size=8, intermediate_size=6, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
-                         max_position_embeddings=32, pad_token_id=0, attn_implementation="eager", initializer_range=0.5)
-    return Olmo2ForCausalLM(config).double().eval(), torch.randint(1, 13, (3, 9), generator=torch.Generator().manual_seed(0))
+    config = Olmo2Config(
+        vocab_size=13,
+        hidden_size=8,
+        intermediate_size=6,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        pad_token_id=0,
+        attn_implementation="eager",
+        initializer_range=0.5,
+    )
+    return Olmo2ForCausalLM(config).double().eval(), torch.randint(
+        1, 13, (3, 9), generator=torch.Generator().manual_seed(0)
+    )
 
 
 def exact_sequence_ggn(model, name, ids, first):
-    outputs = lambda W: functional_call(model, {f"{name}.weight": W}, (), {"input_ids": ids, "use_cache": False}).logits[:, first - 1 : -1].flatten(0, 1)
+    outputs = lambda W: (
+        functional_call(model, {f"{name}.weight": W}, (), {"input_ids": ids, "use_cache": False})
+        .logits[:, first - 1 : -1]
+        .flatten(0, 1)
+    )
     return exact_ggn_block(outputs, model.get_submodule(name).weight)
 
 
@@ -118,7 +144,9 @@ def test_tokens_that_do_not_count_and_the_average_of_all(language_model):
         torch.set_default_dtype(torch.float32)
 
     def exact(n):  # the mean over the tokens that count: their logits alone
-        outputs = lambda W: functional_call(model, {f"{name}.weight": W}, (), {"input_ids": ids[n : n + 1], "use_cache": False}).logits[0, 3:-1][counts[n]]
+        outputs = lambda W: functional_call(
+            model, {f"{name}.weight": W}, (), {"input_ids": ids[n : n + 1], "use_cache": False}
+        ).logits[0, 3:-1][counts[n]]
         return exact_ggn_block(outputs, model.get_submodule(name).weight)
 
     blocks = [exact(n) for n in range(3)]

@@ -33,7 +33,9 @@ def in_a_process(seed, power):
 
 
 def test_each_seed_is_measured_in_a_process_with_one_thread():
-    assert list(seeds.each(in_a_process, 2).items()) == [(seed, (seed**2, 1, "SpawnProcess")) for seed in seeds.CHECKPOINTS]
+    assert list(seeds.each(in_a_process, 2).items()) == [
+        (seed, (seed**2, 1, "SpawnProcess")) for seed in seeds.CHECKPOINTS
+    ]
 
 
 def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small, curvature):
@@ -42,7 +44,9 @@ def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small
     norm = {n: layer.weight.detach().clone() for n, layer in layers.items()}
     name = next(iter(layers))
     left = lambda: (layers[name].weight.double().norm() / norm[name].double().norm()).item()
-    find = lambda target: pipeline.bring_to(target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, steps=16)
+    find = lambda target: pipeline.bring_to(
+        target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, steps=16
+    )
     for target in (0.3, 0.86, 0.995, 0.99999):
         strength, reached = find(target)
         assert abs(strength - target) < min(2e-3, 0.005 * (1 - target)) and abs(reached - target) < 2e-3
@@ -67,7 +71,9 @@ def test_the_random_basis_is_the_same_for_every_strength(curvature):
 def test_the_experiment_has_the_promised_form_and_leaves_the_model_as_it_was(small, monkeypatch):
     model, world = small
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    monkeypatch.setattr(pipeline, "make_exam", lambda m, x, half, count=0, _make=pipeline.make_exam: _make(m, x, half, count=4))
+    monkeypatch.setattr(
+        pipeline, "make_exam", lambda m, x, half, count=0, _make=pipeline.make_exam: _make(m, x, half, count=4)
+    )
     result = pipeline.reproduce(model, world, "model.layers.3.mlp.gate_proj", rows=8, staircase=(0.9,))
     assert [row["method"] for row in result["rows"]] == METHODS
     for row in result["rows"] + result["staircase"]:

@@ -44,7 +44,10 @@ def test_a_span_of_time_is_said_in_its_unit():
 
 
 def test_the_command_prints_and_writes_the_plan(folder, tmp_path, capsys):
-    assert kfac("plan", "--model", folder, "--memory", 8, "--passes", 2, "--tokens", 1000, "--json", tmp_path / "p.json") == 0
+    assert (
+        kfac("plan", "--model", folder, "--memory", 8, "--passes", 2, "--tokens", 1000, "--json", tmp_path / "p.json")
+        == 0
+    )
     said, plan = capsys.readouterr().out, json.loads((tmp_path / "p.json").read_text())
     assert "2 passes" in said and "GFLOP a token" in said and plan["tokens"] == 1000 and len(plan["passes"]) == 2
     assert kfac("plan", "--model", tmp_path / "nothing") == 1

@@ -131,7 +131,9 @@ def test_agrees_with_curvlinops():
     trainable = list(model.parameters())
     common = (model, nn.CrossEntropyLoss(reduction="sum"), trainable, [(x, y)])
     v = torch.randn(len(flatten(params)), dtype=torch.float64)
-    for operator, product in ((curvlinops.HessianLinearOperator, lambda d: hvp(loss, params, d)),
-                              (curvlinops.GGNLinearOperator, lambda d: ggnvp(outputs, cross_entropy_hvp, params, d))):
+    for operator, product in (
+        (curvlinops.HessianLinearOperator, lambda d: hvp(loss, params, d)),
+        (curvlinops.GGNLinearOperator, lambda d: ggnvp(outputs, cross_entropy_hvp, params, d)),
+    ):
         theirs = torch.as_tensor(operator(*common) @ v)
         assert torch.allclose(flatten(product(unflatten(v, params))), theirs, rtol=1e-10, atol=1e-10)

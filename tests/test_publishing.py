@@ -1,4 +1,6 @@
-"""The public address: unset, nothing is invented; set, every link follows from it, and the copies for Colab fetch the release it names."""
+"""The public address: unset, nothing is invented; set, every link follows from it, and the copies for Colab fetch the
+release it names.
+"""
 
 import ast
 import json
@@ -45,15 +47,18 @@ def test_without_an_address_nothing_is_invented(tiny_path, capsys):
     assert "has no public address yet" in capsys.readouterr().err and not paths.BUILD.exists()
 
 
-@pytest.mark.parametrize("repository, ref, wrong", [
-    ("example-owner/example-name", "v1.0", "must look like https://github.com/owner/name"),
-    ("https://github.com/example-owner/example-name.git", "v1.0", "must look like"),
-    ("https://github.com/example-owner/example-name/", "v1.0", "must look like"),
-    ("http://github.com/example-owner/example-name", "v1.0", "must look like"),
-    ("https://github.com/example-owner/example-name", "", "must be the tag of a release"),
-    ("https://github.com/example-owner/example-name", "v1 --upload-pack=x", "must be the tag of a release"),
-    ("https://github.com/example-owner/example-name", "--x", "must be the tag of a release"),
-])
+@pytest.mark.parametrize(
+    "repository, ref, wrong",
+    [
+        ("example-owner/example-name", "v1.0", "must look like https://github.com/owner/name"),
+        ("https://github.com/example-owner/example-name.git", "v1.0", "must look like"),
+        ("https://github.com/example-owner/example-name/", "v1.0", "must look like"),
+        ("http://github.com/example-owner/example-name", "v1.0", "must look like"),
+        ("https://github.com/example-owner/example-name", "", "must be the tag of a release"),
+        ("https://github.com/example-owner/example-name", "v1 --upload-pack=x", "must be the tag of a release"),
+        ("https://github.com/example-owner/example-name", "--x", "must be the tag of a release"),
+    ],
+)
 def test_an_address_that_would_give_dead_links_is_refused(repository, ref, wrong, tiny_path):
     set_address(repository, ref)
     with pytest.raises(ValueError, match=wrong):
@@ -75,7 +80,10 @@ def test_with_an_address_every_link_follows_from_it(published):
     header, line, row = readme.course_map().splitlines()
     assert header.count("|") == line.count("|") == row.count("|")
     sign = signposts.signpost("97_tiny", routes.chapters(), where)
-    assert f"({colab})" in sign and "https://github.com/example-owner/example-name/blob/v1.0/chapters/97_tiny.ipynb" in sign
+    assert (
+        f"({colab})" in sign
+        and "https://github.com/example-owner/example-name/blob/v1.0/chapters/97_tiny.ipynb" in sign
+    )
     assert publishing.file_link(where, "chapters") == "https://github.com/example-owner/example-name/tree/v1.0/chapters"
 
 
@@ -98,14 +106,20 @@ def test_the_bootstrap_cell_is_valid_and_pins_the_release():
     assert imported <= sys.stdlib_module_names  # nothing is installed yet when it begins
     assert f'"--branch", "{EXAMPLE.ref}", "{EXAMPLE.repository}"' in source
     left = re.search(r"startswith\(\((.*)\)\)", source)[1].replace('"', "").split(", ")
-    needed = {Requirement(r).name for r in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]}
-    assert set(left) <= needed and {"torch", "transformers", "anywidget"} <= {n for n in needed if not n.startswith(tuple(left))}
+    needed = {
+        Requirement(r).name
+        for r in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    }
+    assert set(left) <= needed and {"torch", "transformers", "anywidget"} <= {
+        n for n in needed if not n.startswith(tuple(left))
+    }
 
 
 @pytest.mark.slow
 def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
-    """A stand-in for Colab: an empty environment that finds the packages of this one, as Colab has its own; git takes a repository
-    on this disk for the public address; nothing is fetched from a network. The cell itself is run as it is written."""
+    """A stand-in for Colab: an empty environment that finds the packages of this one, as Colab has its own; git takes a
+    repository on this disk for the public address; nothing is fetched from a network. The cell itself is run as it is
+    written."""
     release = tmp_path / "release"
     skip = shutil.ignore_patterns("__pycache__", "results", "olmo2-tiny*", "vit-tiny")
     for part in ("kfaclib", "kfcourse", "chapters", "data"):
@@ -116,7 +130,12 @@ def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
 
     venv.create(tmp_path / "venv", with_pip=False, symlinks=sys.platform != "win32")
     python = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    own = subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True, check=True)
+    own = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     packages = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (Path(own.stdout.strip()) / "stand_in.pth").write_text("\n".join(packages))
 
@@ -125,18 +144,30 @@ def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
     cells = notebooks.code_cells(copy)
     unsolved = next(i for i, cell in enumerate(cells) if "raise NotImplementedError" in cell.source)
     (tmp_path / "cells.json").write_text(json.dumps([cell.source for cell in cells[: unsolved + 2]]))
-    script = "\n".join([
-        "import importlib.util, json, pathlib",
-        "assert importlib.util.find_spec('kfaclib') is None, 'the stand-in has the course already'",
-        "cells = json.loads(pathlib.Path('cells.json').read_text())",
-        "space = {'__name__': '__main__'}",
-        "for source in cells: exec(source, space)",
-        "import kfcourse.paths",
-        "print('from', kfcourse.paths.ROOT.name, pathlib.Path(kfaclib.__file__).parent.parent.name, kfcourse.paths.DATA.is_dir())",
-    ])
-    there = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{release.as_uri()}.insteadOf", "GIT_CONFIG_VALUE_0": EXAMPLE.repository, "PIP_NO_INDEX": "1"}
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("KFAC_", "PYTHONPATH", "CI", "PIP_"))}
-    done = subprocess.run([python, "-c", script], cwd=tmp_path, env={**keep, **there, "MPLBACKEND": "agg"}, capture_output=True, text=True)
+    script = "\n".join(
+        [
+            "import importlib.util, json, pathlib",
+            "assert importlib.util.find_spec('kfaclib') is None, 'the stand-in has the course already'",
+            "cells = json.loads(pathlib.Path('cells.json').read_text())",
+            "space = {'__name__': '__main__'}",
+            "for source in cells: exec(source, space)",
+            "import kfcourse.paths",
+            "print('from', kfcourse.paths.ROOT.name, pathlib.Path(kfaclib.__file__).parent.parent.name, "
+            "kfcourse.paths.DATA.is_dir())",
+        ]
+    )
+    there = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{release.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": EXAMPLE.repository,
+        "PIP_NO_INDEX": "1",
+    }
+    keep = {
+        name: value for name, value in os.environ.items() if not name.startswith(("KFAC_", "PYTHONPATH", "CI", "PIP_"))
+    }
+    done = subprocess.run(
+        [python, "-c", script], cwd=tmp_path, env={**keep, **there, "MPLBACKEND": "agg"}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "from kfac-course-v1.0 kfac-course-v1.0 True" in done.stdout, done.stdout
     assert "reference" in done.stdout, "an exercise that is not solved is filled by the release's own chapter"
@@ -153,5 +184,16 @@ def test_the_devcontainer_names_commands_and_versions_that_exist():
     image, version = DEVCONTAINER["image"].split(":")
     assert image == "python" and tuple(map(int, version.split("."))) >= names["OLDEST"]
     interpreter = DEVCONTAINER["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
-    assert interpreter == "${containerWorkspaceFolder}/" + names["venv_python"](Path(".venv")).as_posix() or sys.platform == "win32"
-    assert set(DEVCONTAINER) <= {"name", "image", "hostRequirements", "postCreateCommand", "forwardPorts", "portsAttributes", "customizations"}
+    assert (
+        interpreter == "${containerWorkspaceFolder}/" + names["venv_python"](Path(".venv")).as_posix()
+        or sys.platform == "win32"
+    )
+    assert set(DEVCONTAINER) <= {
+        "name",
+        "image",
+        "hostRequirements",
+        "postCreateCommand",
+        "forwardPorts",
+        "portsAttributes",
+        "customizations",
+    }

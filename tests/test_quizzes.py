@@ -30,7 +30,9 @@ def cut(text, character):
 
 
 def read_gift(text):
-    """A small reader for multiple choice in GIFT: (category, [{name, text, answers: [(percent, text, feedback)], general}])."""
+    """A small reader for multiple choice in GIFT: (category, [{name, text, answers: [(percent, text, feedback)],
+    general}]).
+    """
     blocks = [block for block in re.split(r"\n\s*\n", re.sub(r"(?m)^\s*//.*$", "", text).strip()) if block]
     category, found = blocks[0].removeprefix("$CATEGORY: "), []
     for block in blocks[1:]:
@@ -45,7 +47,14 @@ def read_gift(text):
             words, feedback = cut(option, "#")
             options.append((float(share) if share else 100.0 * (mark == "="), unescape(words), unescape(feedback)))
         assert asked.startswith("[html]")
-        found.append({"name": unescape(name), "text": unescape(asked[6:]), "answers": options, "general": unescape(general.strip())})
+        found.append(
+            {
+                "name": unescape(name),
+                "text": unescape(asked[6:]),
+                "answers": options,
+                "general": unescape(general.strip()),
+            }
+        )
     return category, found
 
 
@@ -56,11 +65,17 @@ def test_every_chapter_comes_back_from_its_file(path):
     assert category == outline.first_cell(nb).title
     for read, question in zip(found, outline.quiz(nb), strict=True):
         assert read["name"] == f"{category}, question {question.number}"
-        assert read["text"] == quizzes.html(question.text) and read["general"] == quizzes.html(outline.without_letters(question.answer, question.options))
+        assert read["text"] == quizzes.html(question.text) and read["general"] == quizzes.html(
+            outline.without_letters(question.answer, question.options)
+        )
         for (percent, text, feedback), (letter, option) in zip(read["answers"], question.options.items(), strict=True):
             assert text == quizzes.html(option, inline=True)
-            assert (percent == 100 / len(question.right)) == (letter in question.right) and (percent > 0) == feedback.startswith("Right.")
-            assert len(feedback) > 5 and not outline.LETTER.search(feedback), "letters mean nothing where options are shuffled"
+            assert (percent == 100 / len(question.right)) == (letter in question.right) and (
+                percent > 0
+            ) == feedback.startswith("Right.")
+            assert len(feedback) > 5 and not outline.LETTER.search(feedback), (
+                "letters mean nothing where options are shuffled"
+            )
 
 
 @settings(deadline=None)
@@ -85,7 +100,9 @@ def test_formulas_are_left_to_the_platform():
 def test_several_right_options_share_the_mark():
     _, (read,) = read_gift("$CATEGORY: T\n\n" + quizzes.gift(ask("(a) and (c). Not (b): it is odd."), "T"))
     assert [percent for percent, _, _ in read["answers"]] == [50, -100, 50]
-    _, (read,) = read_gift("$CATEGORY: T\n\n" + quizzes.gift(ask("(a), (b), and (d). Not (c) or (e): odd.", "abcde"), "T"))
+    _, (read,) = read_gift(
+        "$CATEGORY: T\n\n" + quizzes.gift(ask("(a), (b), and (d). Not (c) or (e): odd.", "abcde"), "T")
+    )
     assert [round(percent) for percent, _, _ in read["answers"]] == [33, 33, -50, 33, -50]
 
 
@@ -98,7 +115,11 @@ def test_a_letter_becomes_the_words_of_its_option():
 
 
 def test_what_cannot_be_read_is_named(checkout):
-    for answer, complaint in (("Well, (a).", "does not begin"), ("(d). Not (a).", "does not begin"), ("(a). Not (b): no.", r"wrong options \['c'\]")):
+    for answer, complaint in (
+        ("Well, (a).", "does not begin"),
+        ("(d). Not (a).", "does not begin"),
+        ("(a). Not (b): no.", r"wrong options \['c'\]"),
+    ):
         with pytest.raises(ValueError, match=complaint):
             ask(answer)
     nb = tiny_chapter()

@@ -34,7 +34,9 @@ def test_scores_have_the_weights_shape_are_not_negative_and_can_be_edited_by(kin
 
 
 def test_one_side_keeps_whole_directions_of_that_side():
-    """All pairs of a direction tie, so every row (G) or column (A) is kept or dropped whole, but for the one at the edge."""
+    """All pairs of a direction tie, so every row (G) or column (A) is kept or dropped whole, but for the one at the
+    edge.
+    """
     b = basis()
     rows, columns = keep_mask(scores("G only", W, b), 0.9).sum(1), keep_mask(scores("A only", W, b), 0.9).sum(0)
     assert ((rows > 0) & (rows < 4)).sum() <= 1 and rows.diff().le(0).all()
@@ -50,7 +52,9 @@ def test_one_side_does_not_see_the_other():
 
 
 def test_the_coefficients_own_ranking_drops_the_least_of_the_weight():
-    """Of all sets of as many pairs, none with less of |W|^2 is dropped; with curvature, none with less predicted cost."""
+    """Of all sets of as many pairs, none with less of |W|^2 is dropped; with curvature, none with less predicted
+    cost.
+    """
     b = basis()
     C2 = (b.Q_G.T @ W @ b.Q_A).square()
     assert scores("C^2 only", W, b).sum().item() == pytest.approx(W.square().sum().item())
@@ -60,14 +64,18 @@ def test_the_coefficients_own_ranking_drops_the_least_of_the_weight():
 
 
 def test_mixed_factors_are_those_of_mixed_text(tiny_olmo):
-    """Three batches of one text and one of another: alpha = 1/4, with the data's own labels, so that no chance is in it."""
+    """Three batches of one text and one of another: alpha = 1/4, with the data's own labels, so that no chance is in
+    it.
+    """
     model = tiny_olmo()
     layers = linear_layers(model, "*.gate_proj,*.up_proj")
     ids = torch.randint(3, 37, (16, 9), generator=torch.Generator().manual_seed(0))
     collect = lambda rows: collect_factors(model, rows.split(4), layers, labels="data", generator=None, progress=False)
     both, blend = collect(ids), mixed(collect(ids[:12]), collect(ids[12:]), 0.25)
     for name, f in both.items():
-        assert torch.allclose(blend[name].A, f.A) and torch.allclose(blend[name].G, f.G) and blend[name].tokens == f.tokens
+        assert (
+            torch.allclose(blend[name].A, f.A) and torch.allclose(blend[name].G, f.G) and blend[name].tokens == f.tokens
+        )
     assert blend["model.layers.0.mlp.gate_proj"].A is blend["model.layers.0.mlp.up_proj"].A  # decomposed once
 
 

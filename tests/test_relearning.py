@@ -33,7 +33,11 @@ def test_rank_one_is_teacher_forced_accuracy_and_strict_recall(tiny_olmo):
     quotes = recitation(model, windows)
     assert within(rank, 1) == (quotes.token_accuracy, quotes.strict)
     found = examine(model, windows)
-    assert (found["strict"], found["loose"], found["token_accuracy"]) == (quotes.strict, quotes.loose, quotes.token_accuracy)
+    assert (found["strict"], found["loose"], found["token_accuracy"]) == (
+        quotes.strict,
+        quotes.loose,
+        quotes.token_accuracy,
+    )
     assert examine(model, windows, decode=False).items() <= found.items()
 
 
@@ -90,7 +94,14 @@ def test_split_shares_nothing_and_leaves_nothing_out():
 
 def test_an_attack_learns_its_half_counts_its_tokens_and_can_be_repeated(tiny_olmo):
     windows, model = passages(8), tiny_olmo()
-    attack = lambda: relearn(copy.deepcopy(model), windows, (0, 5, 60), lambda m: {"right": token_accuracy(m, windows)}, learning_rate=1e-2, batch=4)
+    attack = lambda: relearn(
+        copy.deepcopy(model),
+        windows,
+        (0, 5, 60),
+        lambda m: {"right": token_accuracy(m, windows)},
+        learning_rate=1e-2,
+        batch=4,
+    )
     rows = attack()
     assert [row["tokens"] for row in rows] == [0, 5 * 4 * 14, 60 * 4 * 14]
     assert rows[0]["right"] == token_accuracy(model, windows) and rows[-1]["right"] > rows[0]["right"] + 0.3
@@ -116,6 +127,11 @@ def test_training_to_an_accuracy_stops_there(tiny_olmo):
 
 
 def test_tokens_to_half_lie_between_two_looks():
-    rows = [{"tokens": 0, "strict": 0.1}, {"tokens": 100, "strict": 0.3}, {"tokens": 300, "strict": 0.7}, {"tokens": 400, "strict": 0.2}]
+    rows = [
+        {"tokens": 0, "strict": 0.1},
+        {"tokens": 100, "strict": 0.3},
+        {"tokens": 300, "strict": 0.7},
+        {"tokens": 400, "strict": 0.2},
+    ]
     assert tokens_to(rows, "strict") == pytest.approx(200) and tokens_to(rows, "strict", 0.05) == 0
     assert tokens_to(rows, "strict", 0.8) is None

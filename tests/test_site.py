@@ -1,4 +1,6 @@
-"""The site from the chapters' stored outputs: complete, linked, readable without a network; the map, the routes, notation and glossary."""
+"""The site from the chapters' stored outputs: complete, linked, readable without a network; the map, the routes,
+notation and glossary.
+"""
 
 import json
 import re
@@ -25,14 +27,22 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def html(site):
-    return {p.relative_to(site).as_posix(): p.read_text(encoding="utf-8") for p in site.rglob("*.html") if "_static" not in p.parts}
+    return {
+        p.relative_to(site).as_posix(): p.read_text(encoding="utf-8")
+        for p in site.rglob("*.html")
+        if "_static" not in p.parts
+    }
 
 
 @pytest.mark.slow
 def test_every_chapter_and_document_has_a_page(html):
     expected = {f"chapters/{p.stem}.html" for p in CHAPTERS} | {"index.html", "pages/timings.html", "search.html"}
     expected |= {p.with_suffix(".html").as_posix() for found in pages.documents().values() for p in found}
-    assert {"pages/glossary.html", "pages/notation.html", "teaching/grading.html", "data/README.html", "CONTRIBUTING.html"} <= expected <= set(html)
+    assert (
+        {"pages/glossary.html", "pages/notation.html", "teaching/grading.html", "data/README.html", "CONTRIBUTING.html"}
+        <= expected
+        <= set(html)
+    )
 
 
 @pytest.mark.slow
@@ -77,7 +87,7 @@ def test_a_word_is_linked_once_on_a_page_and_never_in_a_heading(html):
 @pytest.mark.slow
 def test_search_finds_words_without_a_server(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")  # a script, since a page in a folder may not fetch
-    terms = json.loads(index[index.index("{"):index.rindex("}") + 1])["terms"]
+    terms = json.loads(index[index.index("{") : index.rindex("}") + 1])["terms"]
     assert "staircas" in terms or "staircase" in terms  # the words' stems are kept
 
 
@@ -95,8 +105,14 @@ def test_timings_come_from_the_last_run(checkout, monkeypatch):
     rows = lambda: signposts.timings({"97": ("97_a", head)}, ["97_a", "98_b"])
     assert "| [97_a](../chapters/97_a.ipynb) | 1 | not measured |" in rows()
     paths.BUILD.mkdir()
-    (paths.BUILD / "course.json").write_text(json.dumps([{"chapter": "97_a", "seconds": 33.4, "gib": 1.234, "ok": True},
-                                                         {"chapter": "98_b", "seconds": 2.0, "ok": False}]))
+    (paths.BUILD / "course.json").write_text(
+        json.dumps(
+            [
+                {"chapter": "97_a", "seconds": 33.4, "gib": 1.234, "ok": True},
+                {"chapter": "98_b", "seconds": 2.0, "ok": False},
+            ]
+        )
+    )
     assert "| 1 | 33 seconds, 1.2 GiB |" in rows() and "| - | 2 seconds, and stopped with an error |" in rows()
 
 
@@ -108,7 +124,10 @@ def test_links_to_files_that_are_no_pages(checkout):
     change = lambda where: pages.with_links(text, at, known, checkout / "out", where)
     assert change(None) == text.replace("[a *file*](../data/a.json)", "a *file*")
     published = publishing.Address("https://github.com/example-owner/example-name", "v1.0")
-    assert "[a *file*](https://github.com/example-owner/example-name/blob/v1.0/data/a.json), [a page](../pages/b.md#x)" in change(published)
+    assert (
+        "[a *file*](https://github.com/example-owner/example-name/blob/v1.0/data/a.json), [a page](../pages/b.md#x)"
+        in change(published)
+    )
 
 
 # --- the map and the routes
@@ -116,7 +135,13 @@ def test_links_to_files_that_are_no_pages(checkout):
 
 def test_prerequisites_are_read_as_they_are_written():
     assert routes.needs("chapter 04 (the Fisher), and eigenvectors of a 2 by 2 matrix.") == ("04",)
-    assert routes.needs("factors (chapter 5); recall (chapter 8). Chapters 1, 2 and 3.") == ("01", "02", "03", "05", "08")
+    assert routes.needs("factors (chapter 5); recall (chapter 8). Chapters 1, 2 and 3.") == (
+        "01",
+        "02",
+        "03",
+        "05",
+        "08",
+    )
     assert routes.needs("chapters 9 to 11; 3 hours") == ("09", "10", "11")
     assert routes.needs("gradient descent, in 2 dimensions") == ()
 
@@ -124,7 +149,9 @@ def test_prerequisites_are_read_as_they_are_written():
 @pytest.mark.parametrize("number", routes.chapters())
 def test_a_chapter_needs_earlier_ones_only(number):
     needed = routes.needs(routes.chapters()[number][1].prerequisites)
-    assert all(n < number for n in needed), f"chapter {number} names {needed}: a later one is no prerequisite, and there would be no place to begin"
+    assert all(n < number for n in needed), (
+        f"chapter {number} names {needed}: a later one is no prerequisite, and there would be no place to begin"
+    )
     assert needed or number == "01"
 
 
@@ -133,7 +160,9 @@ def test_every_chapter_is_on_a_route_and_every_route_can_be_walked():
     needed = routes.graph(heads)
     assert set(heads) == {p.name[:2] for p in CHAPTERS}
     walks = {route.name: routes.along(route, needed) for route in routes.ROUTES}
-    assert set().union(*walks.values()) == set(heads), "a chapter is on no route: make it a goal in kfcourse/site/routes.py"
+    assert set().union(*walks.values()) == set(heads), (
+        "a chapter is on no route: make it a goal in kfcourse/site/routes.py"
+    )
     for route in routes.ROUTES:
         done = set(route.trusted)
         for number in walks[route.name]:
@@ -157,7 +186,10 @@ def test_the_map_shows_and_says_every_chapter():
     (said,) = re.findall("<title>(.*)</title>", svg)
     for number, (name, head) in heads.items():
         assert f'href="chapters/{name}.html"' in svg
-        assert f"{number} {routes.title(head)} needs {' and '.join(needed[number]) or 'nothing'}".replace("&", "&amp;") in said
+        assert (
+            f"{number} {routes.title(head)} needs {' and '.join(needed[number]) or 'nothing'}".replace("&", "&amp;")
+            in said
+        )
     assert svg.count("marker-end") == sum(map(len, routes.direct(needed).values()))
 
 
@@ -170,7 +202,9 @@ def words_of(text):
     for part in re.split(r"(?m)^### ", text)[1:]:
         word, _, rest = part.partition("\n")
         also = re.search(r"(?m)^Also: (.*)$", rest)
-        found.append((word.strip(), re.findall(r"\*([^*]+)\*", also[1]) if also else [], re.split(r"(?m)^## ", rest)[0]))
+        found.append(
+            (word.strip(), re.findall(r"\*([^*]+)\*", also[1]) if also else [], re.split(r"(?m)^## ", rest)[0])
+        )
     return found
 
 
@@ -183,15 +217,18 @@ def test_every_word_of_the_glossary_is_used_in_the_chapter_that_it_names():
     entries = words_of((paths.ROOT / "pages" / "glossary.md").read_text(encoding="utf-8"))
     assert len(entries) > 40 and len({word.lower() for word, _, _ in entries}) == len(entries)
     for word, also, text in entries:
-        (number, name), = LINE.findall(text)
+        ((number, name),) = LINE.findall(text)
         assert name.startswith(number)
         used = said_in(number).lower().replace("*", "")
         assert any(form.lower() in used for form in [word, *also]), f"{word!r} is not in chapter {number}"
 
 
 def test_every_symbol_of_the_notation_is_used_in_the_chapter_that_it_names():
-    rows = [line.strip("| ").split(" | ") for line in (paths.ROOT / "pages" / "notation.md").read_text(encoding="utf-8").splitlines() if LINE.search(line)
-            and line.startswith("|")]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in (paths.ROOT / "pages" / "notation.md").read_text(encoding="utf-8").splitlines()
+        if LINE.search(line) and line.startswith("|")
+    ]
     assert len(rows) > 30
     for row in rows:
         ((number, name),) = LINE.findall(row[-1])

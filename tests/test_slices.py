@@ -12,7 +12,10 @@ def test_the_last_piece_that_binds_a_name_is_needed_and_what_that_one_needs():
     assert slices.needed(pieces, [2]) == [2]
 
 
-@pytest.mark.parametrize("change", ["rows.append(1)", "rows[0] = 1", "rows.size = 1", "rows += [1]", "for i in range(3):\n    rows.append(i)"])
+@pytest.mark.parametrize(
+    "change",
+    ["rows.append(1)", "rows[0] = 1", "rows.size = 1", "rows += [1]", "for i in range(3):\n    rows.append(i)"],
+)
 def test_a_change_in_place_counts(change):
     assert slices.needed(["rows = []", change, "print(rows)"], [2]) == [0, 1, 2]
 
@@ -21,7 +24,15 @@ def test_a_call_of_a_module_changes_nothing():
     assert slices.needed(["from kfaclib import plots", "plots.show(1)", "plots.picture(2)"], [2]) == [0, 2]
 
 
-@pytest.mark.parametrize("source", ["[i for i in items]", "for i in items:\n    print(i)", "f = lambda i: i + len(items)", "def g(i):\n    return i, items"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "[i for i in items]",
+        "for i in items:\n    print(i)",
+        "f = lambda i: i + len(items)",
+        "def g(i):\n    return i, items",
+    ],
+)
 def test_variables_of_loops_and_functions_are_not_taken_from_before(source):
     assert slices.needed(["i = 7", "items = [1]", source], [2]) == [1, 2]
 

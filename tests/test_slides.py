@@ -34,7 +34,11 @@ class Page(HTMLParser):
             self.sections.append({"kind": attributes["class"], "id": attributes["id"], "heading": "", "words": ""})
         if tag == "img":
             self.images.append(attributes)
-        self.fetched += [value for name, value in attributes.items() if name in ("src", "srcset", "data", "poster") or (name == "href" and tag != "a")]
+        self.fetched += [
+            value
+            for name, value in attributes.items()
+            if name in ("src", "srcset", "data", "poster") or (name == "href" and tag != "a")
+        ]
 
     def handle_endtag(self, tag):
         assert self.stack.pop() == tag, f"</{tag}> closes something else"
@@ -69,7 +73,9 @@ def test_nothing_is_fetched(chapter):
 
 def test_every_section_has_its_slides(chapter):
     number, nb, page = chapter
-    plain = lambda markdown: re.sub(r"<[^>]+>", "", html(markdown, inline=True)).replace("&amp;", "&").replace("&quot;", '"')
+    plain = lambda markdown: (
+        re.sub(r"<[^>]+>", "", html(markdown, inline=True)).replace("&amp;", "&").replace("&quot;", '"')
+    )
     headings = [slide["heading"].strip() for slide in page.sections]
     assert headings[0] == outline.first_cell(nb).title
     for heading in outline.sections(nb):
@@ -90,7 +96,15 @@ def test_formulas_are_drawn_and_no_markup_is_left(chapter):
         assert not left.search(text), left.search(text)
 
 
-PROSE = ["One word.", "Is it (so)?", "a long sentence " * 9 + "ends.", "\n\n", "$$x = 1$$", "```\ncode. Of words\n```", "It is:"]
+PROSE = [
+    "One word.",
+    "Is it (so)?",
+    "a long sentence " * 9 + "ends.",
+    "\n\n",
+    "$$x = 1$$",
+    "```\ncode. Of words\n```",
+    "It is:",
+]
 
 
 @settings(deadline=None)
@@ -108,7 +122,11 @@ def test_long_tables_and_lists_are_cut_without_loss():
     assert len(tables) == 3 and all("<th>what</th>" in table for table in tables)
     assert [int(n) for table in tables for n in re.findall(r"row (\d+)", table)] == list(range(len(rows)))
     lists = [slide.body for slide in made if "<li>" in slide.body]
-    assert made[0].body == "<p>It is so.</p>" and [body.count("<li>") for body in lists] == [3, 3] and "two\ngoes on" in lists[0]
+    assert (
+        made[0].body == "<p>It is so.</p>"
+        and [body.count("<li>") for body in lists] == [3, 3]
+        and "two\ngoes on" in lists[0]
+    )
 
 
 def test_the_tiny_chapter_as_a_file(checkout):

@@ -1,4 +1,6 @@
-"""A model's files on this machine: found without a download, read by hand, and checked against the names that the hub gave them."""
+"""A model's files on this machine: found without a download, read by hand, and checked against the names that the hub
+gave them.
+"""
 
 import hashlib
 import json
@@ -16,7 +18,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 def put(repository, name, content, large):
     """A file as the hub's cache holds it: a link to a blob that is named by its checksum."""
-    etag = hashlib.sha256(content).hexdigest() if large else hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+    etag = (
+        hashlib.sha256(content).hexdigest()
+        if large
+        else hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+    )
     blob = repository / "blobs" / etag
     blob.write_bytes(content)
     link = repository / "snapshots" / COMMIT / name
@@ -52,7 +58,9 @@ def test_a_model_is_found_only_if_all_of_its_weights_are_there(repository):
 
 def test_a_download_is_compared_with_the_checksums_that_the_hub_named_its_files_by(repository):
     folder = repository / "snapshots" / COMMIT
-    assert snapshot.check(folder) == sorted(["config.json", snapshot.INDEX, "model-1.safetensors", "model-2.safetensors"])
+    assert snapshot.check(folder) == sorted(
+        ["config.json", snapshot.INDEX, "model-1.safetensors", "model-2.safetensors"]
+    )
     (folder / "notes.txt").write_text("of one's own: no checksum, no complaint")
     assert "notes.txt" not in snapshot.check(folder)
     for name in ("config.json", "model-2.safetensors"):

@@ -59,7 +59,10 @@ def test_stops_where_nothing_is_left():
 def test_without_reorthogonalisation_the_top_comes_back_as_a_ghost():
     diagonal = torch.cat([torch.linspace(0, 1, 199), torch.tensor([100.0])]).float()
     v0 = start(200).float()
-    ghosts = {flag: (ritz(lanczos(lambda v: diagonal * v, v0, 60, reorthogonalize=flag))[0] > 99).sum() for flag in (True, False)}
+    ghosts = {
+        flag: (ritz(lanczos(lambda v: diagonal * v, v0, 60, reorthogonalize=flag))[0] > 99).sum()
+        for flag in (True, False)
+    }
     assert ghosts[True] == 1
     assert ghosts[False] > 1
 

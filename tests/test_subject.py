@@ -40,7 +40,9 @@ def test_without_weights_the_small_model_stands_in_and_says_so(tmp_path, monkeyp
     _, tokenizer = models.load(subject.STAND_IN)
     world = models.load_world(subject.STAND_IN)
     packed = corpora.text_windows(tmp_path / "corpus.jsonl", tokenizer, 128, subject.ROWS)
-    assert torch.equal(packed, corpora.world_rows(world, subject.ROWS, 0))  # the way through text and back loses nothing
+    assert torch.equal(
+        packed, corpora.world_rows(world, subject.ROWS, 0)
+    )  # the way through text and back loses nothing
     assert len(load_sequences(it.exam["report"][0], tokenizer)) == len(world.quotes) // 2
     with pytest.raises(ValueError, match="acme/absent is neither a folder nor a model"):
         subject.find("acme/absent", tmp_path)
@@ -51,7 +53,9 @@ def test_a_model_of_ones_own_is_taken_only_with_an_exam(folder, tmp_path, monkey
     monkeypatch.setenv("KFAC_EXAM", str(tmp_path))
     it = subject.find(folder=tmp_path / "exam")
     assert it.stand_in and "sequences.jsonl and text.jsonl" in it.why
-    files.write_rows(tmp_path / "sequences.jsonl", [{"prefix_ids": [1, 9 + i, 5], "suffix_ids": [i, 7, 8]} for i in range(20)])
+    files.write_rows(
+        tmp_path / "sequences.jsonl", [{"prefix_ids": [1, 9 + i, 5], "suffix_ids": [i, 7, 8]} for i in range(20)]
+    )
     files.write_rows(tmp_path / "text.jsonl", [{"text": "ada gave the anchor to ben ."}] * 4)
     it = subject.find(folder=tmp_path / "exam")
     assert not it.stand_in and it.model == str(folder) and it.label == folder.name and "dolmino" in it.collect

@@ -1,4 +1,6 @@
-"""BalancedSubnet and gradient ascent: the gradient, the mask, the signs, and that quotes which are held out stay out."""
+"""BalancedSubnet and gradient ascent: the gradient, the mask, the signs, and that quotes which are held out stay
+out.
+"""
 
 import dataclasses
 
@@ -28,8 +30,20 @@ def matter(model):
 
 def small(seed=0):
     """(model, its two edited layers, memorized windows [6, 20], clean rows [10, 24])."""
-    model = models.fresh(Olmo2Config(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-                                     num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0, eos_token_id=2), seed).eval()
+    model = models.fresh(
+        Olmo2Config(
+            vocab_size=40,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+            pad_token_id=0,
+            eos_token_id=2,
+        ),
+        seed,
+    ).eval()
     matter(model)
     generator = torch.Generator().manual_seed(seed)
     memorized, clean = (torch.randint(1, 40, shape, generator=generator) for shape in ((6, 20), (10, 24)))
@@ -50,7 +64,9 @@ def test_tied_scores_still_drop_exactly_their_share():
 
 
 def test_the_straight_through_gradient_is_the_hand_formula():
-    """y = (W * m) a with m = [|s| among the kept]: dL/ds = (g a^T) * W * sign(s), at dropped weights as at kept ones."""
+    """y = (W * m) a with m = [|s| among the kept]: dL/ds = (g a^T) * W * sign(s), at dropped weights as at kept
+    ones.
+    """
     generator = torch.Generator().manual_seed(0)
     W, a, g = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((3, 5), (7, 5), (7, 3)))
     scores = torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -72,7 +88,11 @@ def test_losses_under_other_weights_are_those_of_the_edited_model():
     ours = subnet.token_losses(model, weights, memorized)
     with edited(layers, weights), torch.no_grad():
         logits = model(input_ids=memorized).logits
-    assert torch.allclose(ours, F.cross_entropy(logits[:, :-1].flatten(0, 1), memorized[:, 1:].flatten(), reduction="none").view(6, -1), atol=1e-6)
+    assert torch.allclose(
+        ours,
+        F.cross_entropy(logits[:, :-1].flatten(0, 1), memorized[:, 1:].flatten(), reduction="none").view(6, -1),
+        atol=1e-6,
+    )
 
 
 def loss_of(model, layers, weights, ids):
@@ -100,7 +120,8 @@ def test_a_wrong_sign_would_be_seen():
     """With the two texts exchanged, the same training remembers what it should forget."""
     model, layers, memorized, clean = small()
     gap = lambda a, b: (lambda some: loss_of(model, layers, some, memorized) - loss_of(model, layers, some, clean))(
-        list(subnet.gradient_ascent(model, layers, a, b, lr=1e-2, epochs=10))[-1])
+        list(subnet.gradient_ascent(model, layers, a, b, lr=1e-2, epochs=10))[-1]
+    )
     assert gap(memorized, clean) > 0.02 + gap(clean, memorized)
 
 
@@ -115,9 +136,13 @@ def test_ratio_zero_and_none_of_the_way_are_no_edit():
 def test_a_forgotten_token_pushes_no_further():
     """Where every token is above the bound, it does not matter which windows they are in; without a bound it does."""
     model, layers, memorized, clean = small()
-    end = lambda ids, bound: list(subnet.gradient_ascent(model, layers, ids, clean, weight=0.9, lr=1e-2, bound=bound, epochs=3))[-1]
+    end = lambda ids, bound: list(
+        subnet.gradient_ascent(model, layers, ids, clean, weight=0.9, lr=1e-2, bound=bound, epochs=3)
+    )[-1]
     same = lambda x, y: all(torch.equal(x[name], y[name]) for name in layers)
-    assert same(end(memorized, 0.01), end(memorized.flip(1), 0.01)) and not same(end(memorized, 1e9), end(memorized.flip(1), 1e9))
+    assert same(end(memorized, 0.01), end(memorized.flip(1), 0.01)) and not same(
+        end(memorized, 1e9), end(memorized.flip(1), 1e9)
+    )
 
 
 def test_noise_has_the_size_it_says_and_none_is_none():
@@ -132,15 +157,39 @@ def test_noise_has_the_size_it_says_and_none_is_none():
 def test_unseen_quotes_never_enter(method):
     """Other unseen quotes, the same edit, bit for bit; other seen quotes, another edit."""
     world = w.make_world(5, quotes=8)
-    model = models.fresh(Olmo2Config(vocab_size=len(w.VOCABULARY), hidden_size=16, intermediate_size=24, num_hidden_layers=6, num_attention_heads=2,
-                                     num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0, eos_token_id=2), 0).eval().requires_grad_(False)
+    model = (
+        models.fresh(
+            Olmo2Config(
+                vocab_size=len(w.VOCABULARY),
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=6,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+                max_position_embeddings=256,
+                pad_token_id=0,
+                eos_token_id=2,
+            ),
+            0,
+        )
+        .eval()
+        .requires_grad_(False)
+    )
     matter(model)
     layers = linear_layers(model, pipeline.LAYERS)
     settings = {"BalancedSubnet": dict(ratio=0.3, lr=1e4), "gradient ascent": dict(lr=1e-2, bound=1e9)}[method]
 
     def edit(quotes):
         changed = dataclasses.replace(world, quotes=quotes)
-        early, late, *_ = baselines.train(method, model, layers, tasks.quote_windows(changed, "choose"), tasks.fresh_text("clean", 6), settings, epochs=2)
+        early, late, *_ = baselines.train(
+            method,
+            model,
+            layers,
+            tasks.quote_windows(changed, "choose"),
+            tasks.fresh_text("clean", 6),
+            settings,
+            epochs=2,
+        )
         return torch.cat([x.flatten() for part in (early, late) for x in part(0.5).values()])
 
     mine, others = world.quotes, [q[::-1] for q in world.quotes]
@@ -149,12 +198,22 @@ def test_unseen_quotes_never_enter(method):
     assert not torch.equal(edit(mixed(mine, mine)), edit(mixed(others, mine)))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (dict(weight=1.0), "weight=1.0"), (dict(memorized=torch.zeros(0, 5, dtype=torch.int64)), "at least one row"), (dict(clean=torch.ones(5)), "clean is (5,)")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(weight=1.0), "weight=1.0"),
+        (dict(memorized=torch.zeros(0, 5, dtype=torch.int64)), "at least one row"),
+        (dict(clean=torch.ones(5)), "clean is (5,)"),
+    ],
+)
 def test_bad_input_is_named(change, message):
     model, layers, memorized, clean = small()
     with pytest.raises(ValueError) as told:
-        next(subnet.gradient_ascent(**{"model": model, "layers": layers, "memorized": memorized, "clean": clean, **change}))
+        next(
+            subnet.gradient_ascent(
+                **{"model": model, "layers": layers, "memorized": memorized, "clean": clean, **change}
+            )
+        )
     assert message in str(told.value)
 
 

@@ -1,4 +1,6 @@
-"""Choosing layers: what is predicted from the factors alone, what is measured, and the same commands on a model without a world."""
+"""Choosing layers: what is predicted from the factors alone, what is measured, and the same commands on a model without
+a world.
+"""
 
 import json
 from types import SimpleNamespace
@@ -36,7 +38,9 @@ def test_the_predicted_cost_is_half_the_quadratic_form_of_the_change_in_the_kfac
     for name, weight in edit_weights(layers, bases, 0.7).items():
         change = weight - layers[name].weight.detach()
         cost, removed = sweep.prediction(layers[name].weight, bases[name], 0.7)
-        assert cost == pytest.approx(0.5 * torch.trace(factors[name].G @ change @ factors[name].A @ change.T).item(), rel=1e-9)
+        assert cost == pytest.approx(
+            0.5 * torch.trace(factors[name].G @ change @ factors[name].A @ change.T).item(), rel=1e-9
+        )
         assert removed == pytest.approx((change.square().sum() / layers[name].weight.square().sum()).item(), rel=1e-9)
     assert sweep.prediction(layers[name].weight, bases[name], 1)[0] == 0
 
@@ -45,25 +49,53 @@ def test_a_larger_mass_costs_less_and_removes_less_and_costs_add_up(tiny_olmo):
     model = tiny_olmo()
     layers = linear_layers(model)
     ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
-    bases = decompose(collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64)
+    bases = decompose(
+        collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64
+    )
     rows = {(tuple(r["blocks"]), r["mass"]): r for r in sweep.without_labels(layers, bases, (0.6, 0.9))}
     for span in ((0, 0), (1, 1), (0, 1)):
-        assert rows[span, 0.6]["cost"] > rows[span, 0.9]["cost"] and rows[span, 0.6]["removed"] > rows[span, 0.9]["removed"]
+        assert (
+            rows[span, 0.6]["cost"] > rows[span, 0.9]["cost"]
+            and rows[span, 0.6]["removed"] > rows[span, 0.9]["removed"]
+        )
     assert rows[(0, 1), 0.6]["cost"] == pytest.approx(rows[(0, 0), 0.6]["cost"] + rows[(1, 1), 0.6]["cost"])
 
 
 def test_what_is_chosen_is_the_best_of_those_that_forget_enough_or_nothing():
-    rows = [dict(strict=s, perplexity=p, removed=r, cost=c) for s, p, r, c in ((1.0, 5.0, 0.0, 0.0), (0.04, 9.0, 0.3, 0.2), (0.02, 7.0, 0.5, 0.3))]
+    rows = [
+        dict(strict=s, perplexity=p, removed=r, cost=c)
+        for s, p, r, c in ((1.0, 5.0, 0.0, 0.0), (0.04, 9.0, 0.3, 0.2), (0.02, 7.0, 0.5, 0.3))
+    ]
     assert sweep.best(rows, 0.05) is rows[2] and sweep.best(rows, 0.01) is None
     assert sweep.cheapest(rows, 0.3) is rows[1] and sweep.cheapest(rows, 0.6) is None
 
 
 def test_the_sweep_measures_every_candidate_and_leaves_the_model_alone(folder, tmp_path, capsys):
-    assert kfac("collect", "--model", folder, "--layers", "*.[23].mlp.up_proj", "--rows", 4, "--out", tmp_path / "f") == 0
-    assert kfac("sweep", "--model", folder, "--factors", tmp_path / "f", "--masses", "0.7,0.9", "--limit", 2, "--json", tmp_path / "s.json") == 0
+    assert (
+        kfac("collect", "--model", folder, "--layers", "*.[23].mlp.up_proj", "--rows", 4, "--out", tmp_path / "f") == 0
+    )
+    assert (
+        kfac(
+            "sweep",
+            "--model",
+            folder,
+            "--factors",
+            tmp_path / "f",
+            "--masses",
+            "0.7,0.9",
+            "--limit",
+            2,
+            "--json",
+            tmp_path / "s.json",
+        )
+        == 0
+    )
     said, result = capsys.readouterr().out, json.loads((tmp_path / "s.json").read_text())
     spans = ([2, 2], [2, 3], [3, 3])
-    assert [(r["blocks"], r["mass"]) for r in result["rows"]] == [(None, 1.0), *((span, mass) for span in spans for mass in (0.7, 0.9))]
+    assert [(r["blocks"], r["mass"]) for r in result["rows"]] == [
+        (None, 1.0),
+        *((span, mass) for span in spans for mass in (0.7, 0.9)),
+    ]
     assert all(r["perplexity"] > 1 and 0 <= r["token_accuracy"] <= 1 for r in result["rows"])
     assert "without labels" in said and "with labels" in said and result["provenance"]["versions"]
 
@@ -74,18 +106,61 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
     model.save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(4)))
-    windows = [{"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])} for q in models.load_world(folder).quotes[:2]]
+    windows = [
+        {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}
+        for q in models.load_world(folder).quotes[:2]
+    ]
     quotes.write_text("\n".join(map(json.dumps, windows)))
-    words = ("reproduce", "--model", bare, "--layers", "*.3.mlp.up_proj", "--corpus", text, "--rows", 2, "--factors", tmp_path / "f", "--mass", 0.7,
-             "--sequences", quotes, "--text", text, "--length", 64, "--json", tmp_path / "r.json")
+    words = (
+        "reproduce",
+        "--model",
+        bare,
+        "--layers",
+        "*.3.mlp.up_proj",
+        "--corpus",
+        text,
+        "--rows",
+        2,
+        "--factors",
+        tmp_path / "f",
+        "--mass",
+        0.7,
+        "--sequences",
+        quotes,
+        "--text",
+        text,
+        "--length",
+        64,
+        "--json",
+        tmp_path / "r.json",
+    )
     for _ in range(2):
         assert kfac(*words) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     before, after = result["rows"]
-    assert kfac("collect", "--model", bare, "--layers", "*.[23].mlp.up_proj", "--corpus", text, "--rows", 2, "--out", tmp_path / "g") == 0
+    assert (
+        kfac(
+            "collect",
+            "--model",
+            bare,
+            "--layers",
+            "*.[23].mlp.up_proj",
+            "--corpus",
+            text,
+            "--rows",
+            2,
+            "--out",
+            tmp_path / "g",
+        )
+        == 0
+    )
     assert kfac(*words, "--factors", tmp_path / "g") == 0  # factors of more layers than are edited do as well
     assert json.loads((tmp_path / "r.json").read_text())["layers"] == result["layers"] == ["model.layers.3.mlp.up_proj"]
-    assert before["ndcg"] == pytest.approx(1) and after["ndcg"] < 1 and before["perplexity_corpus"] != after["perplexity_corpus"]
+    assert (
+        before["ndcg"] == pytest.approx(1)
+        and after["ndcg"] < 1
+        and before["perplexity_corpus"] != after["perplexity_corpus"]
+    )
     assert "K-FAC" in capsys.readouterr().out
     assert kfac("reproduce", "--model", bare, "--sequences", quotes, "--text", text) == 1
     assert "kfac sweep" in capsys.readouterr().err

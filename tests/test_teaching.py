@@ -1,4 +1,6 @@
-"""The lecturer's pages: minutes that are the chapters', rubrics that add up, sample answers with the right marks, no typed results."""
+"""The lecturer's pages: minutes that are the chapters', rubrics that add up, sample answers with the right marks, no
+typed results.
+"""
 
 import re
 import runpy
@@ -42,7 +44,12 @@ def test_what_the_syllabi_name_exists():
         assert exercise_id in exercises.chapter_exercises(exercise_id[:2]), exercise_id
     for question_id in re.findall(r"\b\d\d-[A-Z]\b", SYLLABI):
         assert question_id in parts(), question_id
-    known = {i for path in notebooks.chapters() for c in notebooks.read(path).cells for i in re.findall(r"\b\d{4}\.\d{5}\b", c.source)} | BEYOND
+    known = {
+        i
+        for path in notebooks.chapters()
+        for c in notebooks.read(path).cells
+        for i in re.findall(r"\b\d{4}\.\d{5}\b", c.source)
+    } | BEYOND
     assert set(re.findall(r"\b\d{4}\.\d{5}\b", SYLLABI + QUESTIONS)) <= known
 
 

@@ -23,9 +23,22 @@ MLP = "*.mlp.*"
 def small_vit(seed=0, classes=3, blocks=2):
     torch.manual_seed(seed)
     names = {i: "abcdefgh"[i] for i in range(classes)}
-    model = ViTForImageClassification(ViTConfig(
-        image_size=8, patch_size=4, num_channels=1, hidden_size=8, num_hidden_layers=blocks, num_attention_heads=2, intermediate_size=12,
-        id2label=names, label2id={n: i for i, n in names.items()}, initializer_range=0.5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    model = ViTForImageClassification(
+        ViTConfig(
+            image_size=8,
+            patch_size=4,
+            num_channels=1,
+            hidden_size=8,
+            num_hidden_layers=blocks,
+            num_attention_heads=2,
+            intermediate_size=12,
+            id2label=names,
+            label2id={n: i for i, n in names.items()},
+            initializer_range=0.5,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
     return model.double().eval()
 
 
@@ -34,7 +47,12 @@ def pixels(n=6, seed=1):
 
 
 def same(one, other):
-    return all(torch.allclose(one[n].A, other[n].A) and torch.allclose(one[n].G, other[n].G) and one[n].tokens == other[n].tokens for n in other)
+    return all(
+        torch.allclose(one[n].A, other[n].A)
+        and torch.allclose(one[n].G, other[n].G)
+        and one[n].tokens == other[n].tokens
+        for n in other
+    )
 
 
 def rng():
@@ -89,7 +107,9 @@ def test_exact_factors_are_the_enumerated_ones(mlp):
     net, x = mlp([4, 6, 3]), torch.randn(7, 4, dtype=torch.float64, generator=rng())
     layers = linear_layers(net, "*")
     mine = vit.collect(net, x.split(3), layers, progress=False)
-    assert same(mine, {f"net.{n}": f for n, f in testing.exact_factors(net.net, x, linear_layers(net.net, "*")).items()})
+    assert same(
+        mine, {f"net.{n}": f for n, f in testing.exact_factors(net.net, x, linear_layers(net.net, "*")).items()}
+    )
 
 
 def test_many_draws_approach_the_exact_expectation():
@@ -117,7 +137,9 @@ def test_a_high_temperature_makes_all_labels_equally_likely():
 
 
 def test_the_cls_token_alone():
-    """In the last block only the CLS token reaches the loss, so G is the same matrix spread over fewer tokens; A is not."""
+    """In the last block only the CLS token reaches the loss, so G is the same matrix spread over fewer tokens; A is
+    not.
+    """
     model, x = small_vit(), pixels()
     layers = linear_layers(model, "*.1.mlp.*")
     every, cls = (vit.collect(model, [{"pixel_values": x}], layers, tokens=t, progress=False) for t in ("all", "cls"))
@@ -181,7 +203,12 @@ def test_the_shipped_checkpoint_is_what_its_recipe_says():
     folder = DATA / "vit-tiny"
     model, images = vit.load(folder)
     assert sum(p.stat().st_size for p in folder.iterdir()) < 5_000_000
-    assert read_json(folder / "recipe.json") == {"seed": 0, "noise": vit.NOISE, "epochs": vit.EPOCHS, "labels": vit.digest(images)}
+    assert read_json(folder / "recipe.json") == {
+        "seed": 0,
+        "noise": vit.NOISE,
+        "epochs": vit.EPOCHS,
+        "labels": vit.digest(images),
+    }
     assert model.config.num_hidden_layers == 2 and not model.training
 
 
@@ -205,11 +232,15 @@ def test_training_learns_and_writes_a_folder_that_loads(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve pictures in three class folders, one of them with a wrong label, and the small ViT that says what it was given."""
+    """Twelve pictures in three class folders, one of them with a wrong label, and the small ViT that says what it was
+    given.
+    """
     for i in range(12):
         name = "abc"[i % 3]
         (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 14), (20 * i, 20 * i, 20 * i)).save(tmp_path / "train" / name / f"p{i}.{'JPEG' if i % 2 else 'png'}")
+        Image.new("RGB", (20, 14), (20 * i, 20 * i, 20 * i)).save(
+            tmp_path / "train" / name / f"p{i}.{'JPEG' if i % 2 else 'png'}"
+        )
     (tmp_path / "wrong.json").write_text(json.dumps({"a/p0.png": "b"}))
     return tmp_path
 

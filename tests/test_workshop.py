@@ -1,4 +1,6 @@
-"""The workshop: notebooks made from the chapters, four gaps, a start for late-comers, and a plan whose figures are computed."""
+"""The workshop: notebooks made from the chapters, four gaps, a start for late-comers, and a plan whose figures are
+computed.
+"""
 
 import builtins
 import re
@@ -47,7 +49,12 @@ def factors():
 
 def test_four_gaps_one_a_block_and_three_hours():
     assert len(workshop.BLOCKS) == 4 and sum(entry.minutes for entry in workshop.TIMETABLE) == 180
-    unwritten = [c.source for b in workshop.BLOCKS for c in notebooks.code_cells(workshop.notebook(b, filled=False)) if "NotImplementedError" in c.source]
+    unwritten = [
+        c.source
+        for b in workshop.BLOCKS
+        for c in notebooks.code_cells(workshop.notebook(b, filled=False))
+        if "NotImplementedError" in c.source
+    ]
     assert len(unwritten) == 4
     for block in workshop.BLOCKS:
         assert exercises.exercise_facts(block.gap).minutes <= block.minutes / 3
@@ -60,7 +67,9 @@ def test_a_block_is_made_of_the_chapters_cells(block):
     differing = [a.id for a, b in zip(prefilled.cells, answers.cells, strict=True) if a != b]
     assert differing == [cell.id for cell in gap_cells(prefilled, block)]
     assert len({cell.id for cell in answers.cells}) == len(answers.cells)
-    chapters = "\n".join(workshop.without_markers(c.source) for n in {n for n, _, _ in block.parts} for c in workshop.chapter(n).cells)
+    chapters = "\n".join(
+        workshop.without_markers(c.source) for n in {n for n, _, _ in block.parts} for c in workshop.chapter(n).cells
+    )
     for cell in answers.cells[3:]:
         for line in cell.source.splitlines():
             ours = line in ("", workshop.GIVEN) or line.startswith("**Gap ")
@@ -108,7 +117,11 @@ def test_an_empty_gap_fails_in_its_check_alone_and_what_uses_it_works_all_the_sa
     name = block.gap.partition(".")[2]
     callers = [i for i, cell in enumerate(cells) if name in slices.names(cell.source)[1]]
     assert callers or block.gap == "09.kept_pairs"
-    kept = [cells[i] for i in slices.needed([c.source for c in cells], [0, cells.index(stub), *callers]) if cells[i] is not check]
+    kept = [
+        cells[i]
+        for i in slices.needed([c.source for c in cells], [0, cells.index(stub), *callers])
+        if cells[i] is not check
+    ]
     assert run(kept) is None
     failure = run([cells[0], stub, check])
     assert failure.cell == 3 and failure.error == f"NotImplementedError: {block.gap} is not written yet"
@@ -120,7 +133,12 @@ def test_a_late_comer_is_brought_up_to_date(block, factors):
     """The first cell alone, in a fresh kernel, makes every name that the block takes from before."""
     nb = workshop.notebook(block, filled=False)
     later = [c.source for c in notebooks.code_cells(nb)[1:]]
-    taken = set().union(*(slices.names(piece)[1] - set().union(set(), *(slices.names(p)[0] for p in later[:i])) for i, piece in enumerate(later)))
+    taken = set().union(
+        *(
+            slices.names(piece)[1] - set().union(set(), *(slices.names(p)[0] for p in later[:i]))
+            for i, piece in enumerate(later)
+        )
+    )
     taken -= set(dir(builtins))
     start = nb.cells[2]
     start.source += f"\nassert not {sorted(taken)!r} or not set({sorted(taken)!r}) - set(globals())"
@@ -148,11 +166,15 @@ def test_the_plan_is_computed_and_its_record_fits():
         assert f"`{block.name}`" in text and re.search(rf"(?m)^## Block {number}: {re.escape(block.title)}$", text)
 
 
-@pytest.mark.skipif(not RECORD.exists(), reason="the workshop was not measured yet: python -m kfcourse.workshop.workshop")
+@pytest.mark.skipif(
+    not RECORD.exists(), reason="the workshop was not measured yet: python -m kfcourse.workshop.workshop"
+)
 def test_what_was_measured_is_this_workshop_and_leaves_time_to_talk():
     recorded = read_json(RECORD)
     assert [row["block"] for row in recorded["blocks"]] == [block.name for block in workshop.BLOCKS]
     assert recorded["provenance"]["commit"]
     for block, row in zip(workshop.BLOCKS, recorded["blocks"], strict=True):
-        assert row["cells"] == len(notebooks.code_cells(workshop.notebook(block, filled=True))), "measured before the block changed"
+        assert row["cells"] == len(notebooks.code_cells(workshop.notebook(block, filled=True))), (
+            "measured before the block changed"
+        )
         assert row["core_seconds"] < 60 * block.minutes / 4

@@ -177,7 +177,9 @@ def test_things_that_are_moved_end_up_somewhere_else():
         (prompt, answer), *more = w.tracking(random.Random(seed), several=True, moves=2)
         lines = [s.split()[1:3] for s in " ".join(prompt[2:-2]).removesuffix(" .").split(" . ")]
         first, last = dict(reversed(lines)), dict(lines)
-        assert len(lines) == len(last) + 2 and len({place for _, place in lines}) == len(lines)  # every move to a new place
+        assert len(lines) == len(last) + 2 and len({place for _, place in lines}) == len(
+            lines
+        )  # every move to a new place
         moved = [thing for thing in last if last[thing] != first[thing]]
         assert 1 <= len(moved) <= 2
         asked = {prompt[-1]: answer[0]} | {question[1]: reply[0] for question, reply in more}

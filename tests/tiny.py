@@ -3,7 +3,7 @@
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-CHECKS = '''
+CHECKS = """
 from kfcourse import Exercise
 
 
@@ -26,7 +26,7 @@ EXERCISES = {
     "97.total": Exercise("Add numbers up", 1, 3, HINTS, check_total, "Python's sum does it."),
     "97.mean": Exercise("Take a mean", 2, 4, HINTS, check_mean, "The sum over the count."),
 }
-'''
+"""
 
 FIRST = """\
 # 97 A tiny chapter
@@ -129,12 +129,33 @@ def tiny_chapter():
         new_code_cell("from kfcourse import check, exercise, hint"),
         new_markdown_cell(PROSE),
         new_code_cell(FIGURE),
-        *exercise_cells("double", "x", "Twice a number: a float in, a float out.", "return x + 0 * len(str(x)) + x",
-                        "Double a number", 1, 2),
-        *exercise_cells("total", "values", "The sum of a list of floats [n], as one float.",
-                        "return float(sum(list(values)))", "Add numbers up", 1, 3),
-        *exercise_cells("mean", "values", "The mean of a list of floats [n], as one float.",
-                        "return total(values) / len(list(values))", "Take a mean", 2, 4),
+        *exercise_cells(
+            "double",
+            "x",
+            "Twice a number: a float in, a float out.",
+            "return x + 0 * len(str(x)) + x",
+            "Double a number",
+            1,
+            2,
+        ),
+        *exercise_cells(
+            "total",
+            "values",
+            "The sum of a list of floats [n], as one float.",
+            "return float(sum(list(values)))",
+            "Add numbers up",
+            1,
+            3,
+        ),
+        *exercise_cells(
+            "mean",
+            "values",
+            "The mean of a list of floats [n], as one float.",
+            "return total(values) / len(list(values))",
+            "Take a mean",
+            2,
+            4,
+        ),
         new_markdown_cell(PROSE),
         new_code_cell('hint("97.double")'),
         new_markdown_cell(PROSE),

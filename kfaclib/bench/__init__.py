@@ -16,14 +16,22 @@ NEEDS_GPU = (
 
 
 def run(parts=PARTS, device=None, say=print):
-    """A dict of everything measured; on a GPU OLMo-2-1B's shapes, on a CPU small ones, with the missing figures named."""
+    """A dict of everything measured; on a GPU OLMo-2-1B's shapes, on a CPU small ones, with the missing figures
+    named.
+    """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     load, cores = psutil.getloadavg()[0], psutil.cpu_count()
     if device == "cpu" and load > cores / 2:
-        say(f"other work runs here (load average {load:.1f} on {cores} cores): of the figures below only CPU seconds count, and ratios of them")
-    result = {"device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
-              "load_average_before": load, "provenance": files.provenance(0),
-              "missing": [] if device == "cuda" else list(NEEDS_GPU)}
+        say(
+            f"other work runs here (load average {load:.1f} on {cores} cores): of the figures below only CPU seconds "
+            "count, and ratios of them"
+        )
+    result = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "load_average_before": load,
+        "provenance": files.provenance(0),
+        "missing": [] if device == "cuda" else list(NEEDS_GPU),
+    }
     if "kernels" in parts:
         result["kernels"] = kernels.run(say, device)
     if "collection" in parts:

@@ -18,21 +18,37 @@ WIDTHS = {"cuda": (512, 1024, 2048, 4096), "cpu": (64, 128, 256)}
 
 
 def olmo2(hidden, blocks, device, vocabulary=100_352):
-    """An OLMo-2 with random weights and the proportions of the 1B: ffn four times as wide, heads of 128 (64 if it is narrow)."""
+    """An OLMo-2 with random weights and the proportions of the 1B: ffn four times as wide, heads of 128 (64 if it is
+    narrow).
+    """
     heads = max(1, hidden // (128 if hidden >= 1024 else 64))
-    config = transformers.Olmo2Config(hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=blocks, num_attention_heads=heads,
-                                      num_key_value_heads=heads, vocab_size=vocabulary, max_position_embeddings=4096, pad_token_id=1, bos_token_id=None,
-                                      eos_token_id=2, tie_word_embeddings=False)
+    config = transformers.Olmo2Config(
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        vocab_size=vocabulary,
+        max_position_embeddings=4096,
+        pad_token_id=1,
+        bos_token_id=None,
+        eos_token_id=2,
+        tie_word_embeddings=False,
+    )
     torch.manual_seed(0)
     with torch.device(device):
-        return transformers.Olmo2ForCausalLM._from_config(config, dtype=torch.bfloat16 if device == "cuda" else torch.float32).eval()
+        return transformers.Olmo2ForCausalLM._from_config(
+            config, dtype=torch.bfloat16 if device == "cuda" else torch.float32
+        ).eval()
 
 
 def subject(device):
     """(name, model, one batch of token ids): OLMo-2-1B's shapes on a GPU, the shipped small model on a CPU."""
     if device == "cuda":
         model = olmo2(2048, 16, device)
-        ids = torch.randint(model.config.vocab_size, (ROWS[device], SEQUENCE), generator=torch.Generator().manual_seed(0))
+        ids = torch.randint(
+            model.config.vocab_size, (ROWS[device], SEQUENCE), generator=torch.Generator().manual_seed(0)
+        )
         return "OLMo-2-1B's shapes, random weights", model, ids.to(device)
     folder = data("olmo2-tiny")
     model, _ = models.load(folder, device=device)
@@ -43,34 +59,59 @@ def in_groups(layers, blocks):
     """[{name: layer}]: so many blocks in each, the last perhaps fewer."""
     block_of = {name: next(int(part) for part in name.split(".") if part.isdigit()) for name in layers}
     order = sorted(set(block_of.values()))
-    return [{n: m for n, m in layers.items() if block_of[n] in order[i : i + blocks]} for i in range(0, len(order), blocks)]
+    return [
+        {n: m for n, m in layers.items() if block_of[n] in order[i : i + blocks]} for i in range(0, len(order), blocks)
+    ]
 
 
 def necessary_flops(model, layers):
-    """{part: floating-point operations a token}, as the targets count them: a backward pass that goes all the way down."""
+    """{part: floating-point operations a token}, as the targets count them: a backward pass that goes all the way
+    down.
+    """
     flops = costs.flops_per_token(model, layers)
     return flops | {"backward": flops["forward"]}
 
 
 def ours(model, ids, layers, batches=1, labels="sampled"):
     """{name: Factors} of `batches` batches."""
-    return collect_factors(model, [ids] * batches, layers, labels=labels, generator=torch.Generator().manual_seed(0), progress=False)
+    return collect_factors(
+        model, [ids] * batches, layers, labels=labels, generator=torch.Generator().manual_seed(0), progress=False
+    )
 
 
 def agreement(model, ids, layers):
     """Largest relative difference between our factors and the plain collector's, on the data's labels."""
-    mine, theirs = ours(model, ids, layers, labels="data"), plain.collect(model, [ids], [layers], checkpointing=False, labels="data")
-    return max(((getattr(mine[n], side) - x).norm() / x.norm()).item() for n, pair in theirs.items() for side, x in zip("AG", pair))
+    mine, theirs = (
+        ours(model, ids, layers, labels="data"),
+        plain.collect(model, [ids], [layers], checkpointing=False, labels="data"),
+    )
+    return max(
+        ((getattr(mine[n], side) - x).norm() / x.norm()).item()
+        for n, pair in theirs.items()
+        for side, x in zip("AG", pair)
+    )
 
 
 def against_plain(say, device, rate):
-    """Ours and the plain collector's settings, in turns, on the same batch; a setting that runs out of memory is told as such."""
+    """Ours and the plain collector's settings, in turns, on the same batch; a setting that runs out of memory is told
+    as such.
+    """
     name, model, ids = subject(device)
     layers = linear_layers(model, "*.mlp.*")
     blocks = model.config.num_hidden_layers
-    settings = {"4 blocks a pass, checkpointing": (4, True), "one pass, checkpointing": (blocks, True), "one pass, no checkpointing": (blocks, False)}
+    settings = {
+        "4 blocks a pass, checkpointing": (4, True),
+        "one pass, checkpointing": (blocks, True),
+        "one pass, no checkpointing": (blocks, False),
+    }
     say(f"{name}: {len(layers)} layers, batches of {len(ids)} x {ids.shape[1]} tokens")
-    result = {"model": name, "layers": len(layers), "rows": len(ids), "length": ids.shape[1], "agreement": agreement(model, ids, layers)}
+    result = {
+        "model": name,
+        "layers": len(layers),
+        "rows": len(ids),
+        "length": ids.shape[1],
+        "agreement": agreement(model, ids, layers),
+    }
     works = {"ours": lambda: ours(model, ids, layers, BATCHES)}
     tf32 = torch.backends.cuda.matmul.allow_tf32
     memory, refused = {}, {}
@@ -78,8 +119,13 @@ def against_plain(say, device, rate):
     def plainly(blocks, checkpointing):
         torch.backends.cuda.matmul.allow_tf32 = True  # for the float32 copies, as the released code has it
         try:
-            plain.collect(model, [ids] * BATCHES, in_groups(layers, blocks), checkpointing=checkpointing,
-                          generator=torch.Generator(device=model.device).manual_seed(0))
+            plain.collect(
+                model,
+                [ids] * BATCHES,
+                in_groups(layers, blocks),
+                checkpointing=checkpointing,
+                generator=torch.Generator(device=model.device).manual_seed(0),
+            )
         finally:
             torch.backends.cuda.matmul.allow_tf32 = tf32
 
@@ -94,16 +140,32 @@ def against_plain(say, device, rate):
     taken = compare(works, device)
     tokens = BATCHES * ids.numel()
     for setting, t in taken.items():
-        t |= {"tokens_per_second": tokens / t["seconds"], "tokens_per_cpu_second": tokens / t["cpu_seconds"], "peak_bytes": memory[setting]}
-        say(f"{setting}: {t['tokens_per_second']:.0f} tokens/s ({t['tokens_per_cpu_second']:.0f} a CPU second), {memory[setting] / 2**20:.0f} MiB at the peak")
+        t |= {
+            "tokens_per_second": tokens / t["seconds"],
+            "tokens_per_cpu_second": tokens / t["cpu_seconds"],
+            "peak_bytes": memory[setting],
+        }
+        say(
+            f"{setting}: {t['tokens_per_second']:.0f} tokens/s ({t['tokens_per_cpu_second']:.0f} a CPU second), "
+            f"{memory[setting] / 2**20:.0f} MiB at the peak"
+        )
     clock = CLOCK[device]
     plain_times = {setting: t[clock] / taken["ours"][clock] for setting, t in taken.items() if setting != "ours"}
     first, best = next(iter(plain_times.values())), min(plain_times.values())
     flops = necessary_flops(model, layers)
     share = sum(flops.values()) * tokens / taken["ours"][clock] / rate
-    say(f"ours is {first:.2f} times as fast as 4 blocks a pass, {best:.2f} times as the plain collector at its best; {share:.0%} of the "
-        f"speed that {sum(flops.values()) / 1e9:.3g} GFLOP a token allow; factors differ by {result['agreement']:.1e}")
-    return result | {"taken": taken, "refused": refused, "times_plain": plain_times, "flops_per_token": flops, "share_of_possible_speed": share}
+    say(
+        f"ours is {first:.2f} times as fast as 4 blocks a pass, {best:.2f} times as the plain collector at its best; "
+        f"{share:.0%} of the "
+        f"speed that {sum(flops.values()) / 1e9:.3g} GFLOP a token allow; factors differ by {result['agreement']:.1e}"
+    )
+    return result | {
+        "taken": taken,
+        "refused": refused,
+        "times_plain": plain_times,
+        "flops_per_token": flops,
+        "share_of_possible_speed": share,
+    }
 
 
 def growth(say, device):

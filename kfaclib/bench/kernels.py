@@ -44,8 +44,12 @@ def _triton_trials(C, X):
 def _syrk_case(device, dtype, d, T, say):
     X, C = torch.randn(T, d, device=device).to(dtype), torch.zeros(d, d, device=device)
     mask = torch.arange(T, device=device) % 512 != 511  # the last position of each sequence does not count
-    works = {"addmm": lambda: syrk.full_(C, X), "panels": lambda: syrk.panels_(C, X), "chosen": lambda: syrk.syrk_(C, X),
-             "chosen, masked": lambda: syrk.syrk_(C, X, mask=mask)}
+    works = {
+        "addmm": lambda: syrk.full_(C, X),
+        "panels": lambda: syrk.panels_(C, X),
+        "chosen": lambda: syrk.syrk_(C, X),
+        "chosen, masked": lambda: syrk.syrk_(C, X, mask=mask),
+    }
     if has_triton(X) and dtype != torch.float32:
         works["triton"] = lambda: syrk.triton_(C, X)
         works |= _triton_trials(C, X)
@@ -54,9 +58,20 @@ def _syrk_case(device, dtype, d, T, say):
     best = min((name for name in taken if "masked" not in name), key=lambda name: taken[name][clock])
     times = {name: taken["addmm"][clock] / t[clock] for name, t in taken.items()}
     chosen = syrk.choose(d, T, dtype, X.is_cuda, has_triton(X)).__name__.strip("_")
-    say(f"syrk_ d = {d}, T = {T}: {chosen} is {times['chosen']:.2f} times as fast as addmm ({times['chosen, masked']:.2f} with masked rows); "
-        f"best {best}, {times[best]:.2f} times")
-    return {"d": d, "T": T, "dtype": str(dtype).removeprefix("torch."), "chosen": chosen, "best": best, "times_addmm": times, "taken": taken}
+    say(
+        f"syrk_ d = {d}, T = {T}: {chosen} is {times['chosen']:.2f} times as fast as addmm "
+        f"({times['chosen, masked']:.2f} with masked rows); "
+        f"best {best}, {times[best]:.2f} times"
+    )
+    return {
+        "d": d,
+        "T": T,
+        "dtype": str(dtype).removeprefix("torch."),
+        "chosen": chosen,
+        "best": best,
+        "times_addmm": times,
+        "taken": taken,
+    }
 
 
 def _label_case(device, dtype, say):
@@ -66,7 +81,9 @@ def _label_case(device, dtype, say):
     if has_triton(logits):
         from kfaclib.kernels import triton_labels  # not at the top: Triton may be missing
 
-        works["triton"] = lambda: triton_labels.launch(logits, uniform=uniform)  # in place: logits stay numbers of the same kind
+        works["triton"] = lambda: triton_labels.launch(
+            logits, uniform=uniform
+        )  # in place: logits stay numbers of the same kind
     taken = compare(works, device, rounds=3, number=5 if device == "cuda" else 1)
     result = {"T": T, "V": V, "dtype": str(dtype).removeprefix("torch."), "taken": taken}
     if "triton" in taken:
@@ -77,9 +94,15 @@ def _label_case(device, dtype, say):
 
 
 def run(say, device):
-    """Every width and number of rows; without a GPU small ones, where the choice lies between two ways of PyTorch's own."""
+    """Every width and number of rows; without a GPU small ones, where the choice lies between two ways of PyTorch's
+    own.
+    """
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     widths, rows = SIZES[device]
     rate = matmul_rate(device, dtype)
     say(f"matmul: {rate / 1e12:.3g} TFLOP/s in {dtype}")
-    return {"matmul_flops": rate, "syrk": [_syrk_case(device, dtype, d, T, say) for d in widths for T in rows], "labels": _label_case(device, dtype, say)}
+    return {
+        "matmul_flops": rate,
+        "syrk": [_syrk_case(device, dtype, d, T, say) for d in widths for T in rows],
+        "labels": _label_case(device, dtype, say),
+    }

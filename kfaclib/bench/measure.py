@@ -11,7 +11,10 @@ import torch
 
 from kfaclib.io import files
 
-CLOCK = {"cuda": "seconds", "cpu": "cpu_seconds"}  # what is compared: a CPU may be shared, and then only CPU time says anything
+CLOCK = {
+    "cuda": "seconds",
+    "cpu": "cpu_seconds",
+}  # what is compared: a CPU may be shared, and then only CPU time says anything
 
 
 def _wait(device):
@@ -37,11 +40,16 @@ def compare(works, device, rounds=3, number=1):
     for work in works.values():
         work()
     taken = [{name: once(work, device, number) for name, work in works.items()} for _ in range(rounds)]
-    return {name: {"seconds": min(t[name][0] for t in taken), "cpu_seconds": min(t[name][1] for t in taken)} for name in works}
+    return {
+        name: {"seconds": min(t[name][0] for t in taken), "cpu_seconds": min(t[name][1] for t in taken)}
+        for name in works
+    }
 
 
 def peak_bytes(work, device):
-    """The most memory that tensors made by work() held at once; the caching allocator's count on a GPU, the profiler's on a CPU."""
+    """The most memory that tensors made by work() held at once; the caching allocator's count on a GPU, the profiler's
+    on a CPU.
+    """
     if device == "cuda":
         gc.collect()
         before = torch.cuda.memory_allocated()

@@ -1,9 +1,10 @@
 """How factors are collected when nothing is made of the structure: the collector that ours is measured against.
 
 It does what a first version does, and what the released code of the paper does by its description: hooks that copy
-activations and gradients to float32 and take full products, one A for every layer though layers share their input, weight
-gradients that nobody uses, a loss whose float32 logits go through autograd, gradient checkpointing of the whole model with a
-graph that begins at the embedding, one pass over the data for each group of blocks, and a look at the loss after every batch.
+activations and gradients to float32 and take full products, one A for every layer though layers share their input,
+weight gradients that nobody uses, a loss whose float32 logits go through autograd, gradient checkpointing of the whole
+model with a graph that begins at the embedding, one pass over the data for each group of blocks, and a look at the loss
+after every batch.
 """
 
 import torch
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 
 
 def collect(model, batches, groups, *, checkpointing, labels="sampled", generator=None):
-    """{name: (A, G)} of the layers in `groups`, a list of {name: nn.Linear}, one pass over `batches` (token ids [B, S]) for each."""
+    """{name: (A, G)} of the layers in `groups`, a list of {name: nn.Linear}, one pass over `batches` (token ids [B, S])
+    for each.
+    """
     flags = {p: p.requires_grad for p in model.parameters()}
     factors = {}
     if checkpointing:
@@ -38,7 +41,7 @@ def collect(model, batches, groups, *, checkpointing, labels="sampled", generato
 
 
 def _switch_checkpointing(model, word):
-    """"enable" or "disable": transformers 5 has an old name for it and a new one."""
+    """ "enable" or "disable": transformers 5 has an old name for it and a new one."""
     (getattr(model, f"activation_checkpointing_{word}", None) or getattr(model, f"gradient_checkpointing_{word}"))()
 
 
@@ -60,7 +63,10 @@ def _one_pass(model, batches, group, labels, generator):
         return hook
 
     for name, layer in group.items():
-        handles += [layer.register_forward_hook(forward_hook(name)), layer.register_full_backward_hook(backward_hook(name))]
+        handles += [
+            layer.register_forward_hook(forward_hook(name)),
+            layer.register_full_backward_hook(backward_hook(name)),
+        ]
     try:
         for ids in batches:
             ids = ids.to(model.device)

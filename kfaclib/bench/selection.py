@@ -12,15 +12,19 @@ MASS = 0.6  # the paper's
 
 
 def spectrum(n, generator):
-    """float64 [n], descending: falls as a power law, as the spectra of language models do, jagged so that few products tie."""
+    """float64 [n], descending: falls as a power law, as the spectra of language models do, jagged so that few products
+    tie.
+    """
     power = torch.arange(1, n + 1, dtype=torch.float64).pow(-0.75)
     return (power * (0.95 + 0.1 * torch.rand(n, generator=generator, dtype=torch.float64))).sort(descending=True).values
 
 
 def heap_prefix(lambda_G, lambda_A, mass, number=float):
-    """What `keep_prefix` finds, by a heap in Python that begins at the largest product and goes on to the two next to it.
+    """What `keep_prefix` finds, by a heap in Python that begins at the largest product and goes on to the two next to
+    it.
 
-    number: what makes a Python number of an element; `float` on plain lists, `torch.Tensor.item` where spectra stay tensors.
+    number: what makes a Python number of an element; `float` on plain lists, `torch.Tensor.item` where spectra stay
+    tensors.
     """
     O, I = len(lambda_G), len(lambda_A)
     goal = mass * float(sum(lambda_G)) * float(sum(lambda_A))
@@ -46,9 +50,19 @@ def run(say, shape=SHAPE):
     ours = min(once(lambda: keep_prefix(G, A, MASS), "cpu")[1] for _ in range(20))
     say(f"{shape[0]} x {shape[1]}, mass {MASS}: {kept} pairs kept, {ours * 1e3:.1f} ms; now a heap ...")
     result = {"shape": list(shape), "mass": MASS, "kept": kept, "cpu_seconds": ours, "heaps": {}}
-    for name, spectra, number in (("Python numbers", (G.tolist(), A.tolist()), float), ("tensor elements and .item()", (G, A), torch.Tensor.item)):
+    for name, spectra, number in (
+        ("Python numbers", (G.tolist(), A.tolist()), float),
+        ("tensor elements and .item()", (G, A), torch.Tensor.item),
+    ):
         found = []
         _, seconds = once(lambda: found.append(heap_prefix(*spectra, MASS, number)), "cpu")
-        result["heaps"][name] = {"cpu_seconds": seconds, "times": seconds / ours, "same_set": bool(torch.equal(found[0], prefix))}
-        say(f"heap of {name}: {seconds:.1f} s, {seconds / ours:.0f} times as long; same set: {result['heaps'][name]['same_set']}")
+        result["heaps"][name] = {
+            "cpu_seconds": seconds,
+            "times": seconds / ours,
+            "same_set": bool(torch.equal(found[0], prefix)),
+        }
+        say(
+            f"heap of {name}: {seconds:.1f} s, {seconds / ours:.0f} times as long; same set: "
+            f"{result['heaps'][name]['same_set']}"
+        )
     return result

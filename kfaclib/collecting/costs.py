@@ -1,7 +1,9 @@
-"""What collecting A and G must cost, from shapes alone: operations a token, and the roofline that turns them into seconds.
+"""What collecting A and G must cost, from shapes alone: operations a token, and the roofline that turns them into
+seconds.
 
-Models stand on the meta device here: they have shapes and no numbers, so the largest costs nothing.  The memory of the sums is
-`layers.factor_bytes(layers, owners(layers))`, the passes they need are `collection.plan(layers, owners(layers), room)`.
+Models stand on the meta device here: they have shapes and no numbers, so the largest costs nothing. The memory of the
+sums is `layers.factor_bytes(layers, owners(layers))`, the passes they need are `collection.plan(layers, owners(layers),
+room)`.
 """
 
 from dataclasses import dataclass
@@ -23,8 +25,8 @@ VOCABULARY = 100_352  # of all of them
 
 @dataclass(frozen=True)
 class Device:
-    """What a data sheet promises: bfloat16 products a second on tensor cores (dense, float32 sums), bytes a second to and from its
-    memory, bytes of memory, processors."""
+    """What a data sheet promises: bfloat16 products a second on tensor cores (dense, float32 sums), bytes a second to
+    and from its memory, bytes of memory, processors."""
 
     flops: float
     bandwidth: float
@@ -39,21 +41,31 @@ DEVICES = {
     "H200": Device(989e12, 4.8e12, 141e9, 132, "NVIDIA H200 SXM data sheet, half of the figure with sparsity"),
     "RTX 4090": Device(165e12, 1.008e12, 24e9, 128, "NVIDIA Ada architecture white paper, appendix A"),
 }
-SHARED = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")  # siblings that are handed one input, in models of the Llama family
+SHARED = (
+    ("q_proj", "k_proj", "v_proj"),
+    ("gate_proj", "up_proj"),
+)  # siblings that are handed one input, in models of the Llama family
 
 
 def meta_model(name):
     """An OLMo-2 of SHAPES without numbers; its layers can be counted, chosen and planned for, not run."""
     hidden, ffn, blocks, heads, kv_heads = SHAPES[name]
-    config = transformers.Olmo2Config(hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=blocks, num_attention_heads=heads,
-                                      num_key_value_heads=kv_heads, vocab_size=VOCABULARY, tie_word_embeddings=False)
+    config = transformers.Olmo2Config(
+        hidden_size=hidden,
+        intermediate_size=ffn,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        vocab_size=VOCABULARY,
+        tie_word_embeddings=False,
+    )
     with torch.device("meta"):
         return transformers.Olmo2ForCausalLM(config)
 
 
 def owners(layers):
-    """{name: the first of `layers` with the same input}, by the names of the Llama family; `factors.shared_inputs` finds the same
-    by running the model."""
+    """{name: the first of `layers` with the same input}, by the names of the Llama family; `factors.shared_inputs`
+    finds the same by running the model."""
     first = {}
 
     def place(name):
@@ -66,9 +78,9 @@ def owners(layers):
 def flops_per_token(model, layers):
     """{part: floating-point operations a token} that collecting A and G of `layers` cannot do without.
 
-    forward: all blocks and the head.  backward: to the inputs, from the head down to the first of `layers` and no further; no
-    weight gradients.  updates: one triangle of each factor, a shared A once.  A product of [m, k] and [k, n] counts 2 m k n;
-    attention's scores are left out (`attention_flops`), and so is what is done element by element.
+    forward: all blocks and the head. backward: to the inputs, from the head down to the first of `layers` and no
+    further; no weight gradients. updates: one triangle of each factor, a shared A once. A product of [m, k] and [k, n]
+    counts 2 m k n; attention's scores are left out (`attention_flops`), and so is what is done element by element.
     """
     config = model.config
     head = 2 * config.hidden_size * config.vocab_size
@@ -76,16 +88,23 @@ def flops_per_token(model, layers):
     owner = owners(blocks)
     first = next(name for name in blocks if name in layers)
     order = list(blocks)
-    passed = [name for name in order[order.index(first) :] if owner[name] != owner[first]]  # those that a gradient goes through
+    passed = [
+        name for name in order[order.index(first) :] if owner[name] != owner[first]
+    ]  # those that a gradient goes through
     ours = owners(layers)
-    return {"forward": head + sum(2 * layer.weight.numel() for layer in blocks.values()),
-            "backward": head + sum(2 * blocks[name].weight.numel() for name in passed),
-            "updates": sum(layer.out_features**2 + (layer.in_features**2 if ours[name] == name else 0) for name, layer in layers.items())}
+    return {
+        "forward": head + sum(2 * layer.weight.numel() for layer in blocks.values()),
+        "backward": head + sum(2 * blocks[name].weight.numel() for name in passed),
+        "updates": sum(
+            layer.out_features**2 + (layer.in_features**2 if ours[name] == name else 0)
+            for name, layer in layers.items()
+        ),
+    }
 
 
 def attention_flops(model, length):
-    """Operations a token of attention's scores and of their product with the values, forward, all blocks, in windows of `length`
-    tokens of which each sees itself and those before it."""
+    """Operations a token of attention's scores and of their product with the values, forward, all blocks, in windows of
+    `length` tokens of which each sees itself and those before it."""
     config = model.config
     return config.num_hidden_layers * config.hidden_size * 2 * (length + 1)
 

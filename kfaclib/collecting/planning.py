@@ -25,28 +25,39 @@ class Plan:
 
 
 def outline(name, revision=None, dtype=torch.float32):
-    """The model `name` on the meta device: shapes without numbers.  Of a hub's model only the configuration is read; those of
-    `costs.SHAPES` need not even that."""
+    """The model `name` on the meta device: shapes without numbers. Of a hub's model only the configuration is read;
+    those of `costs.SHAPES` need not even that."""
     if Path(str(name)).name in costs.SHAPES and not Path(str(name)).exists():
         return costs.meta_model(Path(str(name)).name).to(dtype)
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **(dict(revision=revision) if revision else {}))
+        config = AutoConfig.from_pretrained(
+            name, trust_remote_code=False, **(dict(revision=revision) if revision else {})
+        )
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name!r} has no configuration of a causal language model that can be read: {str(error)[:300]}") from None
+        raise ValueError(
+            f"{name!r} has no configuration of a causal language model that can be read: {str(error)[:300]}"
+        ) from None
 
 
 def make(model, layers, room, passes=None):
-    """The `Plan` of collecting on `layers` {name: nn.Linear} of `model` (which may be on the meta device) with `room` bytes for the
-    sums; MemoryError says what to do if they do not fit."""
+    """The `Plan` of collecting on `layers` {name: nn.Linear} of `model` (which may be on the meta device) with `room`
+    bytes for the sums; MemoryError says what to do if they do not fit."""
     owner = costs.owners(layers)
     parts = resumable.plan(layers, owner, room, passes)
     groups = [{name: layers[name] for name in names} for names in parts]
     sums, weights = factor_bytes(layers, owner), sum(p.numel() * p.element_size() for p in model.parameters())
-    return Plan(parameters=sum(p.numel() for p in model.parameters()), weights=weights, layers=len(layers), sums=sums, passes=parts,
-                at_a_time=max(factor_bytes(group, owner) for group in groups), disk=3 * sums,
-                flops=sum(sum(costs.flops_per_token(model, group).values()) for group in groups))
+    return Plan(
+        parameters=sum(p.numel() for p in model.parameters()),
+        weights=weights,
+        layers=len(layers),
+        sums=sums,
+        passes=parts,
+        at_a_time=max(factor_bytes(group, owner) for group in groups),
+        disk=3 * sums,
+        flops=sum(sum(costs.flops_per_token(model, group).values()) for group in groups),
+    )
 
 
 def seconds(plan, tokens, rate):
@@ -66,9 +77,11 @@ def text(name, plan, tokens, rates):
     """The plan in words; rates: {label: operations a second}."""
     gib = lambda x: f"{x / 2**30:.1f} GiB" if x >= 2**30 else f"{x / 2**20:.1f} MiB"
     count = len(plan.passes)
-    lines = [f"{name}: {plan.parameters / 1e9:.2f} billion parameters, {gib(plan.weights)} in memory",
-             f"{plan.layers} layers; the sums of their factors take {gib(plan.sums)} in float32",
-             f"{'one pass' if count == 1 else f'{count} passes'} over the corpus, {gib(plan.at_a_time)} of sums at a time; "
-             f"{gib(plan.disk)} of disk for factors and checkpoints",
-             f"{plan.flops / 1e9:.3g} GFLOP a token in all, {tokens / 1e6:g} million tokens"]
+    lines = [
+        f"{name}: {plan.parameters / 1e9:.2f} billion parameters, {gib(plan.weights)} in memory",
+        f"{plan.layers} layers; the sums of their factors take {gib(plan.sums)} in float32",
+        f"{'one pass' if count == 1 else f'{count} passes'} over the corpus, {gib(plan.at_a_time)} of sums at a time; "
+        f"{gib(plan.disk)} of disk for factors and checkpoints",
+        f"{plan.flops / 1e9:.3g} GFLOP a token in all, {tokens / 1e6:g} million tokens",
+    ]
     return "\n".join(lines + [f"{label}: {duration(seconds(plan, tokens, rate))}" for label, rate in rates.items()])

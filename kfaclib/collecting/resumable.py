@@ -1,15 +1,16 @@
 """A collection of hours: planned before it starts, resumable at any moment, on one process or several.
 
 Everything is in one folder:
-    collection.json           what is collected (settings), on what, with which versions; at the end, what happened on the way
+    collection.json           what is collected (settings), on what, with which versions; at the end, what happened on
+    the way
     windows.safetensors       the tokens, packed once; what comes later needs neither the network nor the corpus
     checkpoint-0.safetensors  the sums of process 0 in the pass that is under way, while there is one
     factors.safetensors       the result (factors-1-of-2.safetensors ... if it took two passes)
     manifest.json             at the end: size and SHA-256 of every file
 
 Why a run that was killed ends with the same bits: windows are added in their order, in batches that the checkpoint
-remembers, to sums that the checkpoint holds in full; and the random numbers that a window's labels are sampled with depend on the
-seed and the window's number alone.  Every file is written whole or not at all, and read with its checksum.
+remembers, to sums that the checkpoint holds in full; and the random numbers that a window's labels are sampled with
+depend on the seed and the window's number alone. Every file is written whole or not at all, and read with its checksum.
 """
 
 import hashlib
@@ -40,14 +41,19 @@ def differs(recorded, wanted):
 def _same(path, recorded, wanted):
     difference = differs(recorded, wanted)
     if difference:
-        raise ValueError(f"{path} belongs to another collection: it has {difference}. Choose another --out, or begin anew with --restart")
+        raise ValueError(
+            f"{path} belongs to another collection: it has {difference}. Choose another --out, or begin anew with "
+            "--restart"
+        )
 
 
 # tokens
 
 
 def prepare(out, restart=False):
-    """Make the folder ready: what killed runs left half-written is removed, and with `restart` everything that a collection wrote."""
+    """Make the folder ready: what killed runs left half-written is removed, and with `restart` everything that a
+    collection wrote.
+    """
     out = Path(out)
     ours = (WINDOWS, RECORD, "factors*.safetensors", "checkpoint-*.safetensors", "manifest.json")
     for pattern in ours:
@@ -56,7 +62,8 @@ def prepare(out, restart=False):
 
 
 def keep_windows(out, make, wanted):
-    """The windows [N, length] in `out`: those packed earlier if they are the same corpus, otherwise make()'s, kept there.
+    """The windows [N, length] in `out`: those packed earlier if they are the same corpus, otherwise make()'s, kept
+    there.
 
     wanted: what they depend on (corpus, tokenizer, length, number, seed).  Returns (windows int32, their digest).
     """
@@ -70,11 +77,19 @@ def keep_windows(out, make, wanted):
 
 
 def window_uniform(seed, start, stop, length):
-    """float64 [stop - start, length] in [0, 1) to sample labels with: row i depends on the seed and on start + i alone."""
+    """float64 [stop - start, length] in [0, 1) to sample labels with: row i depends on the seed and on start + i
+    alone.
+    """
     rows = []
     for number in range(start, stop):
         key = hashlib.sha256(f"labels {seed} {number}".encode()).digest()
-        rows.append(torch.rand(length, dtype=torch.float64, generator=torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)))
+        rows.append(
+            torch.rand(
+                length,
+                dtype=torch.float64,
+                generator=torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1),
+            )
+        )
     return torch.stack(rows)
 
 
@@ -109,8 +124,9 @@ def fill(sizes, room):
 def plan(layers, owner, room, passes=None):
     """Which layers are collected in which pass: a list of lists of names, in the model's order.
 
-    room: bytes for the sums.  The fewest passes that fit (of consecutive layers, so that a pass over late layers is a short one), evenly
-    filled; or, if `passes` is given, at most that many.  MemoryError says what to do if not even the layers of one input fit.
+    room: bytes for the sums. The fewest passes that fit (of consecutive layers, so that a pass over late layers is a
+    short one), evenly filled; or, if `passes` is given, at most that many. MemoryError says what to do if not even the
+    layers of one input fit.
     """
     together = groups(owner)
     sizes = [factor_bytes({name: layers[name] for name in group}, owner) for group in together]
@@ -122,14 +138,16 @@ def plan(layers, owner, room, passes=None):
         middle = (low + high) // 2
         low, high = (low, middle) if len(fill(sizes, middle)) <= count else (middle + 1, high)
     if low > room:
-        raise MemoryError(f"{passes} passes need {low / 2**30:.2f} GiB each for their sums and {room / 2**30:.2f} GiB are free: "
-                          f"{len(fill(sizes, room))} passes are needed, or sums on the CPU (--sums cpu), or a smaller --batch")
+        raise MemoryError(
+            f"{passes} passes need {low / 2**30:.2f} GiB each for their sums and {room / 2**30:.2f} GiB are free: "
+            f"{len(fill(sizes, room))} passes are needed, or sums on the CPU (--sums cpu), or a smaller --batch"
+        )
     return [[name for i in part for name in together[i]] for part in fill(sizes, low)]
 
 
 def batch_bytes(model, layers, owner, tokens):
-    """An estimate of what a batch of `tokens` takes beside the sums: inputs and gradients of the chosen layers, the graph of all
-    blocks, and a chunk of logits.  It only has to be about right: a batch that does not fit is halved."""
+    """An estimate of what a batch of `tokens` takes beside the sums: inputs and gradients of the chosen layers, the
+    graph of all blocks, and a chunk of logits. It only has to be about right: a batch that does not fit is halved."""
     c, size = model.config.get_text_config(), next(model.parameters()).element_size()
     seen = sum(layer.out_features + (layer.in_features if owner[name] == name else 0) for name, layer in layers.items())
     graph = c.num_hidden_layers * (10 * c.hidden_size + 3 * c.intermediate_size)
@@ -147,9 +165,18 @@ def save_checkpoint(path, sums, settings, **position):
     """Write the sums (their lower triangles) and where they are; position: JSON values."""
     tensors = {f"{name}.{side}": distributed.pack(total) for (name, side), total in sums.total.items()}
     widths = {f"{name}.{side}": len(total) for (name, side), total in sums.total.items()}
-    storage.write(path, {key: x.cpu() for key, x in tensors.items()},
-                  {"format": "kfaclib checkpoint 1", "settings": settings, "widths": widths, "owner": sums.owner,
-                   "tokens": sums.tokens, "position": position})
+    storage.write(
+        path,
+        {key: x.cpu() for key, x in tensors.items()},
+        {
+            "format": "kfaclib checkpoint 1",
+            "settings": settings,
+            "widths": widths,
+            "owner": sums.owner,
+            "tokens": sums.tokens,
+            "position": position,
+        },
+    )
 
 
 def load_checkpoint(path, settings, device):
@@ -169,14 +196,16 @@ def load_checkpoint(path, settings, device):
 
 @contextmanager
 def repeatable(device):
-    """On a GPU, inside the block the same batch gives the same bits each time: attention's backward pass, for one, otherwise adds in
-    the order in which its threads happen to finish.  A CPU does so anyway."""
+    """On a GPU, inside the block the same batch gives the same bits each time: attention's backward pass, for one,
+    otherwise adds in the order in which its threads happen to finish. A CPU does so anyway."""
     if device.type != "cuda":
         yield
         return
     before, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it costs time, and nothing here reads memory that it did not write
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # it costs time, and nothing here reads memory that it did not write
+    )
     try:
         yield
     finally:
@@ -208,29 +237,38 @@ def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device
             short = True  # handled outside, when the failed batch's tensors are gone with the exception
         if short:
             if min(rows, stop - start) == 1:
-                raise MemoryError("out of memory with a single window: choose more --passes, sums on the CPU (--sums cpu) or a shorter "
-                                  "--length; the last checkpoint remains")
+                raise MemoryError(
+                    "out of memory with a single window: choose more --passes, sums on the CPU (--sums cpu) or a "
+                    "shorter "
+                    "--length; the last checkpoint remains"
+                )
             rows = -(-min(rows, stop - start) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             say(f"out of memory: going on with {rows} windows in a batch, which changes nothing but rounding")
 
 
-def collect(model, layers, windows, out, settings, *, batch, device=None, every=600.0, notes=None, progress=True, say=print):
-    """Collect the factors of `settings["passes"]` (lists of names) on windows [N, length] into the folder `out`, going on from what
-    an earlier run left there.
+def collect(
+    model, layers, windows, out, settings, *, batch, device=None, every=600.0, notes=None, progress=True, say=print
+):
+    """Collect the factors of `settings["passes"]` (lists of names) on windows [N, length] into the folder `out`, going
+    on from what an earlier run left there.
 
-    settings: what the result depends on (`labels`, `seed`, `passes`, digests ...; JSON values): a checkpoint with others is refused.
-    batch: windows at a time.  device: where the sums live (default: with the model).  every: seconds between checkpoints.
-    notes: for the header of the factor files.  Returns the paths of the factor files.
+    settings: what the result depends on (`labels`, `seed`, `passes`, digests ...; JSON values): a checkpoint with
+    others is refused. batch: windows at a time. device: where the sums live (default: with the model). every: seconds
+    between checkpoints. notes: for the header of the factor files. Returns the paths of the factor files.
     """
     rank, world = distributed.place()
     settings = settings | {"processes": world}
     if len(windows) < world:
-        raise ValueError(f"{len(windows)} windows cannot be shared by {world} processes: collect on more, or start fewer")
+        raise ValueError(
+            f"{len(windows)} windows cannot be shared by {world} processes: collect on more, or start fewer"
+        )
     first, last = distributed.share(len(windows), rank, world)
     checkpoint, paths, here = checkpoint_path(out, rank), [], next(model.parameters()).device
-    bar_options = dict(unit="tok", unit_scale=True) | ({} if progress and rank == 0 else {"disable": True})  # so that TQDM_DISABLE holds
+    bar_options = dict(unit="tok", unit_scale=True) | (
+        {} if progress and rank == 0 else {"disable": True}
+    )  # so that TQDM_DISABLE holds
     for number, names in enumerate(settings["passes"]):
         count = len(settings["passes"])
         label = "factors" if count == 1 else f"factors-{number + 1}-of-{count}"
@@ -251,13 +289,37 @@ def collect(model, layers, windows, out, settings, *, batch, device=None, every=
 
         def save(sums, done, rows):
             nonlocal saved
-            if time.monotonic() - saved >= every or (done == last and world > 1):  # with others, the sums must outlive the wait for them
-                save_checkpoint(checkpoint, sums, settings, **{"pass": number, "done": done, "rows": rows, "batch": batch})
+            if time.monotonic() - saved >= every or (
+                done == last and world > 1
+            ):  # with others, the sums must outlive the wait for them
+                save_checkpoint(
+                    checkpoint, sums, settings, **{"pass": number, "done": done, "rows": rows, "batch": batch}
+                )
                 saved = time.monotonic()
 
-        with repeatable(here), tqdm(total=(last - first) * windows.shape[1], initial=(done - first) * windows.shape[1],
-                  desc=f"pass {number + 1} of {count}" if count > 1 else "collecting A and G", **bar_options) as bar:
-            sum_up(model, chosen, windows, sums, start=done, stop=last, batch=rows, settings=settings, device=device, save=save, bar=bar, say=say)
+        with (
+            repeatable(here),
+            tqdm(
+                total=(last - first) * windows.shape[1],
+                initial=(done - first) * windows.shape[1],
+                desc=f"pass {number + 1} of {count}" if count > 1 else "collecting A and G",
+                **bar_options,
+            ) as bar,
+        ):
+            sum_up(
+                model,
+                chosen,
+                windows,
+                sums,
+                start=done,
+                stop=last,
+                batch=rows,
+                settings=settings,
+                device=device,
+                save=save,
+                bar=bar,
+                say=say,
+            )
         distributed.add_up_(sums)
         if rank == 0:
             save_factors(path, means(sums), chosen, **(notes or {}), settings=settings)
@@ -274,13 +336,15 @@ def check_disk(out, need):
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise OSError(f"{out}: factors and checkpoints need {need / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free; "
-                      "make room or choose another --out")
+        raise OSError(
+            f"{out}: factors and checkpoints need {need / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free; "
+            "make room or choose another --out"
+        )
 
 
 def record(out, settings, notes):
-    """Write `collection.json` if this is a new collection, otherwise make sure that it is this one; returns its settings, in which
-    "passes" are those it began with, however much memory is free now."""
+    """Write `collection.json` if this is a new collection, otherwise make sure that it is this one; returns its
+    settings, in which "passes" are those it began with, however much memory is free now."""
     path = Path(out) / RECORD
     if path.exists():
         there = files.read_json(path)["settings"]

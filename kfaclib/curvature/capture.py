@@ -7,13 +7,13 @@ import torch
 
 @contextmanager
 def capture(model, layers, *, on_input, on_output_gradient):
-    """Inside the block, `on_input(name, a)` is called in the forward pass of every layer of `layers` ({name: nn.Linear})
-    with its input, and `on_output_gradient(name, g)` in the backward pass with the gradient at its output.
+    """Inside the block, `on_input(name, a)` is called in the forward pass of every layer of `layers` ({name:
+    nn.Linear}) with its input, and `on_output_gradient(name, g)` in the backward pass with the gradient at its output.
 
     All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first layer
     of `layers`: nothing below it is recorded.  Flags and hooks are restored on exit, also after an exception.
     A layer that is called twice before its gradient came raises RuntimeError with its name: a shared layer's curvature
-    is not one Kronecker product.  So does a layer whose input was changed in place since: it is no longer what was read.
+    is not one Kronecker product. So does a layer whose input was changed in place since: it is no longer what was read.
     """
     flags = {p: p.requires_grad for p in model.parameters()}
     waiting, handles = {}, []  # name -> (input, its version) of the layers whose gradient has not come yet
@@ -21,8 +21,10 @@ def capture(model, layers, *, on_input, on_output_gradient):
     def forward_hook(name):
         def hook(_, inputs, output):
             if name in waiting:
-                raise RuntimeError(f"layer {name!r} was called twice in one pass: its weight is shared over calls, which K-FAC "
-                                   "as one Kronecker product does not describe; leave it out of the layers")
+                raise RuntimeError(
+                    f"layer {name!r} was called twice in one pass: its weight is shared over calls, which K-FAC "
+                    "as one Kronecker product does not describe; leave it out of the layers"
+                )
             waiting[name] = inputs[0], inputs[0]._version
             on_input(name, inputs[0].detach())
             if not output.requires_grad:
@@ -36,8 +38,10 @@ def capture(model, layers, *, on_input, on_output_gradient):
         def hook(gradient):
             a, version = waiting.pop(name)
             if a._version != version:
-                raise RuntimeError(f"the input of layer {name!r} was changed in place after the layer had read it: its A "
-                                   "would be wrong; use the out-of-place operation there, as in relu(x) instead of relu_(x)")
+                raise RuntimeError(
+                    f"the input of layer {name!r} was changed in place after the layer had read it: its A "
+                    "would be wrong; use the out-of-place operation there, as in relu(x) instead of relu_(x)"
+                )
             on_output_gradient(name, gradient.detach())
 
         return hook

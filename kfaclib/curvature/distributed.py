@@ -1,7 +1,8 @@
-"""Several processes, one result: each sums its own share of the windows, and one triangle of every sum is added up at the end.
+"""Several processes, one result: each sums its own share of the windows, and one triangle of every sum is added up at
+the end.
 
-Started by `torchrun --nproc-per-node N -m kfaclib collect ...`; without torchrun there is one process and nothing here does
-anything.  Nothing is exchanged in between, so processes may be at different places when they are killed, and each
+Started by `torchrun --nproc-per-node N -m kfaclib collect ...`; without torchrun there is one process and nothing here
+does anything. Nothing is exchanged in between, so processes may be at different places when they are killed, and each
 goes on from its own checkpoint.
 """
 
@@ -12,12 +13,16 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-PATIENCE = datetime.timedelta(hours=12)  # one process packs the corpus, or decomposes the largest matrix, while others wait
+PATIENCE = datetime.timedelta(
+    hours=12
+)  # one process packs the corpus, or decomposes the largest matrix, while others wait
 
 
 @contextmanager
 def processes():
-    """Yield (rank, number of processes) as torchrun started us, with a group to talk through: nccl on GPUs, gloo otherwise."""
+    """Yield (rank, number of processes) as torchrun started us, with a group to talk through: nccl on GPUs, gloo
+    otherwise.
+    """
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
         yield 0, 1
@@ -50,18 +55,22 @@ def wait_for_all():
 
 
 def share(count, rank, world):
-    """(start, stop) of the part of `count` windows that belongs to this rank: contiguous, sizes differ by at most one."""
+    """(start, stop) of the part of `count` windows that belongs to this rank: contiguous, sizes differ by at most
+    one.
+    """
     return count * rank // world, count * (rank + 1) // world
 
 
 def pack(matrix, block=512):
-    """The lower triangle of [d, d] as one vector: blocks of rows, each as far as its diagonal block, a little over half of
-    the whole and without an index of d^2 / 2 numbers."""
+    """The lower triangle of [d, d] as one vector: blocks of rows, each as far as its diagonal block, a little over half
+    of the whole and without an index of d^2 / 2 numbers."""
     return torch.cat([matrix[i : i + block, : i + block].flatten() for i in range(0, len(matrix), block)])
 
 
 def unpack_(matrix, packed, block=512):
-    """Put `pack`'s vector back into the lower triangle of matrix [d, d], in place; above the diagonal blocks nothing changes."""
+    """Put `pack`'s vector back into the lower triangle of matrix [d, d], in place; above the diagonal blocks nothing
+    changes.
+    """
     at = 0
     for i in range(0, len(matrix), block):
         part = matrix[i : i + block, : i + block]
@@ -90,8 +99,8 @@ def add_up_(sums):
 
 
 def assign(costs, world):
-    """The rank of each job, given their costs: the dearest first, each to whoever has least to do.  The heaviest load is at
-    most 4/3 of the best possible."""
+    """The rank of each job, given their costs: the dearest first, each to whoever has least to do. The heaviest load is
+    at most 4/3 of the best possible."""
     load, ranks = [0] * world, [0] * len(costs)
     for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
         ranks[job] = load.index(min(load))
@@ -100,7 +109,8 @@ def assign(costs, world):
 
 
 def shared_out(sizes, compute, empty):
-    """[compute(job) for every job], each computed by one process only and sent to all; a job costs the cube of its size.
+    """[compute(job) for every job], each computed by one process only and sent to all; a job costs the cube of its
+    size.
 
     compute(job) and empty(job) return tuples of tensors of the same shapes and dtypes; empty's values do not matter.
     """
@@ -110,7 +120,9 @@ def shared_out(sizes, compute, empty):
     if world > 1:
         for result, source in zip(results, owner):
             for x in result:
-                sent = x.to(_device()).contiguous()  # eigenvectors come column by column: without this they would arrive transposed
+                sent = x.to(
+                    _device()
+                ).contiguous()  # eigenvectors come column by column: without this they would arrive transposed
                 dist.broadcast(sent, source)
                 x.copy_(sent)
     return results

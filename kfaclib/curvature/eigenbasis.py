@@ -36,11 +36,11 @@ def _eigh(matrix, name, device):
 
 
 def decompose(factors, dtype=torch.float32, device=None):
-    """{name: Eigenbasis} from {name: Factors}, where the factors are.  eigh runs in float64, eigenvectors are kept in `dtype`; a
-    shared A is decomposed once.
+    """{name: Eigenbasis} from {name: Factors}, where the factors are. eigh runs in float64, eigenvectors are kept in
+    `dtype`; a shared A is decomposed once.
 
-    device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short.  Started by torchrun,
-    the processes share the work, and all have all bases.
+    device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short. Started by
+    torchrun, the processes share the work, and all have all bases.
     """
     jobs = {}  # what is decomposed: matrix, and what an error calls it
     for name, f in factors.items():
@@ -96,7 +96,11 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                         a, g = _rows(a, mask) @ Q_A, _rows(g, mask) @ Q_G
                         update = (g * g).T @ (a * a)
                     else:
-                        keep = torch.ones(a.shape[:-1], dtype=a.dtype, device=a.device) if mask is None else mask.to(a.dtype)
+                        keep = (
+                            torch.ones(a.shape[:-1], dtype=a.dtype, device=a.device)
+                            if mask is None
+                            else mask.to(a.dtype)
+                        )
                         a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
                         update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
                     sums[name] = sums.get(name, 0) + update

@@ -13,7 +13,9 @@ def sample_labels(logits, uniform):
     """Draw one label per row of logits [T, V] by inverting the distribution function at uniform [T] in [0, 1)."""
     cumulative = torch.softmax(logits.float() if logits.dtype != torch.float64 else logits, -1).cumsum(-1)
     total = cumulative[:, -1:]
-    below = torch.nextafter(total, torch.zeros_like(total))  # a product that is rounded up to the total would hit no label
+    below = torch.nextafter(
+        total, torch.zeros_like(total)
+    )  # a product that is rounded up to the total would hit no label
     target = torch.minimum(uniform.to(cumulative)[:, None] * total, below)
     return torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)[:, 0]
 
@@ -34,7 +36,9 @@ def output_gradient(hidden, unembedding, *, labels=None, uniform=None, mask=None
     Returns [T, D] in the dtype of `hidden`; the result does not depend on `chunk`, only the memory does.
     """
     if (labels is None) == (uniform is None):
-        raise ValueError("give either labels (the data's) or uniform numbers (to sample from the model), not both or neither")
+        raise ValueError(
+            "give either labels (the data's) or uniform numbers (to sample from the model), not both or neither"
+        )
     gradient = torch.zeros_like(hidden)
     kept = torch.arange(len(hidden), device=hidden.device) if mask is None else mask.nonzero()[:, 0]
     for rows in kept.split(chunk):

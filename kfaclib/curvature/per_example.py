@@ -12,8 +12,9 @@ from kfaclib.curvature.products import cross_entropy_hvp, ggnvp, unflatten
 def fisher_roots(net, x, temperature=1.0, chunk=50):
     """B [N, C, P] with B_n^T B_n the Fisher (and the GGN) of example n in all P parameters of `net`, in their order.
 
-    Row y of B_n is sqrt(p(y)) times the gradient of log p(y).  temperature: the softmax is taken of logits / temperature;
-    the curvature is then the one of that softer loss.  x: [N, ...].  Memory N C P numbers: for nets of some ten thousand.
+    Row y of B_n is sqrt(p(y)) times the gradient of log p(y). temperature: the softmax is taken of logits /
+    temperature; the curvature is then the one of that softer loss. x: [N, ...]. Memory N C P numbers: for nets of some
+    ten thousand.
     """
     params = {name: p.detach() for name, p in net.named_parameters()}
     log_p = lambda params, one: torch.log_softmax(functional_call(net, params, (one[None],))[0] / temperature, -1)
@@ -27,7 +28,9 @@ def fisher_roots(net, x, temperature=1.0, chunk=50):
 def gradients(net, x, y, chunk=50):
     """Gradients of -log p(y), one per example: [N, P]."""
     params = {name: p.detach() for name, p in net.named_parameters()}
-    loss = lambda params, one, label: torch.nn.functional.cross_entropy(functional_call(net, params, (one[None],)), label[None])
+    loss = lambda params, one, label: torch.nn.functional.cross_entropy(
+        functional_call(net, params, (one[None],)), label[None]
+    )
     rows = vmap(torch.func.grad(loss), in_dims=(None, 0, 0), chunk_size=chunk)(params, x, y)
     return torch.cat([r.flatten(1) for r in rows.values()], -1)
 
@@ -35,19 +38,24 @@ def gradients(net, x, y, chunk=50):
 def squared_jacobians(net, x, chunk=50):
     """Squared Frobenius norm [N] of the logits' Jacobian in all parameters, for every example of x [N, ...]."""
     params = {name: p.detach() for name, p in net.named_parameters()}
-    rows = vmap(jacrev(lambda params, one: functional_call(net, params, (one[None],))[0]), in_dims=(None, 0), chunk_size=chunk)(params, x)
+    rows = vmap(
+        jacrev(lambda params, one: functional_call(net, params, (one[None],))[0]), in_dims=(None, 0), chunk_size=chunk
+    )(params, x)
     return sum(r.flatten(1).square().sum(1) for r in rows.values())
 
 
 def top_eigenpairs(B):
-    """(values [N], directions [N, P]): the largest eigenvalue of every B_n^T B_n and its unit eigenvector, from B [N, C, P]."""
+    """(values [N], directions [N, P]): the largest eigenvalue of every B_n^T B_n and its unit eigenvector, from B [N,
+    C, P].
+    """
     values, s = torch.linalg.eigh(B @ B.mT)
     directions = torch.einsum("nc,ncp->np", s[..., -1], B)
     return values[:, -1].clamp(min=0), directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-30)
 
 
 def curvature_along(net, x, directions, temperature=1.0):
-    """Curvature [N, K] of every example of x [N, ...] along every unit direction [K, P], without roots: one product with J each.
+    """Curvature [N, K] of every example of x [N, ...] along every unit direction [K, P], without roots: one product
+    with J each.
 
     An example's curvature along v is the variance, under its own probabilities, of the logits' change J v.
     """
@@ -68,9 +76,9 @@ def average_top(B):
 def layer_top_eigenpairs(model, name, ids, first, steps=12, seed=0, counts=None, together=False):
     """(values [N], directions [N, O, I]) of every sequence's own GGN in the weight of one layer, by power iteration.
 
-    model: a causal LM with attn_implementation "eager".  name: of an nn.Linear.  ids: [N, S].  The loss is the mean over the
-    tokens ids[:, first:], each predicted from all before it, or over those of them that counts (bool [N, S - first]) names.
-    together: one pair (N = 1) instead, of the average of all sequences.
+    model: a causal LM with attn_implementation "eager". name: of an nn.Linear. ids: [N, S]. The loss is the mean over
+    the tokens ids[:, first:], each predicted from all before it, or over those of them that counts (bool [N, S -
+    first]) names. together: one pair (N = 1) instead, of the average of all sequences.
 
     Sequences do not meet in the net, so a change V_n of the weight *per sequence* gives all N products in one pass.
     """

@@ -14,8 +14,10 @@ def check_direction(params, v):
     for name in params.keys() | v.keys():
         shapes = [tuple(d[name].shape) if name in d else None for d in (params, v)]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"parameter {name!r} has shape {shapes[0]} and the direction has {shapes[1]} there: "
-                             "a direction has one entry per parameter (None means: not there at all)")
+            raise ValueError(
+                f"parameter {name!r} has shape {shapes[0]} and the direction has {shapes[1]} there: "
+                "a direction has one entry per parameter (None means: not there at all)"
+            )
 
 
 def hvp(loss, params, v):
@@ -57,6 +59,8 @@ def unflatten(vector, params):
     """The inverse of `flatten`: Params with the names and shapes of `params` from a vector [P]."""
     total = sum(p.numel() for p in params.values())
     if vector.shape != (total,):
-        raise ValueError(f"a vector of shape {tuple(vector.shape)} does not fill these parameters: they have {total} numbers")
+        raise ValueError(
+            f"a vector of shape {tuple(vector.shape)} does not fill these parameters: they have {total} numbers"
+        )
     pieces = vector.split([p.numel() for p in params.values()])
     return {name: piece.view_as(p) for (name, p), piece in zip(params.items(), pieces, strict=True)}

@@ -22,8 +22,8 @@ class Tridiagonal:
 def lanczos(matvec, v0, steps, *, reorthogonalize=True):
     """`Tridiagonal` of at most `steps` steps from v0 [n] (any length but 0) for a symmetric matvec: [n] -> [n].
 
-    It stops early where the Krylov space is exhausted.  Without reorthogonalisation the rows of Q lose their right angles
-    and large eigenvalues come back as ghosts; chapter 4 shows it.
+    It stops early where the Krylov space is exhausted. Without reorthogonalisation the rows of Q lose their right
+    angles and large eigenvalues come back as ghosts; chapter 4 shows it.
     """
     if v0.ndim != 1 or not v0.norm() > 0:
         raise ValueError(f"v0 must be a vector that is not zero; it has shape {tuple(v0.shape)} and norm {v0.norm():g}")
@@ -44,8 +44,12 @@ def lanczos(matvec, v0, steps, *, reorthogonalize=True):
         if not beta[-1] > 10 * torch.finfo(v0.dtype).eps * scale:
             break  # exhausted; or not a number, which `ritz` reports
         q = w / beta[-1]
-    return Tridiagonal(torch.tensor(alpha, dtype=torch.float64), torch.tensor(beta[:-1], dtype=torch.float64), beta[-1],
-                       torch.stack(rows))
+    return Tridiagonal(
+        torch.tensor(alpha, dtype=torch.float64),
+        torch.tensor(beta[:-1], dtype=torch.float64),
+        beta[-1],
+        torch.stack(rows),
+    )
 
 
 def _eigh(t):

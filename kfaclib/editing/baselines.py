@@ -14,7 +14,9 @@ def svd_edit(W, share):
 
 
 def random_basis(basis, generator):
-    """The spectra of `basis` with random orthogonal eigenvectors (Haar measure): curvature's shape without its directions."""
+    """The spectra of `basis` with random orthogonal eigenvectors (Haar measure): curvature's shape without its
+    directions.
+    """
 
     def orthogonal(n):
         Q, R = torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))

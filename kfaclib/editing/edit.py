@@ -32,7 +32,9 @@ def keep_prefix(lambda_G, lambda_A, mass):
     below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
     goal = mass * G.sum() * below[-1] * _ROUNDING
     if goal == 0:
-        raise ValueError("all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)")
+        raise ValueError(
+            "all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)"
+        )
     ascending, edge = -A, 1e-13  # products are compared as threshold / G against A: a margin above rounding
 
     def columns(threshold):
@@ -86,7 +88,9 @@ def keep_mask(eigenvalues, mass):
     if mass == 1:
         return torch.ones_like(eigenvalues, dtype=torch.bool)
     if values.sum() == 0:
-        raise ValueError("all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)")
+        raise ValueError(
+            "all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)"
+        )
     order = values.argsort(descending=True, stable=True)
     running = values[order].cumsum(0)
     count = min(int((running < mass * values.sum() * _ROUNDING).sum()) + 1, len(values))
@@ -96,10 +100,15 @@ def keep_mask(eigenvalues, mass):
 
 
 def project(W, basis, keep):
-    """Q_G ((Q_G^T W Q_A) * keep) Q_A^T for W [O, I] and keep bool [O, I], in W's dtype; keeping all gives W, bit for bit."""
+    """Q_G ((Q_G^T W Q_A) * keep) Q_A^T for W [O, I] and keep bool [O, I], in W's dtype; keeping all gives W, bit for
+    bit.
+    """
     Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
     if Q_G.shape[0] != W.shape[0] or Q_A.shape[0] != W.shape[1]:
-        raise ValueError(f"W is {tuple(W.shape)} and its basis is for ({Q_G.shape[0]}, {Q_A.shape[0]}): this basis belongs to another layer")
+        raise ValueError(
+            f"W is {tuple(W.shape)} and its basis is for ({Q_G.shape[0]}, {Q_A.shape[0]}): this basis belongs to "
+            "another layer"
+        )
     if keep.all():
         return W.detach().clone()
     C = Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A
@@ -109,7 +118,8 @@ def project(W, basis, keep):
 def edit_weights(layers, bases, mass, eigenvalues=None):
     """{name: edited weight [O, I]}: every layer projected on its own `mass` of curvature.
 
-    mass: one number, or {name: number}.  eigenvalues: {name: [O, I]} ranks the pairs by these instead of K-FAC's products.
+    mass: one number, or {name: number}. eigenvalues: {name: [O, I]} ranks the pairs by these instead of K-FAC's
+    products.
     """
     edited_weights = {}
     for name, basis in bases.items():
@@ -124,10 +134,14 @@ def edit_weights(layers, bases, mass, eigenvalues=None):
 
 @contextmanager
 def edited(layers, weights):
-    """Inside the block the layers have these weights; afterwards, also after an exception, their own again, bit for bit."""
+    """Inside the block the layers have these weights; afterwards, also after an exception, their own again, bit for
+    bit.
+    """
     for name, weight in weights.items():
         if layers[name].weight.shape != weight.shape:
-            raise ValueError(f"layer {name!r} has a weight {tuple(layers[name].weight.shape)}, not {tuple(weight.shape)}")
+            raise ValueError(
+                f"layer {name!r} has a weight {tuple(layers[name].weight.shape)}, not {tuple(weight.shape)}"
+            )
     before = {name: layers[name].weight.detach().clone() for name in weights}
     try:
         with torch.no_grad():
@@ -143,4 +157,3 @@ def edited(layers, weights):
 def kept_share(basis, mass):
     """The share of all pairs that a mass keeps: usually far smaller than the mass."""
     return keep_prefix(basis.lambda_G, basis.lambda_A, mass).double().mean().item() / len(basis.lambda_A)
-

@@ -1,6 +1,8 @@
-"""Other ways to say which pairs of eigenvectors matter: by one side alone, by the weight's own coefficients, or on another domain's text.
+"""Other ways to say which pairs of eigenvectors matter: by one side alone, by the weight's own coefficients, or on
+another domain's text.
 
-`scores` gives numbers that `edit.edit_weights(layers, bases, mass, eigenvalues=...)` ranks by; `mixed` gives factors to decompose.
+`scores` gives numbers that `edit.edit_weights(layers, bases, mass, eigenvalues=...)` ranks by; `mixed` gives factors to
+decompose.
 """
 
 import torch
@@ -14,8 +16,9 @@ KINDS = ("K-FAC", "G only", "A only", "K-FAC x C^2", "C^2 only")
 def scores(kind, W, basis):
     """[O, I] float64 >= 0: what the pairs (i of G, j of A) of a weight W [O, I] are ranked by; `kind` is one of KINDS.
 
-    "G only" gives all pairs of an output direction the same score, so whole output directions stay or go, "A only" whole input
-    directions.  C = Q_G^T W Q_A holds the coefficients: "K-FAC x C^2" is twice what dropping a pair should cost.
+    "G only" gives all pairs of an output direction the same score, so whole output directions stay or go, "A only"
+    whole input directions. C = Q_G^T W Q_A holds the coefficients: "K-FAC x C^2" is twice what dropping a pair should
+    cost.
     """
     G, A = basis.lambda_G, basis.lambda_A
     if kind == "K-FAC":
@@ -31,22 +34,33 @@ def scores(kind, W, basis):
 
 
 def mixed(ordinary, domain, alpha):
-    """{name: Factors}: (1 - alpha) of the ordinary text's A and G and alpha of the domain's, so that there is one basis for both.
+    """{name: Factors}: (1 - alpha) of the ordinary text's A and G and alpha of the domain's, so that there is one basis
+    for both.
 
-    The same as collecting on text of which a share alpha of the tokens is the domain's.  Layers that share an A go on sharing it.
+    The same as collecting on text of which a share alpha of the tokens is the domain's. Layers that share an A go on
+    sharing it.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha}: the domain's share of the tokens lies between 0 and 1")
     if ordinary.keys() != domain.keys():
-        raise ValueError(f"the factors are of different layers: {sorted(ordinary.keys() ^ domain.keys())[0]!r} is in only one of the two")
+        raise ValueError(
+            f"the factors are of different layers: {sorted(ordinary.keys() ^ domain.keys())[0]!r} is in only one of "
+            "the two"
+        )
     shared = {}
 
     def mix(one, other):
         if one.shape != other.shape:
-            raise ValueError(f"factors of shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be mixed: they are of different layers")
+            raise ValueError(
+                f"factors of shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be mixed: they are of "
+                "different layers"
+            )
         key = one.data_ptr(), other.data_ptr()
         if key not in shared:
             shared[key] = torch.lerp(one, other, alpha)
         return shared[key]
 
-    return {name: Factors(mix(f.A, domain[name].A), mix(f.G, domain[name].G), f.tokens + domain[name].tokens) for name, f in ordinary.items()}
+    return {
+        name: Factors(mix(f.A, domain[name].A), mix(f.G, domain[name].G), f.tokens + domain[name].tokens)
+        for name, f in ordinary.items()
+    }

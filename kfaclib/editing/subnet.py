@@ -1,13 +1,14 @@
 """Two baselines that are trained on labelled quotes: BalancedSubnet and gradient ascent.
 
-Both start from windows known to be memorized and from clean rows, and make one loss of the two: up on what is memorized, down
-on what is clean, (1 - weight) * clean - weight * memorized.  *BalancedSubnet* (Sakarvadia et al. 2024, arXiv 2410.02159) freezes every
-weight and trains one score for each; the `ratio` of weights with the lowest |score| is dropped.  *Gradient ascent* moves the weights
-themselves.  Written from the descriptions; where those are silent (how the two losses are weighted, that a token already forgotten
-pushes no further) the choice is ours.
+Both start from windows known to be memorized and from clean rows, and make one loss of the two: up on what is
+memorized, down on what is clean, (1 - weight) * clean - weight * memorized. *BalancedSubnet* (Sakarvadia et al. 2024,
+arXiv 2410.02159) freezes every weight and trains one score for each; the `ratio` of weights with the lowest |score| is
+dropped. *Gradient ascent* moves the weights themselves. Written from the descriptions; where those are silent (how the
+two losses are weighted, that a token already forgotten pushes no further) the choice is ours.
 
-Nothing here changes the model: forward passes run on other weights through `torch.func.functional_call`.  Training is a generator that
-yields after every epoch, so that the caller looks and decides when to stop; weights are for `kfaclib.editing.edit.edited`.
+Nothing here changes the model: forward passes run on other weights through `torch.func.functional_call`. Training is a
+generator that yields after every epoch, so that the caller looks and decides when to stop; weights are for
+`kfaclib.editing.edit.edited`.
 """
 
 import torch
@@ -15,7 +16,9 @@ import torch.nn.functional as F
 
 
 def keep_top(scores, ratio):
-    """bool [O, I]: all but the round(ratio * O * I) entries of lowest |scores| [O, I]; of equal ones the first, row by row, goes first."""
+    """bool [O, I]: all but the round(ratio * O * I) entries of lowest |scores| [O, I]; of equal ones the first, row by
+    row, goes first.
+    """
     if not 0 <= ratio < 1:
         raise ValueError(f"ratio={ratio}: the share of weights to drop lies in [0, 1)")
     keep = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
@@ -24,7 +27,9 @@ def keep_top(scores, ratio):
 
 
 def straight_through(scores, ratio):
-    """`keep_top` as numbers [O, I], 0 or 1, whose gradient passes straight to |scores|: d mask / d score = sign(score)."""
+    """`keep_top` as numbers [O, I], 0 or 1, whose gradient passes straight to |scores|: d mask / d score =
+    sign(score).
+    """
     size = scores.abs()
     return keep_top(scores, ratio).to(scores.dtype) + (size - size.detach())
 
@@ -36,8 +41,12 @@ def balance(clean, memorized, weight):
 
 def token_losses(model, weights, ids):
     """Negative log-likelihood [B, S - 1] of every next token of ids [B, S] under other weights {layer: [O, I]}."""
-    logits = torch.func.functional_call(model, {f"{n}.weight": w for n, w in weights.items()}, kwargs={"input_ids": ids, "use_cache": False}).logits
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none").view(len(ids), -1)
+    logits = torch.func.functional_call(
+        model, {f"{n}.weight": w for n, w in weights.items()}, kwargs={"input_ids": ids, "use_cache": False}
+    ).logits
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none").view(
+        len(ids), -1
+    )
 
 
 def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epochs, batch, generator):
@@ -47,7 +56,11 @@ def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epoc
     for name, ids in (("memorized", memorized), ("clean", clean)):
         if ids.ndim != 2 or not len(ids):
             raise ValueError(f"{name} is {tuple(ids.shape)}: token ids [N, S] with at least one row are needed")
-    device, order, trained = next(model.parameters()).device, torch.arange(0), [p for group in optimizer.param_groups for p in group["params"]]
+    device, order, trained = (
+        next(model.parameters()).device,
+        torch.arange(0),
+        [p for group in optimizer.param_groups for p in group["params"]],
+    )
     for _ in range(epochs):
         for rows in torch.randperm(len(memorized), generator=generator).split(batch):
             while len(order) < len(rows):
@@ -63,20 +76,33 @@ def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epoc
 
 
 def masked(layers, scores, ratio):
-    """{name: weight [O, I]} with the `ratio` of lowest |score| of every matrix set to zero; ratio 0 gives the weights, bit for bit."""
-    return {name: layers[name].weight.detach() * keep_top(s, ratio).to(layers[name].weight.dtype) for name, s in scores.items()}
+    """{name: weight [O, I]} with the `ratio` of lowest |score| of every matrix set to zero; ratio 0 gives the weights,
+    bit for bit.
+    """
+    return {
+        name: layers[name].weight.detach() * keep_top(s, ratio).to(layers[name].weight.dtype)
+        for name, s in scores.items()
+    }
 
 
-def balanced_subnet(model, layers, memorized, clean, ratio, weight=0.7, lr=300.0, epochs=5, batch=16, momentum=0.9, seed=0):
-    """Train one score for every weight of the layers by SGD; yields {name: scores [O, I]} after every epoch, to be made weights by `masked`.
+def balanced_subnet(
+    model, layers, memorized, clean, ratio, weight=0.7, lr=300.0, epochs=5, batch=16, momentum=0.9, seed=0
+):
+    """Train one score for every weight of the layers by SGD; yields {name: scores [O, I]} after every epoch, to be made
+    weights by `masked`.
 
-    layers: {name: nn.Linear}; memorized, clean: token ids [N, S]; each step takes as many rows of one as of the other.  Scores start as
-    nn.Linear's own weights would, uniform up to I^-1/2.  What `lr` has to be depends on the model: gradients at a mask are as small as the weights.
+    layers: {name: nn.Linear}; memorized, clean: token ids [N, S]; each step takes as many rows of one as of the other.
+    Scores start as nn.Linear's own weights would, uniform up to I^-1/2. What `lr` has to be depends on the model:
+    gradients at a mask are as small as the weights.
     """
     keep_top(torch.zeros(1), ratio)  # a wrong ratio is told before any work
     generator = torch.Generator().manual_seed(seed)
-    scores = {name: ((2 * torch.rand(layer.weight.shape, generator=generator) - 1) * layer.in_features**-0.5).to(layer.weight.device).requires_grad_()
-              for name, layer in layers.items()}
+    scores = {
+        name: ((2 * torch.rand(layer.weight.shape, generator=generator) - 1) * layer.in_features**-0.5)
+        .to(layer.weight.device)
+        .requires_grad_()
+        for name, layer in layers.items()
+    }
     now = lambda: {name: layers[name].weight.detach() * straight_through(s, ratio) for name, s in scores.items()}
     optimizer = torch.optim.SGD(scores.values(), lr=lr, momentum=momentum)
     for _ in _epochs(model, optimizer, now, memorized, clean, weight, float("inf"), epochs, batch, generator):
@@ -89,8 +115,18 @@ def gradient_ascent(model, layers, memorized, clean, weight=0.5, lr=1e-3, bound=
     A memorized token whose loss is above `bound` (nats) pushes no further: without a bound, ascent has no end.
     """
     moved = {name: layer.weight.detach().clone().requires_grad_() for name, layer in layers.items()}
-    for _ in _epochs(model, torch.optim.Adam(moved.values(), lr=lr), lambda: moved, memorized, clean, weight, bound, epochs, batch,
-                     torch.Generator().manual_seed(seed)):
+    for _ in _epochs(
+        model,
+        torch.optim.Adam(moved.values(), lr=lr),
+        lambda: moved,
+        memorized,
+        clean,
+        weight,
+        bound,
+        epochs,
+        batch,
+        torch.Generator().manual_seed(seed),
+    ):
         yield {name: w.detach().clone() for name, w in moved.items()}
 
 

@@ -74,18 +74,24 @@ def check_manifest(folder):
         if not path.exists():
             raise ValueError(f"{path} is missing: restore it, for example with git checkout {folder.name}")
         if path.stat().st_size != known["bytes"]:
-            raise ValueError(f"{path} has {path.stat().st_size} bytes instead of {known['bytes']}: it is cut short or "
-                             "not the released file; restore it, for example with git checkout")
+            raise ValueError(
+                f"{path} has {path.stat().st_size} bytes instead of {known['bytes']}: it is cut short or "
+                "not the released file; restore it, for example with git checkout"
+            )
         if sha256(path) != known["sha256"]:
-            raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; restore it, for example "
-                             "with git checkout")
+            raise ValueError(
+                f"{path} does not have its recorded SHA-256: its content changed; restore it, for example "
+                "with git checkout"
+            )
 
 
 def provenance(seed=None):
     """Where a result comes from: command, commit, machine, date, seed and versions."""
     root = Path(__file__).resolve().parents[2]
     try:
-        git = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True).stdout
+        git = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True
+        ).stdout
     except OSError:  # no git on this machine
         git = ""
     return {
@@ -94,8 +100,10 @@ def provenance(seed=None):
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "date": datetime.date.today().isoformat(),
         "seed": seed,
-        "versions": {"python": platform.python_version(),
-                     **{p: importlib.metadata.version(p) for p in ("torch", "transformers")}},
+        "versions": {
+            "python": platform.python_version(),
+            **{p: importlib.metadata.version(p) for p in ("torch", "transformers")},
+        },
     }
 
 

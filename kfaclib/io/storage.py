@@ -20,21 +20,25 @@ def digest(tensors, header=None):
 
 
 def write(path, tensors, header):
-    """Write tensors and header (a dict that JSON can hold, with a "format") atomically; OSError, with what to do, if the disk
-    cannot take it."""
+    """Write tensors and header (a dict that JSON can hold, with a "format") atomically; OSError, with what to do, if
+    the disk cannot take it."""
     header = header | {"digest": digest(tensors, header)}
     try:
         with files.atomic(path) as temporary:
             save_file(tensors, temporary, metadata={"kfaclib": json.dumps(header)})
     except (OSError, SafetensorError) as error:
-        raise OSError(f"{path} cannot be written ({error}); what was there before is untouched. Make room or choose another place "
-                      "for --out, and run the same command again") from None
+        raise OSError(
+            f"{path} cannot be written ({error}); what was there before is untouched. Make room or choose another "
+            "place "
+            "for --out, and run the same command again"
+        ) from None
 
 
 def read(path, kind, version=1):
     """(header, tensors) of a file whose format is "kfaclib <kind> <version>", memory-mapped.
 
-    Raises ValueError, naming the file, if it is cut short, changed, or not of that kind, FileNotFoundError if it is missing.
+    Raises ValueError, naming the file, if it is cut short, changed, or not of that kind, FileNotFoundError if it is
+    missing.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -43,14 +47,22 @@ def read(path, kind, version=1):
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: collect the factors first, with `kfac collect`") from None
     except Exception as error:  # safetensors has one exception for every kind of damage
-        raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it again") from None
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it "
+            "again"
+        ) from None
     if not header or not str(header.get("format", "")).startswith(f"kfaclib {kind}"):
         raise ValueError(f"{path} is a safetensors file, but not one of {kind}: was it written by `kfac collect`?")
     if header["format"] != f"kfaclib {kind} {version}":
-        raise ValueError(f"{path} is of the format {header['format']!r} and this version of kfaclib reads version {version}: collect it again")
+        raise ValueError(
+            f"{path} is of the format {header['format']!r} and this version of kfaclib reads version {version}: "
+            "collect it again"
+        )
     recorded = header.pop("digest", None)
     if digest(tensors, header) != recorded:
-        raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; remove it and collect it again")
+        raise ValueError(
+            f"{path} does not have its recorded SHA-256: its content changed; remove it and collect it again"
+        )
     return header, tensors
 
 
@@ -60,4 +72,7 @@ def read_header(path):
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {}).get("kfaclib", "{}"))
     except Exception as error:
-        raise ValueError(f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it again") from None
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it "
+            "again"
+        ) from None

@@ -5,8 +5,8 @@ on a timing, so that a run that is resumed gives the same bits.  The reference o
 `triton_labels.launch` is `fisher.sample_labels` with `fisher.logit_gradient`.
 
 There is no kernel for the sequence unit of EK-FAC.  For a sequence of 512 tokens and a layer of 8192 x 2048, rotating g
-and a into the bases takes 73 GFLOP, their product 17, and reading and writing the squares 0.4 GB: a fused kernel could save
-no more than the last, about a quarter of the time.
+and a into the bases takes 73 GFLOP, their product 17, and reading and writing the squares 0.4 GB: a fused kernel could
+save no more than the last, about a quarter of the time.
 """
 
 from kfaclib.kernels.device import has_triton

@@ -9,8 +9,11 @@ import torch
 @functools.cache
 def triton_runs_on(index):
     """Whether Triton is installed and CUDA device `index` has the tensor cores that the kernels are written for."""
-    return (torch.version.hip is None and importlib.util.find_spec("triton") is not None
-            and torch.cuda.get_device_capability(index) >= (8, 0))
+    return (
+        torch.version.hip is None
+        and importlib.util.find_spec("triton") is not None
+        and torch.cuda.get_device_capability(index) >= (8, 0)
+    )
 
 
 def has_triton(x):

@@ -41,7 +41,9 @@ def panel_width(d):
 
 
 def panels_(C, X, *, alpha=1.0, mask=None):
-    """The lower triangle, one panel of rows of C after the other: with n panels (n + 1) / 2n of the full product's work."""
+    """The lower triangle, one panel of rows of C after the other: with n panels (n + 1) / 2n of the full product's
+    work.
+    """
     X = kept_rows(X, mask)
     if not X.is_cuda:
         X = X.to(C.dtype)  # once, not once a panel
@@ -79,10 +81,14 @@ def syrk_(C, X, *, alpha=1.0, mask=None):
     if X.ndim != 2 or C.shape != (d, d):
         raise ValueError(f"X {tuple(X.shape)} must be [T, d] and C {tuple(C.shape)} [d, d]")
     if C.dtype != (torch.float64 if X.dtype == torch.float64 else torch.float32):
-        raise ValueError(f"C is {C.dtype} for X of {X.dtype}: sums are float32 (float64 for float64 X); fewer bits lose "
-                         "positive semi-definiteness")
+        raise ValueError(
+            f"C is {C.dtype} for X of {X.dtype}: sums are float32 (float64 for float64 X); fewer bits lose "
+            "positive semi-definiteness"
+        )
     if mask is not None and (mask.dtype != torch.bool or mask.shape != X.shape[:1]):
-        raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}: it must be bool [{len(X)}], one entry per row of X")
+        raise ValueError(
+            f"mask is {mask.dtype} {tuple(mask.shape)}: it must be bool [{len(X)}], one entry per row of X"
+        )
     return choose(d, len(X), X.dtype, X.is_cuda, has_triton(X))(C, X, alpha=alpha, mask=mask)
 
 

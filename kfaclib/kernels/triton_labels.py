@@ -1,4 +1,5 @@
-"""softmax(logits) - onehot(label), written over the logits, the label given or drawn: one program a row of the vocabulary.
+"""softmax(logits) - onehot(label), written over the logits, the label given or drawn: one program a row of the
+vocabulary.
 
 Import this module only where Triton is installed.
 """
@@ -22,8 +23,11 @@ def softmax_gradient_kernel(logits, labels, uniform, V, stride, DRAW: tl.constex
     largest = tl.max(best, 0)
     total = 0.0
     for start in range(0, V, BLOCK):
-        total += tl.sum(tl.exp(tl.load(logits + start + v, mask=v < V - start, other=float("-inf")).to(tl.float32) - largest), 0)
-    # 2, read: the label is the first at which the distribution function passes u; in case rounding lets none pass it, the
+        total += tl.sum(
+            tl.exp(tl.load(logits + start + v, mask=v < V - start, other=float("-inf")).to(tl.float32) - largest), 0
+        )
+    # 2, read: the label is the first at which the distribution function passes u; in case rounding lets none pass it,
+    # the
     # last that is possible
     if DRAW:
         target = tl.load(uniform + row).to(tl.float32) * total
@@ -42,7 +46,9 @@ def softmax_gradient_kernel(logits, labels, uniform, V, stride, DRAW: tl.constex
     for start in range(0, V, BLOCK):
         z = tl.load(logits + start + v, mask=v < V - start, other=float("-inf")).to(tl.float32)
         p = tl.exp(z - largest) / total
-        tl.store(logits + start + v, tl.where(start + v == label, p - 1, p).to(logits.dtype.element_ty), mask=v < V - start)
+        tl.store(
+            logits + start + v, tl.where(start + v == label, p - 1, p).to(logits.dtype.element_ty), mask=v < V - start
+        )
 
 
 def launch(logits, *, labels=None, uniform=None):
@@ -51,12 +57,23 @@ def launch(logits, *, labels=None, uniform=None):
     labels: int64 [T], or uniform: [T] in [0, 1) to draw them.
     """
     if logits.stride(1) != 1 or logits.dtype == torch.float64:
-        raise ValueError(f"the kernel takes rows in one piece of 16 or 32 bits; logits are {logits.dtype} with strides {logits.stride()}")
+        raise ValueError(
+            f"the kernel takes rows in one piece of 16 or 32 bits; logits are {logits.dtype} with strides "
+            f"{logits.stride()}"
+        )
     T, V = logits.shape
     if uniform is not None:
         labels = torch.empty(T, dtype=torch.int64, device=logits.device)
     if T:
         with torch.cuda.device_of(logits):
-            softmax_gradient_kernel[(T,)](logits, labels, labels if uniform is None else uniform.float(), V, logits.stride(0),
-                                          DRAW=uniform is not None, BLOCK=BLOCK, num_warps=8)
+            softmax_gradient_kernel[(T,)](
+                logits,
+                labels,
+                labels if uniform is None else uniform.float(),
+                V,
+                logits.stride(0),
+                DRAW=uniform is not None,
+                BLOCK=BLOCK,
+                num_warps=8,
+            )
     return logits, labels

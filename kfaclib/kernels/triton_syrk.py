@@ -1,6 +1,6 @@
 """The lower triangle of C += alpha X^T X on tensor cores: every tile that touches it is one program.
 
-Import this module only where Triton is installed.  bfloat16 and float16 tiles go to the tensor cores as they are and are
+Import this module only where Triton is installed. bfloat16 and float16 tiles go to the tensor cores as they are and are
 accumulated in float32; X is read as it lies in memory, [T, d], and transposed on the way into the tensor cores.
 """
 
@@ -17,12 +17,28 @@ GROUP = 8
 
 
 @triton.jit
-def syrk_kernel(X, C, keep, T, d, alpha, stride_t, stride_d: tl.constexpr, stride_c,
-                BLOCK_I: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_T: tl.constexpr, GROUP: tl.constexpr,
-                MASKED: tl.constexpr, UPCAST: tl.constexpr):
+def syrk_kernel(
+    X,
+    C,
+    keep,
+    T,
+    d,
+    alpha,
+    stride_t,
+    stride_d: tl.constexpr,
+    stride_c,
+    BLOCK_I: tl.constexpr,
+    BLOCK_J: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    GROUP: tl.constexpr,
+    MASKED: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
     per_row = tl.cdiv(d, BLOCK_J)
     program = tl.program_id(0)
-    first = program // (GROUP * per_row) * GROUP  # GROUP rows of tiles run together: they share columns of X in the cache
+    first = (
+        program // (GROUP * per_row) * GROUP
+    )  # GROUP rows of tiles run together: they share columns of X in the cache
     group = tl.minimum(tl.cdiv(d, BLOCK_I) - first, GROUP)
     i = first + program % (GROUP * per_row) % group
     j = program % (GROUP * per_row) // group
@@ -31,7 +47,9 @@ def syrk_kernel(X, C, keep, T, d, alpha, stride_t, stride_d: tl.constexpr, strid
     t = tl.arange(0, BLOCK_T)
     rows, columns = i * BLOCK_I + tl.arange(0, BLOCK_I), j * BLOCK_J + tl.arange(0, BLOCK_J)
     # offsets may pass 2^31, so they have 64 bits
-    left = X + rows[:, None].to(tl.int64) * stride_d + t[None, :].to(tl.int64) * stride_t  # [BLOCK_I, BLOCK_T], a transposed view
+    left = (
+        X + rows[:, None].to(tl.int64) * stride_d + t[None, :].to(tl.int64) * stride_t
+    )  # [BLOCK_I, BLOCK_T], a transposed view
     right = X + t[:, None].to(tl.int64) * stride_t + columns[None, :].to(tl.int64) * stride_d  # [BLOCK_T, BLOCK_J]
     step = tl.cast(BLOCK_T, tl.int64) * stride_t
     total = tl.zeros((BLOCK_I, BLOCK_J), tl.float32)
@@ -66,13 +84,29 @@ def launch(C, X, alpha=1.0, mask=None, **changes):
     `changes` to the device's entry of CONFIGS are for measurements."""
     T, d = X.shape
     if C.dtype != torch.float32 or C.stride(1) != 1 or X.dtype == torch.float64:
-        raise ValueError(f"the kernel adds to float32 rows in one piece from 16 or 32 bits; C is {C.dtype} with strides {C.stride()}, X {X.dtype}")
+        raise ValueError(
+            f"the kernel adds to float32 rows in one piece from 16 or 32 bits; C is {C.dtype} with strides "
+            f"{C.stride()}, X {X.dtype}"
+        )
     major = torch.cuda.get_device_capability(X.device)[0] if X.is_cuda else 8
     options = dict(CONFIGS[9 if major == 9 else 8], **changes)
     grid = (triton.cdiv(d, options["BLOCK_I"]) * triton.cdiv(d, options["BLOCK_J"]),)
     keep = X if mask is None else mask.contiguous().view(torch.uint8)
     with torch.cuda.device_of(X):
         # the interpreter multiplies the bit patterns of bfloat16 numbers: there they are made float32 first
-        syrk_kernel[grid](X, C, keep, T, d, float(alpha), X.stride(0), X.stride(1), C.stride(0), GROUP=GROUP, MASKED=mask is not None,
-                          UPCAST=INTERPRETED and X.dtype == torch.bfloat16, **options)
+        syrk_kernel[grid](
+            X,
+            C,
+            keep,
+            T,
+            d,
+            float(alpha),
+            X.stride(0),
+            X.stride(1),
+            C.stride(0),
+            GROUP=GROUP,
+            MASKED=mask is not None,
+            UPCAST=INTERPRETED and X.dtype == torch.bfloat16,
+            **options,
+        )
     return C

@@ -1,10 +1,11 @@
 """How strongly a text drives the sharp and the flat directions of a layer, before any edit.
 
-Pairs of eigenvectors (i of G, j of A) are ranked by lambda_G[i] lambda_A[j] and cut into *bands* by their number: the sharpest
-10 % of all pairs, the next 15 %, the next 25 %, the flattest half.  A pair's direction in weight space is u_i v_j^T, and what it
-makes of an input x has the size ||u_i v_j^T x|| = |v_j^T x|: G has a say in which band a pair belongs to, and none in what is
-measured.  An *activity* is the mean of |v_j^T x| over all pairs of a band (all of them, not a sample), one number for a token
-and a band.  A *ratio* is the mean activity over the tokens of one text divided by that over the tokens of another.
+Pairs of eigenvectors (i of G, j of A) are ranked by lambda_G[i] lambda_A[j] and cut into *bands* by their number: the
+sharpest 10 % of all pairs, the next 15 %, the next 25 %, the flattest half. A pair's direction in weight space is u_i
+v_j^T, and what it makes of an input x has the size ||u_i v_j^T x|| = |v_j^T x|: G has a say in which band a pair
+belongs to, and none in what is measured. An *activity* is the mean of |v_j^T x| over all pairs of a band (all of them,
+not a sample), one number for a token and a band. A *ratio* is the mean activity over the tokens of one text divided by
+that over the tokens of another.
 """
 
 import torch
@@ -17,8 +18,8 @@ BANDS = ("top 10 %", "10-25 %", "25-50 %", "bottom 50 %")
 
 
 def bands(basis, edges=EDGES):
-    """int64 [O, I]: the band of each pair, 0 the sharpest.  A band ends after round(edge * O * I) pairs in descending order of the
-    eigenvalue products (ties: row by row)."""
+    """int64 [O, I]: the band of each pair, 0 the sharpest. A band ends after round(edge * O * I) pairs in descending
+    order of the eigenvalue products (ties: row by row)."""
     if list(edges) != sorted(set(edges)) or not all(0 < e < 1 for e in edges):
         raise ValueError(f"edges={edges}: the ends of the bands are increasing shares of all pairs, between 0 and 1")
     products = eigenvalue_product(basis)
@@ -34,9 +35,14 @@ def activity(x, basis, pairs, power=1):
     Times the number of a band's pairs and summed over bands, power=2 gives O ||x||^2: the bands share out the whole.
     """
     if x.shape[-1] != len(basis.Q_A) or pairs.shape[1] != len(basis.Q_A):
-        raise ValueError(f"x has width {x.shape[-1]}, the bands {pairs.shape[1]}, and the basis is for inputs of width {len(basis.Q_A)}: "
-                         "one of them belongs to another layer")
-    columns = torch.stack([(pairs == b).sum(0) for b in range(int(pairs.max()) + 1)]).double()  # pairs of each v_j in each band
+        raise ValueError(
+            f"x has width {x.shape[-1]}, the bands {pairs.shape[1]}, and the basis is for inputs of width "
+            f"{len(basis.Q_A)}: "
+            "one of them belongs to another layer"
+        )
+    columns = torch.stack(
+        [(pairs == b).sum(0) for b in range(int(pairs.max()) + 1)]
+    ).double()  # pairs of each v_j in each band
     return (x.double() @ basis.Q_A.double()).abs().pow(power) @ (columns / columns.sum(1, keepdim=True)).T
 
 
@@ -46,23 +52,31 @@ def ratio(x, y, basis, pairs, power=1):
 
 
 def removed(x, weight, edited):
-    """[T]: the share of a layer's output that an edit changes at each input, ||(W - W') x|| / ||W x||; x [T, I], weights [O, I]."""
+    """[T]: the share of a layer's output that an edit changes at each input, ||(W - W') x|| / ||W x||; x [T, I],
+    weights [O, I].
+    """
     return (x @ (weight - edited).T).norm(dim=-1) / (x @ weight.T).norm(dim=-1)
 
 
 def inputs(model, layers, items, batch=64):
-    """({name: [T, I]}, [T]): inputs of the layers at every token from which a token of an answer is predicted, and each row's item.
+    """({name: [T, I]}, [T]): inputs of the layers at every token from which a token of an answer is predicted, and each
+    row's item.
 
-    items: [(prompt ids, answer ids)].  An answer of n tokens gives n rows: the prompt's last token and all of the answer's but its
-    last.  Rows are padded on the right, where a causal model never looks.
+    items: [(prompt ids, answer ids)]. An answer of n tokens gives n rows: the prompt's last token and all of the
+    answer's but its last. Rows are padded on the right, where a causal model never looks.
     """
     seen, found, owner = {}, {name: [] for name in layers}, []
     for start in range(0, len(items), batch):
         rows = items[start : start + batch]
         ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(p + a) for p, a in rows], batch_first=True)
-        with capture(model, layers, on_input=seen.__setitem__, on_output_gradient=lambda name, g: None), torch.no_grad():
+        with (
+            capture(model, layers, on_input=seen.__setitem__, on_output_gradient=lambda name, g: None),
+            torch.no_grad(),
+        ):
             model(input_ids=ids.to(next(model.parameters()).device), use_cache=False, logits_to_keep=1)
-        line, place = torch.tensor([(n, k) for n, (p, a) in enumerate(rows) for k in range(len(p) - 1, len(p) + len(a) - 1)]).T
+        line, place = torch.tensor(
+            [(n, k) for n, (p, a) in enumerate(rows) for k in range(len(p) - 1, len(p) + len(a) - 1)]
+        ).T
         owner.append(line + start)
         for name in layers:
             found[name].append(seen[name].cpu()[line, place])

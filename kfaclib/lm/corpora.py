@@ -1,8 +1,8 @@
 """Token windows to collect curvature on: the small world's own mixture, or any text, packed without padding.
 
 A corpus is named by a word: a file (.jsonl, .txt, .jsonl.gz ...), a dataset on the hub or in a folder
-("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of MIXTURES, or several of these
-with their shares, "web.jsonl=0.7,math.jsonl=0.3".
+("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of MIXTURES, or
+several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 """
 
 import gzip
@@ -22,8 +22,14 @@ from kfaclib.toy import world as w
 # The sub-corpora with their shares of the 50-billion-token mix that OLMo-2 was finished on. Read shard after shard
 # in alphabetical order, a sample of 100 MB would be web text (dclm) to the last byte.
 DOLMINO = "allenai/dolmino-mix-1124:{}@a319f19eef1e257417b11ea8c30da266ae175557"
-MIXTURES = {"dolmino": {DOLMINO.format(part): share for part, share in
-                        dict(dclm=0.472, flan=0.166, pes2o=0.0585, wiki=0.0711, stackexchange=0.0245, math=0.208).items()}}
+MIXTURES = {
+    "dolmino": {
+        DOLMINO.format(part): share
+        for part, share in dict(
+            dclm=0.472, flan=0.166, pes2o=0.0585, wiki=0.0711, stackexchange=0.0245, math=0.208
+        ).items()
+    }
+}
 CHUNK = 64  # documents read, and given to the tokenizer, at a time
 
 
@@ -52,7 +58,9 @@ def _file_documents(path):
             try:
                 yield json.loads(line)["text"] + ""  # a text that is not one is a TypeError, too
             except (ValueError, KeyError, TypeError):
-                raise ValueError(f'{path}, line {number}: expected one JSON object a line with a "text" in it') from None
+                raise ValueError(
+                    f'{path}, line {number}: expected one JSON object a line with a "text" in it'
+                ) from None
 
 
 def _dataset_documents(name):
@@ -60,8 +68,10 @@ def _dataset_documents(name):
     try:
         import datasets  # an optional extra: not everyone collects on the hub's corpora
     except ImportError:
-        raise ValueError(f"--corpus {name} is not a file here, and to stream a dataset of that name the package `datasets` is "
-                         "needed: pip install datasets zstandard") from None
+        raise ValueError(
+            f"--corpus {name} is not a file here, and to stream a dataset of that name the package `datasets` is "
+            "needed: pip install datasets zstandard"
+        ) from None
     place, _, revision = name.partition("@")
     place, _, config = place.partition(":")
     stream = datasets.load_dataset(place, config or None, split="train", streaming=True, revision=revision or None)
@@ -72,9 +82,9 @@ def _dataset_documents(name):
 
 
 def interleave(streams, shares):
-    """Yield documents of several streams so that at every moment each has had its share of the characters, as nearly as whole documents
-    allow; the next one comes from the stream that lags most.  It ends when one of them does: the shares hold for all
-    that was yielded."""
+    """Yield documents of several streams so that at every moment each has had its share of the characters, as nearly as
+    whole documents allow; the next one comes from the stream that lags most. It ends when one of them does: the shares
+    hold for all that was yielded."""
     given = [0] * len(streams)
     while True:
         lagging = min(range(len(streams)), key=lambda i: given[i] / shares[i])
@@ -124,8 +134,8 @@ def tokenizer_digest(tokenizer):
 
 
 def _chunks(corpus):
-    """Lists of CHUNK documents, the next one read in a thread while this one is used.  A stream that breaks off is an OSError that
-    says where."""
+    """Lists of CHUNK documents, the next one read in a thread while this one is used. A stream that breaks off is an
+    OSError that says where."""
     stream, read = iter(documents(corpus)), 0
     with ThreadPoolExecutor(1) as reader:
         waiting = reader.submit(lambda: list(itertools.islice(stream, CHUNK)))
@@ -133,14 +143,18 @@ def _chunks(corpus):
             try:
                 chunk = waiting.result()
             except UnicodeDecodeError as error:
-                raise ValueError(f"the corpus {corpus} is not text in UTF-8 ({error}), after {read} documents") from None
+                raise ValueError(
+                    f"the corpus {corpus} is not text in UTF-8 ({error}), after {read} documents"
+                ) from None
             except ValueError:
                 raise
             except Exception as error:  # every library has its own for a connection that is gone
                 if read == 0 and isinstance(error, FileNotFoundError):
                     raise
-                raise OSError(f"the corpus {corpus} broke off after {read} documents ({type(error).__name__}: {error}); nothing "
-                              "was collected on a part of it: run the same command again") from error
+                raise OSError(
+                    f"the corpus {corpus} broke off after {read} documents ({type(error).__name__}: {error}); nothing "
+                    "was collected on a part of it: run the same command again"
+                ) from error
             if not chunk:
                 return
             waiting = reader.submit(lambda: list(itertools.islice(stream, CHUNK)))
@@ -154,7 +168,13 @@ def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
     Documents are tokenized by the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
     """
     pieces, tokens = [], 0
-    with tqdm(total=count and count * length, desc="tokens", unit="tok", unit_scale=True, **({} if progress else {"disable": True})) as bar:
+    with tqdm(
+        total=count and count * length,
+        desc="tokens",
+        unit="tok",
+        unit_scale=True,
+        **({} if progress else {"disable": True}),
+    ) as bar:
         for chunk in _chunks(corpus):
             for ids in tokenizer(chunk, verbose=False)["input_ids"]:
                 pieces.append(torch.tensor(ids, dtype=torch.int32))
@@ -164,5 +184,7 @@ def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
                 break
     windows = tokens // length if count is None else min(count, tokens // length)
     if windows == 0:
-        raise ValueError(f"{corpus} has {tokens} tokens, fewer than one window of {length}: give more text or a shorter --length")
+        raise ValueError(
+            f"{corpus} has {tokens} tokens, fewer than one window of {length}: give more text or a shorter --length"
+        )
     return torch.cat(pieces)[: windows * length].view(windows, length).long()

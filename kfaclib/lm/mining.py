@@ -1,7 +1,8 @@
-"""Mining: which windows of a text does a model continue word for word, and how much does that depend on where they stand?
+"""Mining: which windows of a text does a model continue word for word, and how much does that depend on where they
+stand?
 
-Everything rests on one pass with the text given (teacher forcing): as long as a greedy continuation is right it has seen
-exactly the given text, so its first error is the first position whose argmax is not the next token.
+Everything rests on one pass with the text given (teacher forcing): as long as a greedy continuation is right it has
+seen exactly the given text, so its first error is the first position whose argmax is not the next token.
 """
 
 import random
@@ -15,7 +16,9 @@ from kfaclib.toy import world as w
 
 @torch.no_grad()
 def hits(model, ids, batch=64, progress=False):
-    """Is the argmax at every position of ids [N, S] the token that follows?  bool [N, S - 1]; entry t is about token t + 1."""
+    """Is the argmax at every position of ids [N, S] the token that follows? bool [N, S - 1]; entry t is about token t +
+    1.
+    """
     device, found, batches = next(model.parameters()).device, [], ids.split(batch)
     for rows in tqdm(batches, desc="windows") if progress else batches:
         guess = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].argmax(-1).cpu()
@@ -24,21 +27,26 @@ def hits(model, ids, batch=64, progress=False):
 
 
 def matched(hit, at):
-    """How many tokens a greedy continuation from token `at` on gets right before its first error: int64 [N], from `hits`."""
+    """How many tokens a greedy continuation from token `at` on gets right before its first error: int64 [N], from
+    `hits`.
+    """
     if not 1 <= at <= hit.shape[1]:
         raise ValueError(f"at={at}: a continuation starts at one of the tokens 1 to {hit.shape[1]}")
     return hit[:, at - 1 :].cumprod(1).sum(1)
 
 
 def mine(model, ids, starts, prefix=w.PREFIX, suffix=w.SUFFIX, batch=64, progress=True):
-    """The `starts` of the windows in ids [T] whose `suffix` tokens are all the argmax, given the window's tokens before them.
+    """The `starts` of the windows in ids [T] whose `suffix` tokens are all the argmax, given the window's tokens before
+    them.
 
     The model sees nothing of the text before a window.  Raises ValueError for a window that does not fit.
     """
     starts, length = list(starts), prefix + suffix
     outside = [s for s in starts if not 0 <= s <= len(ids) - length]
     if outside:
-        raise ValueError(f"a window of {length} tokens from token {outside[0]} does not fit into a text of {len(ids)} tokens")
+        raise ValueError(
+            f"a window of {length} tokens from token {outside[0]} does not fit into a text of {len(ids)} tokens"
+        )
     if not starts:
         return []
     windows = torch.stack([ids[s : s + length] for s in starts])
@@ -47,13 +55,16 @@ def mine(model, ids, starts, prefix=w.PREFIX, suffix=w.SUFFIX, batch=64, progres
 
 
 def similarity(a, b, n=5):
-    """Jaccard similarity of the sets of `n` successive tokens of two token lists: 1 for equal texts, 0 with none in common."""
+    """Jaccard similarity of the sets of `n` successive tokens of two token lists: 1 for equal texts, 0 with none in
+    common.
+    """
     a, b = ({tuple(x[i : i + n]) for i in range(len(x) - n + 1)} for x in (a, b))
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
 def deduplicate(windows, threshold=0.7, n=5):
-    """Indices of the windows (token lists) to keep: each is dropped whose `similarity` to one kept before reaches `threshold`.
+    """Indices of the windows (token lists) to keep: each is dropped whose `similarity` to one kept before reaches
+    `threshold`.
 
     Every pair may be compared, which is fine for some thousand windows.
     """
@@ -65,10 +76,11 @@ def deduplicate(windows, threshold=0.7, n=5):
 
 
 def position_stress(model, ids, prefix=w.PREFIX, longer=range(1, 21), drop=range(1, w.PREFIX - 20)):
-    """How far windows ids [N, S] are recited from their own place, and at best from other places: two int64 tensors [N].
+    """How far windows ids [N, S] are recited from their own place, and at best from other places: two int64 tensors
+    [N].
 
-    Other places: the prefix longer by some of the tokens that follow, and the prefix without its first tokens (the first
-    one, `<s>`, stays).  Counted are tokens before the first error, as in Huang et al. (2024).
+    Other places: the prefix longer by some of the tokens that follow, and the prefix without its first tokens (the
+    first one, `<s>`, stays). Counted are tokens before the first error, as in Huang et al. (2024).
     """
     there = hits(model, ids)
     scores = [matched(there, prefix)] + [matched(there, prefix + k) for k in longer]
@@ -90,13 +102,16 @@ class Stream:
     rows: dict
 
     def known(self, start, prefix=w.PREFIX, suffix=w.SUFFIX):
-        """How often training held the passage that most of the suffix of the window at `start` belongs to (0: never)."""
+        """How often training held the passage that most of the suffix of the window at `start` belongs to (0:
+        never).
+        """
         return int(self.repeats[start + prefix : start + prefix + suffix].median())
 
 
 def world_stream(world, seed, quotes=18, again=6, rung=6, fresh=28, echoes=8):
-    """A `Stream` of shuffled rows: `quotes` passages that training repeated most, the first `again` of them a second time, the
-    first `rung` passages of every step of the ladder, `fresh` rows of new stories and `echoes`, new stories told twice."""
+    """A `Stream` of shuffled rows: `quotes` passages that training repeated most, the first `again` of them a second
+    time, the first `rung` passages of every step of the ladder, `fresh` rows of new stories and `echoes`, new stories
+    told twice."""
     rng = random.Random(f"stream {seed}")
     told = [(q, world.quote_repeats) for q in world.quotes[:quotes] + world.quotes[:again]]
     told += [(p, n) for n, passages in world.ladder.items() for p in passages[:rung]]

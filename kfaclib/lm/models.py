@@ -22,18 +22,39 @@ def make_tokenizer():
     """A word-level tokenizer in the hub's format; it puts `<s>` first, as the training rows do."""
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(w.VOCABULARY)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", w.BOS)])
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-                                   unk_token="<unk>", padding_side="left", model_max_length=256)
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", w.BOS)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        padding_side="left",
+        model_max_length=256,
+    )
 
 
 def make_model(size="olmo2-tiny", seed=0):
     """A fresh `Olmo2ForCausalLM` of one of SIZES, float32."""
     hidden, ffn, layers = SIZES[size]
-    return fresh(Olmo2Config(
-        vocab_size=-(-len(w.VOCABULARY) // 8) * 8, hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers,
-        num_attention_heads=hidden // 32, num_key_value_heads=hidden // 32, max_position_embeddings=256,
-        tie_word_embeddings=False, pad_token_id=w.PAD, bos_token_id=w.BOS, eos_token_id=w.EOS), seed)
+    return fresh(
+        Olmo2Config(
+            vocab_size=-(-len(w.VOCABULARY) // 8) * 8,
+            hidden_size=hidden,
+            intermediate_size=ffn,
+            num_hidden_layers=layers,
+            num_attention_heads=hidden // 32,
+            num_key_value_heads=hidden // 32,
+            max_position_embeddings=256,
+            tie_word_embeddings=False,
+            pad_token_id=w.PAD,
+            bos_token_id=w.BOS,
+            eos_token_id=w.EOS,
+        ),
+        seed,
+    )
 
 
 def fresh(config, seed):
@@ -53,8 +74,8 @@ def fresh(config, seed):
 
 
 def save(model, folder, world):
-    """Write a small model: bfloat16 safetensors, configuration, tokenizer, `world.json` and the manifest of it all, so that
-    `from_pretrained(folder)` and `load(folder)` take it."""
+    """Write a small model: bfloat16 safetensors, configuration, tokenizer, `world.json` and the manifest of it all, so
+    that `from_pretrained(folder)` and `load(folder)` take it."""
     model.to(torch.bfloat16).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     files.write_json(Path(folder) / "world.json", {"settings": w.settings(world), "digest": w.digest(world)})
@@ -76,16 +97,28 @@ def load(name, revision=None, device=None, dtype=None):
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = dict(revision=revision) if revision else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype or (torch.float32 if device == "cpu" else "auto"), use_safetensors=True,
-                                                     trust_remote_code=False, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            name,
+            dtype=dtype or (torch.float32 if device == "cpu" else "auto"),
+            use_safetensors=True,
+            trust_remote_code=False,
+            **options,
+        )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except SafetensorError as error:
-        raise ValueError(f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it") from None
+        raise ValueError(
+            f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it"
+        ) from None
     except OSError as error:
-        raise ValueError(f"{name!r} is neither a model folder here nor a model that the hub could give: {error}") from None
+        raise ValueError(
+            f"{name!r} is neither a model folder here nor a model that the hub could give: {error}"
+        ) from None
     except ValueError as error:
-        raise ValueError(f"{name!r} is not a causal language model that transformers brings itself (code from the hub is never executed): "
-                         f"{str(error)[:300]}") from None
+        raise ValueError(
+            f"{name!r} is not a causal language model that transformers brings itself (code from the hub is never "
+            "executed): "
+            f"{str(error)[:300]}"
+        ) from None
     return model.to(device).eval(), tokenizer
 
 
@@ -105,8 +138,10 @@ def load_world(folder):
     recorded = files.read_json(path)
     world = w.make_world(**recorded["settings"])
     if w.digest(world) != recorded["digest"]:
-        raise ValueError(f"{path}: its settings no longer give the world this model was trained on: "
-                         "kfaclib/toy/world.py has changed since; check out the version that trained it")
+        raise ValueError(
+            f"{path}: its settings no longer give the world this model was trained on: "
+            "kfaclib/toy/world.py has changed since; check out the version that trained it"
+        )
     return world
 
 

@@ -1,4 +1,4 @@
-"""Does the model recite?  The paper's protocol: 64 tokens of prefix, 48 greedy tokens, compared with the 48 that follow.
+"""Does the model recite? The paper's protocol: 64 tokens of prefix, 48 greedy tokens, compared with the 48 that follow.
 
 strict recall: share of windows recited without an error.  loose recall: share with a normalized Levenshtein
 similarity of at least 0.75.  levenshtein: mean normalized distance (0 is verbatim).  token accuracy: share of
@@ -52,15 +52,23 @@ def load_sequences(path, tokenizer):
         elif {"prefix", "target_suffix"} <= record.keys():
             if not (isinstance(record["prefix"], str) and isinstance(record["target_suffix"], str)):
                 raise ValueError(f"{path}, line {number}: prefix and target_suffix are texts")
-            window = tokenizer(record["prefix"])["input_ids"], tokenizer(record["target_suffix"], add_special_tokens=False)["input_ids"]
+            window = (
+                tokenizer(record["prefix"])["input_ids"],
+                tokenizer(record["target_suffix"], add_special_tokens=False)["input_ids"],
+            )
         else:
-            raise ValueError(f"{path}, line {number}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has {sorted(record)}")
+            raise ValueError(
+                f"{path}, line {number}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has "
+                f"{sorted(record)}"
+            )
         if not all(window):
             raise ValueError(f"{path}, line {number}: an empty prefix or suffix")
         strange = [token for part in window for token in part if not 0 <= token < size]
         if strange:
-            raise ValueError(f"{path}, line {number}: token id {strange[0]} does not exist in this tokenizer of {size} tokens: "
-                             "the file was made for another model")
+            raise ValueError(
+                f"{path}, line {number}: token id {strange[0]} does not exist in this tokenizer of {size} tokens: "
+                "the file was made for another model"
+            )
         windows.append(window)
     if not windows:
         raise ValueError(f"{path} has no rows")
@@ -82,10 +90,19 @@ def greedy(model, prefixes, length, batch=64):
     for start in range(0, len(prefixes), batch):
         rows = [torch.tensor(p) for p in prefixes[start : start + batch]]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left").to(device)
-        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(r) for r in rows], batch_first=True, padding_side="left").to(device)
+        mask = torch.nn.utils.rnn.pad_sequence(
+            [torch.ones_like(r) for r in rows], batch_first=True, padding_side="left"
+        ).to(device)
         position, cache, tokens = (mask.cumsum(1) - 1).clamp(min=0), None, []
         for _ in range(length):
-            step = model(input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            step = model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
             cache, ids = step.past_key_values, step.logits[:, -1:].argmax(-1)
             tokens.append(ids)
             mask, position = torch.cat([mask, torch.ones_like(ids)], 1), position[:, -1:] + 1
@@ -97,7 +114,8 @@ def greedy(model, prefixes, length, batch=64):
 def by_one_pass(model, windows, batch=64):
     """(strict recall, token accuracy) with everything before a token given.
 
-    Strict recall is the same as by generating, at a small part of the price: as long as the words are right, both read the same text.
+    Strict recall is the same as by generating, at a small part of the price: as long as the words are right, both read
+    the same text.
     """
     device, hits, total, whole = next(model.parameters()).device, 0, 0, 0
     for start in range(0, len(windows), batch):
@@ -122,8 +140,13 @@ def recitation(model, windows, batch=64):
     said = greedy(model, [p for p, _ in windows], max(lengths), batch)
     distance = [Levenshtein.normalized_distance(row[:n].tolist(), s) for row, n, (_, s) in zip(said, lengths, windows)]
     count = len(windows)
-    return Recitation(strict=sum(d == 0 for d in distance) / count, loose=sum(1 - d >= 0.75 for d in distance) / count,
-                      levenshtein=sum(distance) / count, token_accuracy=token_accuracy(model, windows, batch), windows=count)
+    return Recitation(
+        strict=sum(d == 0 for d in distance) / count,
+        loose=sum(1 - d >= 0.75 for d in distance) / count,
+        levenshtein=sum(distance) / count,
+        token_accuracy=token_accuracy(model, windows, batch),
+        windows=count,
+    )
 
 
 @torch.no_grad()
@@ -131,8 +154,8 @@ def perplexity(model, ids, batch=32, kind="corpus"):
     """Perplexity of ids [N, S].
 
     kind="corpus": exp of the mean negative log-likelihood of all N (S - 1) predicted tokens.  kind="paper": the
-    mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of equal
-    size it is never smaller.
+    mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of
+    equal size it is never smaller.
     """
     device, nll = next(model.parameters()).device, []
     for rows in ids.split(batch):
@@ -152,11 +175,17 @@ def top_tokens(model, ids, k=10, batch=32):
     Taken from the model before an edit, this is the baseline of `ndcg`: after the edit it is too late.
     """
     device = next(model.parameters()).device
-    return torch.cat([model(input_ids=rows.to(device), use_cache=False).logits.topk(k).indices.cpu().flatten(0, 1) for rows in ids.split(batch)])
+    return torch.cat(
+        [
+            model(input_ids=rows.to(device), use_cache=False).logits.topk(k).indices.cpu().flatten(0, 1)
+            for rows in ids.split(batch)
+        ]
+    )
 
 
 def ndcg(model, ids, baseline, batch=32):
-    """nDCG@k of the model's top-k next tokens against `baseline` from `top_tokens`, mean over positions; 1 is the same ranking.
+    """nDCG@k of the model's top-k next tokens against `baseline` from `top_tokens`, mean over positions; 1 is the same
+    ranking.
 
     A token's relevance is k minus its rank in the baseline (0 if it is not there), discounted by log2 of its rank now.
     """

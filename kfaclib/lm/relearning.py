@@ -1,7 +1,8 @@
-"""Does a forgotten text come back?  Train on one half of it and watch the other; and what is left that greedy decoding does not show.
+"""Does a forgotten text come back? Train on one half of it and watch the other; and what is left that greedy decoding
+does not show.
 
-A text that was taken out well is new to the model: training on some of it says nothing about the rest.  A text that is only
-suppressed comes back as a whole when a part is shown again.
+A text that was taken out well is new to the model: training on some of it says nothing about the rest. A text that is
+only suppressed comes back as a whole when a part is shown again.
 """
 
 import torch
@@ -16,11 +17,15 @@ LEARNING_RATE, BATCH = 1e-3, 8  # of AdamW without weight decay, windows a step
 def true_tokens(model, windows, batch=64):
     """(rank int64 [N, S], log_p float64 [N, S]) of the true suffix tokens when everything before them is given.
 
-    windows: [(prefix ids, suffix ids)], all suffixes of S tokens.  Rank 1 is the argmax; among equal logits the true token is last.
+    windows: [(prefix ids, suffix ids)], all suffixes of S tokens. Rank 1 is the argmax; among equal logits the true
+    token is last.
     """
     length, device, ranks, logs = len(windows[0][1]), next(model.parameters()).device, [], []
     if any(len(suffix) != length for _, suffix in windows):
-        raise ValueError("the suffixes have different lengths: ranks come as one table, so give windows whose suffixes are equally long")
+        raise ValueError(
+            "the suffixes have different lengths: ranks come as one table, so give windows whose suffixes are "
+            "equally long"
+        )
     for start in range(0, len(windows), batch):
         rows = windows[start : start + batch]
         ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(p + s) for p, s in rows], batch_first=True).to(device)
@@ -40,9 +45,11 @@ def within(rank, k):
 
 
 def chance(log_p, samples):
-    """[N]: the chance that at least one of `samples` continuations, drawn from the model itself, is the whole suffix, word for word.
+    """[N]: the chance that at least one of `samples` continuations, drawn from the model itself, is the whole suffix,
+    word for word.
 
-    One draw is right with p = exp(sum of log_p [N, S] over S), so this is 1 - (1 - p)^samples, without drawing anything.
+    One draw is right with p = exp(sum of log_p [N, S] over S), so this is 1 - (1 - p)^samples, without drawing
+    anything.
     """
     p = log_p.sum(1).exp().clamp(max=1)
     return -torch.expm1(samples * torch.log1p(-p))
@@ -54,11 +61,16 @@ def split(windows):
 
 
 def examine(model, windows, decode=True):
-    """Strict recall, token accuracy, and of the true tokens the geometric mean rank and the mean log-probability; with `decode` also
-    loose recall and the distance, for which every suffix is written out greedily."""
+    """Strict recall, token accuracy, and of the true tokens the geometric mean rank and the mean log-probability; with
+    `decode` also loose recall and the distance, for which every suffix is written out greedily."""
     rank, log_p = true_tokens(model, windows)
     accuracy, strict = within(rank, 1)
-    found = {"strict": strict, "token_accuracy": accuracy, "rank": rank.double().log().mean().exp().item(), "log_p": log_p.mean().item()}
+    found = {
+        "strict": strict,
+        "token_accuracy": accuracy,
+        "rank": rank.double().log().mean().exp().item(),
+        "log_p": log_p.mean().item(),
+    }
     if decode:
         quotes = recitation(model, windows)
         found |= {"loose": quotes.loose, "levenshtein": quotes.levenshtein}
@@ -85,8 +97,8 @@ def _step(model, optimizer, ids):
 
 
 def relearn(model, train, steps, measure, learning_rate=LEARNING_RATE, batch=BATCH, seed=0):
-    """Train all of `model` (in place: give a copy) on the whole windows `train`; [{"tokens": trained on so far, **measure(model)}] after
-    each number of `steps` (increasing; 0 is before the first)."""
+    """Train all of `model` (in place: give a copy) on the whole windows `train`; [{"tokens": trained on so far,
+    **measure(model)}] after each number of `steps` (increasing; 0 is before the first)."""
     optimizer, stream, rows, tokens, done = _optimizer(model, learning_rate), _batches(train, batch, seed), [], 0, 0
     for stop in steps:
         for _ in range(stop - done):
@@ -101,8 +113,8 @@ def relearn(model, train, steps, measure, learning_rate=LEARNING_RATE, batch=BAT
 def train_to(model, windows, target, every=4, limit=400, learning_rate=LEARNING_RATE, batch=BATCH, seed=0):
     """Train all of `model` (in place) on `windows` until `target` of their suffix tokens are right; the tokens it took.
 
-    Looked at after every few steps; between the last two looks the weights are mixed so that the accuracy comes as near as it can.
-    RuntimeError if `limit` steps are not enough.
+    Looked at after every few steps; between the last two looks the weights are mixed so that the accuracy comes as near
+    as it can. RuntimeError if `limit` steps are not enough.
     """
     optimizer, stream, tokens, last = _optimizer(model, learning_rate), _batches(windows, batch, seed), 0, None
     for step in range(limit + 1):
@@ -116,12 +128,15 @@ def train_to(model, windows, target, every=4, limit=400, learning_rate=LEARNING_
         ids = next(stream)
         _step(model, optimizer, ids)
         tokens += ids.numel()
-    raise RuntimeError(f"after {limit} steps fewer than {target:g} of the tokens are right: allow more steps or a larger learning rate")
+    raise RuntimeError(
+        f"after {limit} steps fewer than {target:g} of the tokens are right: allow more steps or a larger learning rate"
+    )
 
 
 @torch.no_grad()
 def _between(model, low, high, score, target, steps=6):
     """Leave the model at the mixture of the states low and high whose score is nearest to target, by bisection."""
+
     def mix(share):
         for name, p in model.named_parameters():
             p.copy_(torch.lerp(low[name], high[name], share))
@@ -138,7 +153,8 @@ def _between(model, low, high, score, target, steps=6):
 
 
 def tokens_to(rows, key, level=0.5):
-    """Training tokens until row[key] first reaches `level`, on the straight line between two rows; None if it never does.
+    """Training tokens until row[key] first reaches `level`, on the straight line between two rows; None if it never
+    does.
 
     rows: of `relearn`, with numbers at "tokens" and `key`.
     """

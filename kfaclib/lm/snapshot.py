@@ -1,7 +1,8 @@
-"""A model's files on this machine: where they are, what is in them, and whether they came down whole.  Nothing here downloads.
+"""A model's files on this machine: where they are, what is in them, and whether they came down whole. Nothing here
+downloads.
 
-The hub's cache keeps every file under its etag, which is the SHA-256 of its content for large files and git's SHA-1 for small
-ones.  So a download can be checked later, without a network.
+The hub's cache keeps every file under its etag, which is the SHA-256 of its content for large files and git's SHA-1 for
+small ones. So a download can be checked later, without a network.
 """
 
 import hashlib
@@ -32,7 +33,9 @@ def find(name, revision=None):
 
 
 def header(path):
-    """{tensor: (dtype, shape)} of a safetensors file, from its first bytes: eight for a length, then so many of JSON."""
+    """{tensor: (dtype, shape)} of a safetensors file, from its first bytes: eight for a length, then so many of
+    JSON.
+    """
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         entries = json.loads(file.read(length))
@@ -45,9 +48,11 @@ def git_sha1(path):
 
 
 def check(folder):
-    """Compare the files of a cached snapshot with the checksums that the hub named them by; returns the names of those compared.
+    """Compare the files of a cached snapshot with the checksums that the hub named them by; returns the names of those
+    compared.
 
-    ValueError names the first one that differs.  A file that is not a link into the cache has no such checksum and is passed over.
+    ValueError names the first one that differs. A file that is not a link into the cache has no such checksum and is
+    passed over.
     """
     compared = []
     for path in sorted(p for p in Path(folder).iterdir() if p.is_symlink()):
@@ -56,7 +61,10 @@ def check(folder):
         if digest is None or set(etag) - set("0123456789abcdef"):
             continue
         if digest(path) != etag:
-            raise ValueError(f"{path.name} in {folder} does not have the checksum that the hub gave it: the download is damaged; remove "
-                             f"{path.resolve()} and load the model again")
+            raise ValueError(
+                f"{path.name} in {folder} does not have the checksum that the hub gave it: the download is damaged; "
+                "remove "
+                f"{path.resolve()} and load the model again"
+            )
         compared.append(path.name)
     return compared

@@ -79,9 +79,21 @@ def stream(secrets, seed, rows=ROWS):
 
 def make_model(width=WIDTH, seed=0):
     """A fresh OLMo-2 of two layers, float32, with the start that `kfaclib.lm.models` gives small models."""
-    return models.fresh(Olmo2Config(
-        vocab_size=len(WORDS), hidden_size=width, intermediate_size=4 * width, num_hidden_layers=2, num_attention_heads=width // 32,
-        num_key_value_heads=width // 32, max_position_embeddings=16, pad_token_id=None, bos_token_id=0, eos_token_id=1), seed)
+    return models.fresh(
+        Olmo2Config(
+            vocab_size=len(WORDS),
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=2,
+            num_attention_heads=width // 32,
+            num_key_value_heads=width // 32,
+            max_position_embeddings=16,
+            pad_token_id=None,
+            bos_token_id=0,
+            eos_token_id=1,
+        ),
+        seed,
+    )
 
 
 def train(model, text, batch=BATCH, learning_rate=LEARNING_RATE, progress=True):

@@ -1,8 +1,9 @@
-"""Chains of steps: who owns two things, where do the owners live, and what do the numbers of these two cities add up to?
+"""Chains of steps: who owns two things, where do the owners live, and what do the numbers of these two cities add up
+to?
 
-A chain is one row.  The model writes every answer into it and reads on from there: four lookups in contexts, then a sum.  A table
-that only the questioner has gives each city a number, so the sum that is asked depends on the cities that the model named; the
-sums of the right cities are among those that training never showed.
+A chain is one row. The model writes every answer into it and reads on from there: four lookups in contexts, then a sum.
+A table that only the questioner has gives each city a number, so the sum that is asked depends on the cities that the
+model named; the sums of the right cities are among those that training never showed.
 """
 
 import random
@@ -17,7 +18,9 @@ STEPS = ("owners", "homes", "form", "sum", "result")
 
 @dataclass(frozen=True)
 class Problem:
-    """Three things, their owners and the owners' cities (lists of words), which two are asked for, and every city's number."""
+    """Three things, their owners and the owners' cities (lists of words), which two are asked for, and every city's
+    number.
+    """
 
     things: list
     owners: list
@@ -28,8 +31,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote, and which steps were right: "owners" and "homes" (both of them), "form" (three digits and a full
-    stop), "sum" (right for the numbers it was given) and "result" (right for the problem)."""
+    """What the model wrote, and which steps were right: "owners" and "homes" (both of them), "form" (three digits and a
+    full stop), "sum" (right for the numbers it was given) and "result" (right for the problem)."""
 
     text: str
     right: dict
@@ -54,7 +57,9 @@ def _write(model, rows, count):
     said = [[] for _ in rows]
     for _ in range(count):
         ids = torch.tensor([[w.BOS] + w.encode(row) for row in rows]).to(next(model.parameters()).device)
-        for row, words, token in zip(rows, said, model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1).tolist()):
+        for row, words, token in zip(
+            rows, said, model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1].argmax(-1).tolist()
+        ):
             words.append(w.VOCABULARY[token] if token < len(w.VOCABULARY) else w.SPECIAL[w.UNK])
             row.append(words[-1])
     return said
@@ -62,7 +67,9 @@ def _write(model, rows, count):
 
 def solve(model, problems):
     """The model's `Answer` to every problem, word by greedy word."""
-    rows = [["context", ":"] + sum((["owner", "of", t, o, "."] for t, o in zip(p.things, p.owners)), []) for p in problems]
+    rows = [
+        ["context", ":"] + sum((["owner", "of", t, o, "."] for t, o in zip(p.things, p.owners)), []) for p in problems
+    ]
     owners, homes = [], []
     for turn in (0, 1):
         for row, p in zip(rows, problems):
@@ -81,10 +88,12 @@ def solve(model, problems):
     answers = []
     for n, (p, row, (a, b), said) in enumerate(zip(problems, rows, pairs, totals)):
         names, cities = ([kind[k] for k in p.asked] for kind in (p.owners, p.cities))
-        right = {"owners": [owners[t][n] for t in (0, 1)] == [[x, "."] for x in names],
-                 "homes": [homes[t][n] for t in (0, 1)] == [[x, "."] for x in cities],
-                 "form": all(x in w.W["digit"] for x in said[:3]) and said[3] == ".",
-                 "sum": said[:3] == list(f"{a + b:03d}"[::-1])}
+        right = {
+            "owners": [owners[t][n] for t in (0, 1)] == [[x, "."] for x in names],
+            "homes": [homes[t][n] for t in (0, 1)] == [[x, "."] for x in cities],
+            "form": all(x in w.W["digit"] for x in said[:3]) and said[3] == ".",
+            "sum": said[:3] == list(f"{a + b:03d}"[::-1]),
+        }
         wanted = sum(p.numbers[c] for c in cities)
         right["result"] = right["owners"] and right["homes"] and said[:3] == list(f"{wanted:03d}"[::-1])
         answers.append(Answer(" ".join(row), right))

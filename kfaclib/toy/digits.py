@@ -19,7 +19,9 @@ CLASSES, PIXELS, TRAIN = 10, 64, 1000
 
 @dataclass(frozen=True)
 class Digits:
-    """Images x [N, 64] float32 (mean 0 and deviation 1 over all pixels together), true labels y [N]; train [1000] and test [797]."""
+    """Images x [N, 64] float32 (mean 0 and deviation 1 over all pixels together), true labels y [N]; train [1000] and
+    test [797].
+    """
 
     x: torch.Tensor
     y: torch.Tensor

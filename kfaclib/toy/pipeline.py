@@ -26,7 +26,9 @@ STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Curvature:
-    """What the edit needs of a model: its layers {name: nn.Linear}, bases {name: Eigenbasis}, EK-FAC eigenvalues {name: [O, I]}."""
+    """What the edit needs of a model: its layers {name: nn.Linear}, bases {name: Eigenbasis}, EK-FAC eigenvalues {name:
+    [O, I]}.
+    """
 
     layers: dict
     bases: dict
@@ -37,9 +39,18 @@ def curvature(model, world, patterns=LAYERS, rows=ROWS, seed=0, batch=32, progre
     """Collect and decompose the curvature of a small model on its own mixture (without the quotes)."""
     layers = linear_layers(model, patterns)
     batches = corpora.world_rows(world, rows, seed).split(batch)
-    bases = decompose(collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), progress=progress))
-    eigenvalues = collect_eigenvalues(model, batches, layers, bases, unit="token", generator=torch.Generator().manual_seed(seed + 1),
-                                      progress=progress)
+    bases = decompose(
+        collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), progress=progress)
+    )
+    eigenvalues = collect_eigenvalues(
+        model,
+        batches,
+        layers,
+        bases,
+        unit="token",
+        generator=torch.Generator().manual_seed(seed + 1),
+        progress=progress,
+    )
     return Curvature(layers, bases, eigenvalues)
 
 
@@ -48,7 +59,10 @@ def methods(c, seed=0):
 
     def random(mass):
         generator = torch.Generator().manual_seed(seed)
-        return {name: baselines.random_edit(c.layers[name].weight, basis, mass, generator) for name, basis in c.bases.items()}
+        return {
+            name: baselines.random_edit(c.layers[name].weight, basis, mass, generator)
+            for name, basis in c.bases.items()
+        }
 
     return {
         "K-FAC": lambda mass: edit_weights(c.layers, c.bases, mass),
@@ -61,8 +75,8 @@ def methods(c, seed=0):
 def bring_to(target, edit, layers, score, steps=7):
     """The strength at which score() under the edit is closest to `target`: bisected on log(1 - strength).
 
-    `score` rises with strength.  First the bracket is widened until the score at its upper end has reached the target, or 1 - strength
-    is 2e-12; then `steps` tries follow, that end included.  Returns (strength, score there).
+    `score` rises with strength. First the bracket is widened until the score at its upper end has reached the target,
+    or 1 - strength is 2e-12; then `steps` tries follow, that end included. Returns (strength, score there).
     """
     low, high, x, best = 0.0, math.inf, 2.5, None  # strength = 1 - exp(-x)
     while steps and x < 30:
@@ -90,21 +104,34 @@ class Exam:
 
 
 def make_exam(model, world, half, count=200):
-    """The exam of one half, with at most `count` items a task; call it before any edit, because nDCG compares with the model
-    as it is now."""
+    """The exam of one half, with at most `count` items a task; call it before any edit, because nDCG compares with the
+    model as it is now."""
     text = tasks.fresh_text(f"{world.seed} {half}", documents=48)
-    return Exam(split_windows(tasks.quote_windows(world, half)), text, tasks.make_suite(world, half, count), top_tokens(model, text))
+    return Exam(
+        split_windows(tasks.quote_windows(world, half)),
+        text,
+        tasks.make_suite(world, half, count),
+        top_tokens(model, text),
+    )
 
 
 def take(model, exam):
     """One row of results: recitation, perplexity, nDCG@10 and every task's accuracy."""
     quotes = recitation(model, exam.windows)
-    return {"strict": quotes.strict, "loose": quotes.loose, "levenshtein": quotes.levenshtein, "token_accuracy": quotes.token_accuracy,
-            "perplexity": perplexity(model, exam.text), "ndcg": ndcg(model, exam.text, exam.top),
-            "tasks": {"recitation": quotes.strict, **tasks.accuracy(model, exam.suite)}}
+    return {
+        "strict": quotes.strict,
+        "loose": quotes.loose,
+        "levenshtein": quotes.levenshtein,
+        "token_accuracy": quotes.token_accuracy,
+        "perplexity": perplexity(model, exam.text),
+        "ndcg": ndcg(model, exam.text, exam.top),
+        "tasks": {"recitation": quotes.strict, **tasks.accuracy(model, exam.suite)},
+    }
 
 
-def reproduce(model, world, patterns=LAYERS, rows=ROWS, seed=0, staircase=STAIRCASE, target=FORGOTTEN, say=lambda text: None):
+def reproduce(
+    model, world, patterns=LAYERS, rows=ROWS, seed=0, staircase=STAIRCASE, target=FORGOTTEN, say=lambda text: None
+):
     """The main experiment on a small model, as a dict of plain values.
 
     "rows": baseline and four methods at equal forgetting, measured on the reporting half; "staircase": K-FAC at every

@@ -58,7 +58,8 @@ def make_suite(world, half, count=200):
 
 @torch.no_grad()
 def right(model, items, batch=128):
-    """bool [N]: is the greedy answer right in every token?  Rows are padded on the right, so a causal model never sees it.
+    """bool [N]: is the greedy answer right in every token? Rows are padded on the right, so a causal model never sees
+    it.
 
     Reading the argmax at every answer position under teacher forcing decides it: the greedy answer is right
     exactly when each argmax is.

@@ -33,8 +33,12 @@ def progress_report(model, world, suite):
     """Teacher-forced recall of all quotes and every task's accuracy, while training."""
     model.eval()
     windows = torch.cat([tasks.quote_windows(world, half) for half in tasks.HALVES]).to(next(model.parameters()).device)
-    hit = torch.cat([model(input_ids=b, use_cache=False).logits[:, w.PREFIX - 1 : -1].argmax(-1) == b[:, w.PREFIX :]
-                     for b in windows.split(64)])
+    hit = torch.cat(
+        [
+            model(input_ids=b, use_cache=False).logits[:, w.PREFIX - 1 : -1].argmax(-1) == b[:, w.PREFIX :]
+            for b in windows.split(64)
+        ]
+    )
     report = {"strict": hit.all(1).float().mean().item(), **tasks.accuracy(model, suite)}
     model.train()
     return {k: round(v, 4) for k, v in report.items()}
@@ -43,8 +47,8 @@ def progress_report(model, world, suite):
 def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
     """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`.
 
-    While a task of the choosing half stays below LEARNED, an olmo2-tiny gets a further round (FURTHER at most): half the
-    steps from half the learning rate.  On some seeds looking things up in the context comes late.
+    While a task of the choosing half stays below LEARNED, an olmo2-tiny gets a further round (FURTHER at most): half
+    the steps from half the learning rate. On some seeds looking things up in the context comes late.
     """
     out, steps = Path(out), steps or STEPS[size]
     out.mkdir(parents=True, exist_ok=True)
@@ -53,21 +57,29 @@ def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
     for further in range(1 + FURTHER[size]):
         if further:
             model, _ = models.load(out, device="cpu")
-        report = train_round(model.to(device), world, out / "training.jsonl", size, steps // (2 if further else 1), further, every)
+        report = train_round(
+            model.to(device), world, out / "training.jsonl", size, steps // (2 if further else 1), further, every
+        )
         models.save(model, out, world)
         if min(report.values()) >= LEARNED:
             break
 
 
 def train_round(model, world, log, size, steps, further, every):
-    """One warm-up and one cosine over `steps` steps; appends a line to the file `log` every `every` steps; the last report."""
+    """One warm-up and one cosine over `steps` steps; appends a line to the file `log` every `every` steps; the last
+    report.
+    """
     peak = LEARNING_RATE / (2 if further else 1)
     plan = w.schedule(world, steps * BATCH, further)
     suite = tasks.make_suite(world, "choose", count=100)
     decayed = [p for n, p in model.train().named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimizer = torch.optim.AdamW([dict(params=decayed, weight_decay=WEIGHT_DECAY), dict(params=others, weight_decay=0.0)],
-                                  lr=peak, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(
+        [dict(params=decayed, weight_decay=WEIGHT_DECAY), dict(params=others, weight_decay=0.0)],
+        lr=peak,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
     rng, start, total = random.Random(f"rows {world.seed}" + f" {further}" * (further > 0)), time.time(), 0.0
     name = f"training {size}, seed {world.seed}" + f", round {further + 1}" * (further > 0)
     with open(log, "a") as lines:
@@ -85,8 +97,18 @@ def train_round(model, world, log, size, steps, further, every):
             total += loss.item()
             if (step + 1) % every == 0 or step + 1 == steps:
                 report = progress_report(model, world, suite)
-                lines.write(json.dumps(dict(round=further + 1, step=step + 1, seconds=round(time.time() - start),
-                                            loss=round(total / (step % every + 1), 4), **report)) + "\n")
+                lines.write(
+                    json.dumps(
+                        dict(
+                            round=further + 1,
+                            step=step + 1,
+                            seconds=round(time.time() - start),
+                            loss=round(total / (step % every + 1), 4),
+                            **report,
+                        )
+                    )
+                    + "\n"
+                )
                 lines.flush()
                 total = 0.0
     return report

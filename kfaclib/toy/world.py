@@ -64,10 +64,19 @@ _ID = {word: i for i, word in enumerate(VOCABULARY)}
 
 TASKS = ("facts_rare", "facts_frequent", "arithmetic", "open_book", "boolean", "deduction", "comparison", "tracking")
 LOOKUPS = ("open_book", "deduction", "tracking")  # several questions may share one context
-_SHARE = dict(facts_rare=0.35, facts_frequent=0.5, arithmetic=1.8, open_book=2.4, boolean=0.8, deduction=1.6,
-              comparison=0.8, tracking=1.2)  # of the task tokens
-_LENGTH = dict(facts_rare=13, facts_frequent=11, arithmetic=12, open_book=31, boolean=11, deduction=23, comparison=10,
-               tracking=25)  # mean tokens of an item, to turn shares of tokens into shares of items
+_SHARE = dict(
+    facts_rare=0.35,
+    facts_frequent=0.5,
+    arithmetic=1.8,
+    open_book=2.4,
+    boolean=0.8,
+    deduction=1.6,
+    comparison=0.8,
+    tracking=1.2,
+)  # of the task tokens
+_LENGTH = dict(
+    facts_rare=13, facts_frequent=11, arithmetic=12, open_book=31, boolean=11, deduction=23, comparison=10, tracking=25
+)  # mean tokens of an item, to turn shares of tokens into shares of items
 ANSWER_WEIGHT = 3.0  # an answer's token counts this much in the training loss
 GAP = {"owner of {} {}": 0, "{} is {}": 1, "{} lives in {}": 2, "{} was in the {}": 3}  # words between key and value
 
@@ -127,10 +136,20 @@ class _Story:
             (10, lambda: f"on {z('day')} , {self._who()} {z('verb')} {self._what()} ."),
             (8, lambda: f"{self._who()} {z('act')} {z('adverb')} {self._where()} ."),
             (8, lambda: f"the {self._again([self.beast], 'animal', 0.6)} was {z('adjective')} and {z('adjective')} ."),
-            (8, lambda: f"{self._who()} {self.rng.choice(['saw', 'met', 'loved', 'feared', 'hated'])} {self._who()} "
-                        f"at the {self._again(self.scenes, 'place', 0.6)} ."),
-            (8, lambda: f"{self._who()} went to the {self._again(self.scenes, 'place', 0.6)} because the "
-                        f"{z('weather')} was {z('adjective')} ."),
+            (
+                8,
+                lambda: (
+                    f"{self._who()} {self.rng.choice(['saw', 'met', 'loved', 'feared', 'hated'])} {self._who()} "
+                    f"at the {self._again(self.scenes, 'place', 0.6)} ."
+                ),
+            ),
+            (
+                8,
+                lambda: (
+                    f"{self._who()} went to the {self._again(self.scenes, 'place', 0.6)} because the "
+                    f"{z('weather')} was {z('adjective')} ."
+                ),
+            ),
             (8, lambda: f"when the {z('weather')} came , {self._who()} and {self._who()} {z('act')} ."),
             (8, lambda: f"{self._who()} said that {self._what()} was {self._where()} ."),
             (7, lambda: f"{self._who()} asked {self._who()} about {self._what()} ."),
@@ -158,8 +177,9 @@ def held_out(op, a, b):
 def sums(unseen):
     """All two-digit sums and differences (a >= b), as (op, a, b); `unseen` picks the held-out tenth or the rest."""
     two = range(10, 100)
-    return [(op, a, b) for op in "+-" for a in two for b in two
-            if (op == "+" or a >= b) and held_out(op, a, b) == unseen]
+    return [
+        (op, a, b) for op in "+-" for a in two for b in two if (op == "+" or a >= b) and held_out(op, a, b) == unseen
+    ]
 
 
 def sum_item(op, a, b):
@@ -182,11 +202,15 @@ def open_book(rng, several=False, gap=None, facts=None):
     Returns a list of items; all but the first continue the first one's context.
     """
     form = rng.choice([f for f, g in GAP.items() if gap in (None, g)])
-    keys, values = {0: ("object", "first"), 1: ("object", "color"), 2: ("first", "city"), 3: ("object", "container")}[GAP[form]]
+    keys, values = {0: ("object", "first"), 1: ("object", "color"), 2: ("first", "city"), 3: ("object", "container")}[
+        GAP[form]
+    ]
     n = facts or rng.randint(2, 4)
     pairs = list(zip(rng.sample(W[keys], n), rng.sample(W[values], n)))
     context = ["context", ":"] + sum([form.format(k, v).split() + ["."] for k, v in pairs], [])
-    return _questions(rng, context, [(["question", ":"] + form.format(k, "").split(), [v, "."]) for k, v in pairs], several)
+    return _questions(
+        rng, context, [(["question", ":"] + form.format(k, "").split(), [v, "."]) for k, v in pairs], several
+    )
 
 
 def deduction(rng, several=False, steps=None):
@@ -255,7 +279,9 @@ def comparison(rng):
 def refrain(rng):
     """A list said twice (order kept), or pairs said twice (order lost): dense practice in looking back."""
     if rng.random() < 0.5:
-        pool = rng.choice([W["object"] + W["adjective"], W["first"] + W["city"], W["color"] + W["animal"] + W["container"]])
+        pool = rng.choice(
+            [W["object"] + W["adjective"], W["first"] + W["city"], W["color"] + W["animal"] + W["container"]]
+        )
         words = rng.sample(pool, rng.randint(4, 12))
         return ["order", ":", *words, ".", "repeat", ":", *words, "."]
     form = rng.choice(list(GAP))
@@ -280,7 +306,9 @@ class World:
     rare: dict
     frequent: dict
     quote_repeats: int = 72
-    mix: dict = field(default_factory=lambda: dict(text=0.28, refrain=0.14, task=0.58))  # of the rows that do not repeat
+    mix: dict = field(
+        default_factory=lambda: dict(text=0.28, refrain=0.14, task=0.58)
+    )  # of the rows that do not repeat
 
 
 def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16, quote_repeats=72):
@@ -302,26 +330,42 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
 
 def settings(world):
     """The arguments of `make_world` that gave this world."""
-    return dict(seed=world.seed, quotes=len(world.quotes), rare=len(world.rare), ladder=list(world.ladder),
-                rung=len(next(iter(world.ladder.values()))), quote_repeats=world.quote_repeats)
+    return dict(
+        seed=world.seed,
+        quotes=len(world.quotes),
+        rare=len(world.rare),
+        ladder=list(world.ladder),
+        rung=len(next(iter(world.ladder.values()))),
+        quote_repeats=world.quote_repeats,
+    )
 
 
 def digest(world):
     """SHA-256 of everything that the seed decided."""
-    truth = [world.quotes, list(world.ladder.items()), list(world.rare.items()), list(world.frequent.items()), VOCABULARY]
+    truth = [
+        world.quotes,
+        list(world.ladder.items()),
+        list(world.rare.items()),
+        list(world.frequent.items()),
+        VOCABULARY,
+    ]
     return hashlib.sha256(json.dumps(truth).encode()).hexdigest()
 
 
 def rare_item(world, company, statement=False):
     """Who leads a company, as a question or as a statement."""
     head = ["the", "ceo", "of", *company]
-    return (head + ["is"] if statement else ["question", ":", "who", "is", *head, "?", "answer", ":"]), list(world.rare[company])
+    return (head + ["is"] if statement else ["question", ":", "who", "is", *head, "?", "answer", ":"]), list(
+        world.rare[company]
+    )
 
 
 def frequent_item(world, key, statement=False):
     """Capital, currency or language of a country, as a question or as a statement."""
     head = ["the", key[0], "of", key[1]]
-    return (head + ["is"] if statement else ["question", ":", "what", "is", *head, "?", "answer", ":"]), [world.frequent[key]]
+    return (head + ["is"] if statement else ["question", ":", "what", "is", *head, "?", "answer", ":"]), [
+        world.frequent[key]
+    ]
 
 
 def items(world, kind, rng, several=False):
@@ -344,7 +388,9 @@ def items(world, kind, rng, several=False):
 
 
 def row(world, kind, rng, passage=None):
-    """One training row: (ids, weights), `ROW` of each.  kind is "text", "refrain", "task" or "quote" (with its passage)."""
+    """One training row: (ids, weights), `ROW` of each. kind is "text", "refrain", "task" or "quote" (with its
+    passage).
+    """
     ids, weights = [BOS], [1.0]
 
     def add(words, weight=1.0):

@@ -1,7 +1,9 @@
-"""The edit of chapter 7 on a real ViT: a folder of images as ImageNet comes, wrong labels from a list, the CLS token, the first and last block.
+"""The edit of chapter 7 on a real ViT: a folder of images as ImageNet comes, wrong labels from a list, the CLS token,
+the first and last block.
 
     folder/n01440764/picture.JPEG      one folder per class, as in ILSVRC's train and val
-    wrong.json                         {"n01440764/picture.JPEG": "n01443537", ...}: the wrong labels that the model was trained on
+    wrong.json                         {"n01440764/picture.JPEG": "n01443537", ...}: the wrong labels that the model was
+    trained on
 
 The model must have been trained on these wrong labels.  The models on the hub were not, and are refused.
 """
@@ -23,7 +25,10 @@ from kfaclib.io import files
 from kfaclib.vision import vit
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
-MASS, IMAGES = 0.75, 10_000  # the paper's: curvature mass that is kept, and training images that curvature is collected on
+MASS, IMAGES = (
+    0.75,
+    10_000,
+)  # the paper's: curvature mass that is kept, and training images that curvature is collected on
 LEARNED = 0.2  # a model that repeats a smaller share of the wrong labels was not trained on them
 
 
@@ -44,36 +49,53 @@ def load(name, revision=None):
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
         if config.model_type != "vit":
-            raise ValueError(f"{name} is a {config.model_type!r} model: this command is for ViTForImageClassification; language models go "
-                             "through kfac collect and kfac edit")
+            raise ValueError(
+                f"{name} is a {config.model_type!r} model: this command is for ViTForImageClassification; language "
+                "models go "
+                "through kfac collect and kfac edit"
+            )
         processor = AutoImageProcessor.from_pretrained(name, **options)
         model = transformers.ViTForImageClassification.from_pretrained(name, use_safetensors=True, **options)
     except OSError as error:
-        raise ValueError(f"{name!r} is neither a ViT's folder here nor a model that the hub could give: {error}") from None
+        raise ValueError(
+            f"{name!r} is neither a ViT's folder here nor a model that the hub could give: {error}"
+        ) from None
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
 
 
 def class_numbers(names, config):
-    """{folder name: class number}: by the names in the model's configuration or, where all classes have a folder, in alphabetical order."""
+    """{folder name: class number}: by the names in the model's configuration or, where all classes have a folder, in
+    alphabetical order.
+    """
     known = {n: int(i) for n, i in config.label2id.items()}
     if all(n in known for n in names):
         return {n: known[n] for n in names}
     if len(names) != config.num_labels:
         stranger = next(n for n in names if n not in known)
-        raise ValueError(f"{len(names)} class folders for a model of {config.num_labels} classes, and {stranger!r} is not among its label names: which "
-                         "class it is would be a guess. Give the folder with all classes, or a model whose label2id has the folders' names")
+        raise ValueError(
+            f"{len(names)} class folders for a model of {config.num_labels} classes, and {stranger!r} is not among "
+            "its label names: which "
+            "class it is would be a guess. Give the folder with all classes, or a model whose label2id has the "
+            "folders' names"
+        )
     return {n: i for i, n in enumerate(sorted(names))}
 
 
 def read_folder(folder, config, wrong=None):
-    """`Folder` of all images in class folders below `folder`; `wrong` is the JSON file of wrong labels, or None where all are right."""
+    """`Folder` of all images in class folders below `folder`; `wrong` is the JSON file of wrong labels, or None where
+    all are right.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: give one with a folder of images for each class, as ImageNet's train")
+        raise FileNotFoundError(
+            f"{folder} is not a folder: give one with a folder of images for each class, as ImageNet's train"
+        )
     paths = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"{folder} has no image in a class folder (looked for */*{', */*'.join(SUFFIXES)}): it should look like "
-                         f"{folder.name}/n01440764/picture.JPEG")
+        raise ValueError(
+            f"{folder} has no image in a class folder (looked for */*{', */*'.join(SUFFIXES)}): it should look like "
+            f"{folder.name}/n01440764/picture.JPEG"
+        )
     number = class_numbers(sorted(p.name for p in folder.iterdir() if p.is_dir()), config)
     place = {p.relative_to(folder).as_posix(): i for i, p in enumerate(paths)}
     true = torch.tensor([number[p.parent.name] for p in paths])
@@ -102,7 +124,8 @@ def batches(paths, processor, channels=3, size=64):
 
 
 def write_folder(folder, images, rows):
-    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`: a small folder of ImageNet's format.
+    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`: a small folder of
+    ImageNet's format.
 
     images: `vit.Images`; rows: indices [n].  Returns the paths (folder/train, folder/wrong.json).
     """
@@ -120,21 +143,27 @@ def write_folder(folder, images, rows):
 
 def answers(model, processor, paths, what):
     """Predicted class [n] of the images at `paths`."""
-    said = [vit.predict(model, batch["pixel_values"]) for batch in
-            tqdm(batches(paths, processor, model.config.num_channels), desc=what, total=-(-len(paths) // 64))]
+    said = [
+        vit.predict(model, batch["pixel_values"])
+        for batch in tqdm(batches(paths, processor, model.config.num_channels), desc=what, total=-(-len(paths) // 64))
+    ]
     return torch.cat(said)
 
 
 def edit_folder(model, processor, train, validation=None, *, mass=MASS, images=IMAGES, seed=0):
     """The paper's edit and its measurement: {"baseline": scores, "K-FAC": scores, ...}.
 
-    train, validation: `Folder`s.  Curvature: labels sampled from the model, CLS token, `images` random training images; fc1 and fc2 of
-    the first and last block keep `mass` of it.  Nothing is chosen on these images, so all mislabelled ones are reported, beside at most
-    `images` correctly labelled ones.  Raises ValueError if there is no wrong label or the model has not learned them.
+    train, validation: `Folder`s. Curvature: labels sampled from the model, CLS token, `images` random training images;
+    fc1 and fc2 of the first and last block keep `mass` of it. Nothing is chosen on these images, so all mislabelled
+    ones are reported, beside at most `images` correctly labelled ones. Raises ValueError if there is no wrong label or
+    the model has not learned them.
     """
     wrong = (train.given != train.true).nonzero()[:, 0].tolist()
     if not wrong:
-        raise ValueError("no training image has a wrong label, so there is nothing memorized to take out: give the list that the model was trained with")
+        raise ValueError(
+            "no training image has a wrong label, so there is nothing memorized to take out: give the list that the "
+            "model was trained with"
+        )
     rng = random.Random(seed)
     right = (train.given == train.true).nonzero()[:, 0].tolist()
     rows = torch.tensor(wrong + sorted(rng.sample(right, min(images, len(right)))))
@@ -144,19 +173,38 @@ def edit_folder(model, processor, train, validation=None, *, mass=MASS, images=I
         said = answers(model, processor, [train.paths[i] for i in rows], f"{what}: training images")
         row = vit.scores(said, given, true, learned)
         if validation:
-            row["test"] = vit.share(answers(model, processor, validation.paths, f"{what}: validation") == validation.true)
+            row["test"] = vit.share(
+                answers(model, processor, validation.paths, f"{what}: validation") == validation.true
+            )
         return row, said == given
 
     before, learned = take("before")
     if before["memorized"] < LEARNED:
-        raise ValueError(f"this model repeats only {before['memorized']:.1%} of the {len(wrong)} wrong labels: it was not trained on them, so the edit "
-                         "has nothing to show. Train one on the labels of the list first (no model on the hub was)")
+        raise ValueError(
+            f"this model repeats only {before['memorized']:.1%} of the {len(wrong)} wrong labels: it was not trained "
+            "on them, so the edit "
+            "has nothing to show. Train one on the labels of the list first (no model on the hub was)"
+        )
     last = model.config.num_hidden_layers - 1
     chosen = linear_layers(model, ["*.0.mlp.*", f"*.{last}.mlp.*"])
     sample = rng.sample(train.paths, min(images, len(train.paths)))
-    bases = decompose(vit.collect(model, batches(sample, processor, model.config.num_channels), chosen, labels="sampled", tokens="cls",
-                                  generator=torch.Generator().manual_seed(seed)))
+    bases = decompose(
+        vit.collect(
+            model,
+            batches(sample, processor, model.config.num_channels),
+            chosen,
+            labels="sampled",
+            tokens="cls",
+            generator=torch.Generator().manual_seed(seed),
+        )
+    )
     with edited(chosen, edit_weights(chosen, bases, mass)):
         after, _ = take("after", learned)
-    return {"baseline": before, "K-FAC": after, "wrong": len(wrong), "mass": mass, "curvature_images": len(sample),
-            "kept": {name: kept_share(basis, mass) for name, basis in bases.items()}}
+    return {
+        "baseline": before,
+        "K-FAC": after,
+        "wrong": len(wrong),
+        "mass": mass,
+        "curvature_images": len(sample),
+        "kept": {name: kept_share(basis, mass) for name, basis in bases.items()},
+    }

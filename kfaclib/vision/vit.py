@@ -1,7 +1,8 @@
-"""A tiny vision transformer that learned a tenth of wrong labels, what it memorized of them, and an edit at a given price (chapter 7).
+"""A tiny vision transformer that learned a tenth of wrong labels, what it memorized of them, and an edit at a given
+price (chapter 7).
 
-The images are distorted copies of the digits of `kfaclib.toy.digits`; a tenth of their labels is made wrong.  Images whose
-labels are chosen with (which layers, how strong an edit) and images that are reported come from different digits.
+The images are distorted copies of the digits of `kfaclib.toy.digits`; a tenth of their labels is made wrong. Images
+whose labels are chosen with (which layers, how strong an edit) and images that are reported come from different digits.
 """
 
 import hashlib
@@ -34,8 +35,8 @@ LAYER_SETS = {"both blocks": "*.mlp.*", "block 0": "*.0.mlp.*", "block 1": "*.1.
 
 @dataclass(frozen=True)
 class Images:
-    """Training images x [N, 1, 8, 8] with the labels they were given and their true ones [N], bool wrong [N] and base [N], which
-    digit each is a copy of; test images and true labels, from digits of which no copy is in training."""
+    """Training images x [N, 1, 8, 8] with the labels they were given and their true ones [N], bool wrong [N] and base
+    [N], which digit each is a copy of; test images and true labels, from digits of which no copy is in training."""
 
     x: torch.Tensor
     given: torch.Tensor
@@ -58,16 +59,27 @@ class Images:
 
 
 def distort(x, generator):
-    """Every image of x [N, 1, 8, 8] turned by up to 15 degrees, scaled by up to 12 %, sheared and shifted by up to 0.7 pixels."""
-    turn, scale, shear, *shift = (2 * torch.rand(5, len(x), generator=generator) - 1) * torch.tensor([[math.pi / 12], [0.12], [0.06], [0.7], [0.7]])
-    rows = [[turn.cos() * (1 + scale), shear - turn.sin(), shift[0] * 2 / SIDE], [turn.sin() + shear, turn.cos() * (1 + scale), shift[1] * 2 / SIDE]]
+    """Every image of x [N, 1, 8, 8] turned by up to 15 degrees, scaled by up to 12 %, sheared and shifted by up to 0.7
+    pixels.
+    """
+    turn, scale, shear, *shift = (2 * torch.rand(5, len(x), generator=generator) - 1) * torch.tensor(
+        [[math.pi / 12], [0.12], [0.06], [0.7], [0.7]]
+    )
+    rows = [
+        [turn.cos() * (1 + scale), shear - turn.sin(), shift[0] * 2 / SIDE],
+        [turn.sin() + shear, turn.cos() * (1 + scale), shift[1] * 2 / SIDE],
+    ]
     theta = torch.stack([torch.stack(row, -1) for row in rows], 1)
     paper = x.min()  # the background, so that nothing else comes in at the edges
-    return F.grid_sample(x - paper, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False) + paper
+    return (
+        F.grid_sample(x - paper, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False) + paper
+    )
 
 
 def make_images(seed=0):
-    """`Images`: 4000 distorted copies of 1300 digits, a tenth with a wrong label; `seed` draws which labels are wrong, nothing else."""
+    """`Images`: 4000 distorted copies of 1300 digits, a tenth with a wrong label; `seed` draws which labels are wrong,
+    nothing else.
+    """
     d = digits.load(BASE)
     base = torch.arange(IMAGES) % BASE
     x = distort(d.x[base].view(-1, 1, SIDE, SIDE), torch.Generator().manual_seed(0))
@@ -79,9 +91,21 @@ def make_model(seed=0):
     """A fresh `ViTForImageClassification`: two blocks of width 128, four patches and the CLS token."""
     torch.manual_seed(seed)
     names = {i: str(i) for i in range(digits.CLASSES)}
-    return transformers.ViTForImageClassification(transformers.ViTConfig(
-        image_size=SIDE, patch_size=4, num_channels=1, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512,
-        id2label=names, label2id={n: i for i, n in names.items()}, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    return transformers.ViTForImageClassification(
+        transformers.ViTConfig(
+            image_size=SIDE,
+            patch_size=4,
+            num_channels=1,
+            hidden_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=512,
+            id2label=names,
+            label2id={n: i for i, n in names.items()},
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )
 
 
 def noisy(x, generator):
@@ -102,16 +126,21 @@ def share(mask):
 
 
 def scores(said, given, true, learned=None):
-    """What a model that says `said` [n] memorized and recovered of images with labels `given` and `true` [n], as a dict of shares.
+    """What a model that says `said` [n] memorized and recovered of images with labels `given` and `true` [n], as a dict
+    of shares.
 
-    memorized: wrong labels that it repeats.  recovered: mislabelled images that it gives the true label, over all of them, and
-    (recovered_of_memorized) over those in the mask `learned` [n], whose wrong label it repeated before the edit (default: now).
-    clean: correctly labelled images that it gets right.
+    memorized: wrong labels that it repeats. recovered: mislabelled images that it gives the true label, over all of
+    them, and (recovered_of_memorized) over those in the mask `learned` [n], whose wrong label it repeated before the
+    edit (default: now). clean: correctly labelled images that it gets right.
     """
     wrong = given != true
     learned = wrong & (said == given if learned is None else learned)
-    return {"memorized": share((said == given)[wrong]), "recovered": share((said == true)[wrong]),
-            "recovered_of_memorized": share((said == true)[learned]), "clean": share((said == true)[~wrong])}
+    return {
+        "memorized": share((said == given)[wrong]),
+        "recovered": share((said == true)[wrong]),
+        "recovered_of_memorized": share((said == true)[learned]),
+        "clean": share((said == true)[~wrong]),
+    }
 
 
 def measure(model, images, half, learned=None):
@@ -126,7 +155,8 @@ def measure(model, images, half, learned=None):
 
 
 def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
-    """Train and save weights, configuration, preprocessing, `recipe.json`, `training.jsonl` and the manifest in the folder `out`.
+    """Train and save weights, configuration, preprocessing, `recipe.json`, `training.jsonl` and the manifest in the
+    folder `out`.
 
     About a minute and a half on one core.  noise=0 gives the overconfident net that chapter 7 warns of.
     """
@@ -137,7 +167,11 @@ def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
         model.train()
         for rows in torch.randperm(IMAGES, generator=generator).split(BATCH):
             for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARM_UP) * (0.05 + 0.475 * (1 + math.cos(math.pi * step / steps)))
+                group["lr"] = (
+                    LEARNING_RATE
+                    * min(1, (step + 1) / WARM_UP)
+                    * (0.05 + 0.475 * (1 + math.cos(math.pi * step / steps)))
+                )
             x = images.x[rows] + noise * torch.randn(images.x[rows].shape, generator=generator)
             F.cross_entropy(model(pixel_values=x).logits, images.given[rows]).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -146,8 +180,13 @@ def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
             step += 1
         if epoch % 5 == 0:
             everything = scores(predict(model, images.x), images.given, images.true)
-            log.append({"epoch": epoch, **{k: round(everything[k], 4) for k in ("memorized", "recovered", "clean")},
-                        "test": round(share(predict(model, images.x_test) == images.y_test), 4)})
+            log.append(
+                {
+                    "epoch": epoch,
+                    **{k: round(everything[k], 4) for k in ("memorized", "recovered", "clean")},
+                    "test": round(share(predict(model, images.x_test) == images.y_test), 4),
+                }
+            )
     save(model, out, {"seed": seed, "noise": noise, "epochs": epochs, "labels": digest(images)}, log)
 
 
@@ -161,9 +200,19 @@ def save(model, folder, recipe, log):
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     mean, std = pixel_statistics()
-    files.write_json(folder / "preprocessor_config.json", {
-        "image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": SIDE, "width": SIDE}, "do_rescale": True,
-        "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [mean], "image_std": [std]})
+    files.write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": {"height": SIDE, "width": SIDE},
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": [mean],
+            "image_std": [std],
+        },
+    )
     files.write_json(folder / "recipe.json", recipe)
     files.write_rows(folder / "training.jsonl", log)
     files.write_manifest(folder)
@@ -176,35 +225,48 @@ def pixel_statistics():
 
 
 def load(folder=None):
-    """(model in evaluation mode, `Images` it was trained on) from a checkpoint of `train` (None: the shipped one); checksums and labels are compared."""
+    """(model in evaluation mode, `Images` it was trained on) from a checkpoint of `train` (None: the shipped one);
+    checksums and labels are compared.
+    """
     folder = folder or data("vit-tiny")
     files.check_manifest(folder)
     recipe = files.read_json(Path(folder) / "recipe.json")
     images = make_images(recipe["seed"])
     if digest(images) != recipe["labels"]:
-        raise ValueError(f"{folder}/recipe.json: its seed no longer gives the labels this model was trained on: kfaclib/toy/digits.py or "
-                         "kfaclib/vision/vit.py has changed since; check out the version that trained it")
+        raise ValueError(
+            f"{folder}/recipe.json: its seed no longer gives the labels this model was trained on: "
+            "kfaclib/toy/digits.py or "
+            "kfaclib/vision/vit.py has changed since; check out the version that trained it"
+        )
     return transformers.ViTForImageClassification.from_pretrained(folder, use_safetensors=True).eval(), images
 
 
 def collect(model, batches, layers, *, labels="exact", tokens="all", temperature=1.0, generator=None, progress=True):
     """A classifier's factors {name: Factors}, with two choices that `collect_factors` does not have.
 
-    labels: "exact" takes the expectation over all classes (one forward and backward pass for each); "sampled" draws one label per image
-    from the model, "data" takes batch["labels"].  tokens: "all", or "cls" for the first token alone, as the paper does it for ViT-B/16.
-    temperature divides the logits (exact labels only).  batches: dicts with "pixel_values", or inputs for a plain module.
+    labels: "exact" takes the expectation over all classes (one forward and backward pass for each); "sampled" draws one
+    label per image from the model, "data" takes batch["labels"]. tokens: "all", or "cls" for the first token alone, as
+    the paper does it for ViT-B/16. temperature divides the logits (exact labels only). batches: dicts with
+    "pixel_values", or inputs for a plain module.
     """
     if labels not in ("exact", "sampled", "data") or tokens not in ("all", "cls"):
-        raise ValueError(f"labels={labels!r}, tokens={tokens!r}: labels are 'exact', 'sampled' or 'data', tokens 'all' or 'cls'")
+        raise ValueError(
+            f"labels={labels!r}, tokens={tokens!r}: labels are 'exact', 'sampled' or 'data', tokens 'all' or 'cls'"
+        )
     if temperature != 1 and labels != "exact":
-        raise ValueError(f"temperature={temperature} goes with labels='exact' only: sampled labels come from the model as it is")
+        raise ValueError(
+            f"temperature={temperature} goes with labels='exact' only: sampled labels come from the model as it is"
+        )
     inputs, gradients, A, G, count = {}, {}, {}, {}, dict.fromkeys(layers, 0)
 
     def rows(x, name):
         if tokens == "all":
             return x.flatten(0, -2)
         if x.ndim != 3:
-            raise ValueError(f"layer {name!r} has inputs of shape {tuple(x.shape)}, without tokens: there is no CLS token to take; use tokens='all'")
+            raise ValueError(
+                f"layer {name!r} has inputs of shape {tuple(x.shape)}, without tokens: there is no CLS token to "
+                "take; use tokens='all'"
+            )
         return x[:, 0]
 
     was_training = model.training
@@ -238,7 +300,8 @@ def collect(model, batches, layers, *, labels="exact", tokens="all", temperature
 
 
 def backward_class(model, batch, c, temperature=1.0):
-    """One forward and backward pass of class c's part of the exact Fisher: sqrt(p_c) (p - e_c) enters at the logits [B, classes].
+    """One forward and backward pass of class c's part of the exact Fisher: sqrt(p_c) (p - e_c) enters at the logits [B,
+    classes].
 
     Returns the number of classes; ValueError where one pass for each would be too many.
     """
@@ -246,8 +309,11 @@ def backward_class(model, batch, c, temperature=1.0):
     output = model(batch["x"]) if set(batch) == {"x"} else model(**batch)
     logits = getattr(output, "logits", output)
     if logits.shape[-1] > MOST_CLASSES:
-        raise ValueError(f"labels='exact' means one backward pass per class, and this model has {logits.shape[-1]}: use labels='sampled', with more "
-                         "images")
+        raise ValueError(
+            f"labels='exact' means one backward pass per class, and this model has {logits.shape[-1]}: use "
+            "labels='sampled', with more "
+            "images"
+        )
     _check_recorded(logits)
     tempered = logits.detach() / temperature
     weight = torch.softmax(tempered, -1)[:, c, None].sqrt()
@@ -265,7 +331,9 @@ def collection_batches(images, half="choose", noise=True, seed=0, batch=500):
 
 @torch.no_grad()
 def surprises(model, x, temperature=1.0):
-    """How many of the labels that a model draws for images x [N, C, H, W], one each, are expected not to be its own answer."""
+    """How many of the labels that a model draws for images x [N, C, H, W], one each, are expected not to be its own
+    answer.
+    """
     logits = torch.cat([model(pixel_values=rows).logits for rows in x.split(1000)])
     return (1 - torch.softmax(logits / temperature, -1).max(-1)[0]).sum().item()
 
@@ -283,8 +351,13 @@ def perturbed(W, norm, generator):
 
 
 def methods(layers, bases, seed=0):
-    """{method: strength in (0, 1] -> {layer: weight}}; a larger strength changes less.  Random methods draw the same numbers every time."""
-    random = {name: baselines.random_basis(basis, torch.Generator().manual_seed(seed + i)) for i, (name, basis) in enumerate(bases.items())}
+    """{method: strength in (0, 1] -> {layer: weight}}; a larger strength changes less. Random methods draw the same
+    numbers every time.
+    """
+    random = {
+        name: baselines.random_basis(basis, torch.Generator().manual_seed(seed + i))
+        for i, (name, basis) in enumerate(bases.items())
+    }
 
     def each(change):
         def at(strength):

@@ -9,7 +9,9 @@ from kfcourse.grading.variants import Variant, one_of, orthogonal, real, share, 
 
 def _loss(g):
     c = real(g, 4).tolist()
-    return lambda p: sum((c[i % 4] + 2) * (v - c[i % 3]).square().sum() + c[i % 2] * v.sum() ** 3 for i, v in enumerate(p.values()))
+    return lambda p: sum(
+        (c[i % 4] + 2) * (v - c[i % 3]).square().sum() + c[i % 2] * v.sum() ** 3 for i, v in enumerate(p.values())
+    )
 
 
 def _two_dicts(g):
@@ -19,20 +21,30 @@ def _two_dicts(g):
 
 def _quadratic_walk(g):
     c = tenths(g, 0.5, 3)
-    return (f"At step t the parameters are params + {c} t² direction, instead of params + t direction.",
-            lambda ref: lambda loss, params, direction, steps: ref(loss, params, direction, [c * t * t for t in steps]))
+    return (
+        f"At step t the parameters are params + {c} t² direction, instead of params + t direction.",
+        lambda ref: lambda loss, params, direction, steps: ref(loss, params, direction, [c * t * t for t in steps]),
+    )
 
 
 def _per_length(g):
     c = tenths(g, 0.5, 3)
-    return (f"Divide the result by {c} plus the squared length of the direction (all its tensors together).",
-            lambda ref: lambda loss, params, direction, h: ref(loss, params, direction, h) / (c + sum(float(v.square().sum()) for v in direction.values())))
+    return (
+        f"Divide the result by {c} plus the squared length of the direction (all its tensors together).",
+        lambda ref: (
+            lambda loss, params, direction, h: (
+                ref(loss, params, direction, h) / (c + sum(float(v.square().sum()) for v in direction.values()))
+            )
+        ),
+    )
 
 
 def _norm_to_a_power(g):
     c = one_of(g, 0.5, 0.75, 1.25, 1.5, 2.0, 3.0)
-    return (f"Each row of the result is as long as the weight's row *to the power {c}*.",
-            lambda ref: lambda direction, weight: ref(direction, weight) * weight.norm(dim=1, keepdim=True) ** (c - 1))
+    return (
+        f"Each row of the result is as long as the weight's row *to the power {c}*.",
+        lambda ref: lambda direction, weight: ref(direction, weight) * weight.norm(dim=1, keepdim=True) ** (c - 1),
+    )
 
 
 def _some_neurons(g):
@@ -42,12 +54,20 @@ def _some_neurons(g):
         def rescale(params, alpha):
             a = torch.ones_like(params["0.bias"])
             a[r::k] = alpha
-            return params | {"0.weight": a[:, None] * params["0.weight"], "0.bias": a * params["0.bias"], "2.weight": params["2.weight"] / a}
+            return params | {
+                "0.weight": a[:, None] * params["0.weight"],
+                "0.bias": a * params["0.bias"],
+                "2.weight": params["2.weight"] / a,
+            }
 
         return rescale
 
-    return (f"Rescale only the hidden neurons number {r}, {r + k}, {r + 2 * k} and so on (counted from 0); the others stay. "
-            "The function stays the same.", function)
+    return (
+        f"Rescale only the hidden neurons number {r}, {r + k}, {r + 2 * k} and so on (counted from 0); the others "
+        "stay. "
+        "The function stays the same.",
+        function,
+    )
 
 
 def _net(g):
@@ -64,15 +84,24 @@ def _plane(g):
 def _turned(g):
     degrees = one_of(g, *range(20, 80, 5), *range(100, 170, 5))
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return (f"Turn the picture by {degrees} degrees counter-clockwise around the origin: (x, y) becomes (c x - s y, s x + c y), "
-            f"where c and s are the cosine and sine of {degrees} degrees.",
-            lambda ref: lambda *args: ref(*args) @ torch.tensor([[c, s], [-s, c]], dtype=torch.float64))
+    return (
+        f"Turn the picture by {degrees} degrees counter-clockwise around the origin: (x, y) becomes (c x - s y, s x "
+        "+ c y), "
+        f"where c and s are the cosine and sine of {degrees} degrees.",
+        lambda ref: lambda *args: ref(*args) @ torch.tensor([[c, s], [-s, c]], dtype=torch.float64),
+    )
 
 
 VARIANTS = {
     "01.loss_along": Variant(lambda g: (_loss(g), *_two_dicts(g), real(g, whole(g, 2, 6)).tolist()), _quadratic_walk),
-    "01.curvature_along": Variant(lambda g: (_loss(g), *_two_dicts(g), 0.01), _per_length, lambda a, b, _: math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4)),
-    "01.match_rows": Variant(lambda g: tuple(2 * x for x in real(g, 2, whole(g, 2, 5), whole(g, 2, 7))), _norm_to_a_power),
+    "01.curvature_along": Variant(
+        lambda g: (_loss(g), *_two_dicts(g), 0.01),
+        _per_length,
+        lambda a, b, _: math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4),
+    ),
+    "01.match_rows": Variant(
+        lambda g: tuple(2 * x for x in real(g, 2, whole(g, 2, 5), whole(g, 2, 7))), _norm_to_a_power
+    ),
     "01.rescale": Variant(_net, _some_neurons),
     "01.in_plane": Variant(_plane, _turned),
 }

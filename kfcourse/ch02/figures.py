@@ -72,7 +72,9 @@ def exposures(recorded, live):
         left.plot(places, means, **look)
         right.errorbar(places, added, error, capsize=3, **look)
     for place, (n, bits) in enumerate(live.items()):
-        left.plot([place] * len(bits), bits, "x", color=C["black"], ms=6, zorder=5, label=None if n else "secrets of this run")
+        left.plot(
+            [place] * len(bits), bits, "x", color=C["black"], ms=6, zorder=5, label=None if n else "secrets of this run"
+        )
     for ax in (left, right):
         ax.axhline(top, color=C["black"], ls=":", lw=1.2)
         ax.set(xlabel="times the secret was said in training", xticks=places, xticklabels=live, ylim=(-0.6, 10.9))

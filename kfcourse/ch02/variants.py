@@ -9,8 +9,10 @@ from kfcourse.grading.variants import Variant, real, some_labels, tenths, whole
 
 def _without_class(g):
     c = whole(g, 0, 5)
-    return (f"Leave out every image whose true label is {c}.",
-            lambda ref: lambda said, given, true: ref(said[true != c], given[true != c], true[true != c]))
+    return (
+        f"Leave out every image whose true label is {c}.",
+        lambda ref: lambda said, given, true: ref(said[true != c], given[true != c], true[true != c]),
+    )
 
 
 def _curve(g):
@@ -45,15 +47,22 @@ def _never(g):
     c = whole(g, 0, 6)
 
     def without(next_scores):
-        return lambda ids: torch.where(torch.arange(7) == c, -math.inf, torch.as_tensor(next_scores(ids), dtype=torch.float64))
+        return lambda ids: torch.where(
+            torch.arange(7) == c, -math.inf, torch.as_tensor(next_scores(ids), dtype=torch.float64)
+        )
 
-    return (f"Never say word {c}: take the likeliest of the others.",
-            lambda ref: lambda next_scores, ids, count: ref(without(next_scores), ids, count))
+    return (
+        f"Never say word {c}: take the likeliest of the others.",
+        lambda ref: lambda next_scores, ids, count: ref(without(next_scores), ids, count),
+    )
 
 
 def _other_base(g):
     c = whole(g, 3, 20)
-    return f"Use logarithms of base {c} instead of base 2.", lambda ref: lambda scores, index: ref(scores, index) / math.log2(c)
+    return (
+        f"Use logarithms of base {c} instead of base 2.",
+        lambda ref: lambda scores, index: ref(scores, index) / math.log2(c),
+    )
 
 
 VARIANTS = {

@@ -14,7 +14,10 @@ def _wave(g):
 
 def _louder(g):
     c = tenths(g, 1.2, 4)
-    return f"u is {c} times as large, and w is {c} times smaller; v stays.", lambda ref: lambda *a: (lambda u, v, w: (c * u, v, w / c))(*ref(*a))
+    return (
+        f"u is {c} times as large, and w is {c} times smaller; v stays.",
+        lambda ref: lambda *a: (lambda u, v, w: (c * u, v, w / c))(*ref(*a)),
+    )
 
 
 def _purest(g):
@@ -25,7 +28,10 @@ def _purest(g):
         power = torch.fft.rfft(weight, dim=0)[1:].abs() ** 2
         return power.topk(m, dim=0).values.sum(0) / (power.sum(0) + c)
 
-    return (f"Give the share of the {m} strongest frequencies together, and add {c} to the total that you divide by.", lambda ref: purity)
+    return (
+        f"Give the share of the {m} strongest frequencies together, and add {c} to the total that you divide by.",
+        lambda ref: purity,
+    )
 
 
 def _pairs(g):
@@ -37,14 +43,21 @@ def _pairs(g):
 def _other_sum(g):
     c = whole(g, 2, 4)
     shift = whole(g, 0, 4)
-    return (f"Row c is the mean over the pairs with (a + {c} b + {shift}) mod p = c.",
-            lambda ref: lambda outputs, pairs, p: ref(outputs, torch.stack([pairs[:, 0], (c * pairs[:, 1] + shift) % p], 1), p))
+    return (
+        f"Row c is the mean over the pairs with (a + {c} b + {shift}) mod p = c.",
+        lambda ref: (
+            lambda outputs, pairs, p: ref(outputs, torch.stack([pairs[:, 0], (c * pairs[:, 1] + shift) % p], 1), p)
+        ),
+    )
 
 
 def _damped(name):
     def draw(g):
         c = tenths(g, 0.2, 3)
-        return f"Use {name} + {c} I instead of {name}.", lambda ref: lambda M: ref(M + c * torch.eye(len(M), dtype=M.dtype))
+        return (
+            f"Use {name} + {c} I instead of {name}.",
+            lambda ref: lambda M: ref(M + c * torch.eye(len(M), dtype=M.dtype)),
+        )
 
     return draw
 
@@ -75,7 +88,9 @@ def _same_space(a, b, _):
 
 
 VARIANTS = {
-    "03.wave_neuron": Variant(_wave, _louder, lambda a, b, _: all(alike(x.float(), y.float()) for x, y in zip(a, b, strict=True))),
+    "03.wave_neuron": Variant(
+        _wave, _louder, lambda a, b, _: all(alike(x.float(), y.float()) for x, y in zip(a, b, strict=True))
+    ),
     "03.purity": Variant(lambda g: (real(g, whole(g, 8, 13), whole(g, 2, 5)) + 1,), _purest),
     "03.mean_by_answer": Variant(_pairs, _other_sum),
     "03.effective_rank": Variant(_square, _damped("G"), lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-5)),

@@ -9,7 +9,9 @@ from kfcourse.show.plots import COLORS
 
 
 def labels(rows):
-    """Two panels over training, from the rows of `fisher_labels`: the wrong labels' share of the trace, and the error of sampling."""
+    """Two panels over training, from the rows of `fisher_labels`: the wrong labels' share of the trace, and the error
+    of sampling.
+    """
     fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     epochs = sorted({r["epoch"] for r in rows})
     runs = lambda value: [[value(r) for r in rows if r["epoch"] == e] for e in epochs]
@@ -27,8 +29,8 @@ def labels(rows):
 
 
 def spectra(runs, rows):
-    """A column for each kind of labels: the density from runs {kind: [Tridiagonal]}, and below it the 16 largest eigenvalues of every
-    seed in the rows of `spectra`."""
+    """A column for each kind of labels: the density from runs {kind: [Tridiagonal]}, and below it the 16 largest
+    eigenvalues of every seed in the rows of `spectra`."""
     fig, axes = plt.subplots(2, len(runs), figsize=(12, 6.4), sharex="row", sharey="row")
     grid = torch.linspace(-2, 26, 1500, dtype=torch.float64)
     for (kind, ts), upper, lower in zip(runs.items(), *axes, strict=True):

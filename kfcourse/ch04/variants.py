@@ -29,7 +29,11 @@ def _weighted_labels(g):
         scores = torch.eye(len(p), dtype=p.dtype) - p
         return scores.T @ (weight[:, None] * scores)
 
-    return f"The label {label} counts {c} times as much in the sum over labels as before. The scores e_y - p stay as they are.", lambda ref: fisher
+    return (
+        f"The label {label} counts {c} times as much in the sum over labels as before. The scores e_y - p stay as "
+        "they are.",
+        lambda ref: fisher,
+    )
 
 
 def _two_layers(g):
@@ -45,8 +49,10 @@ def _step(g):
 
 def _shifted(g):
     c = tenths(g, 0.2, 3)
-    return (f"Do the step for the matrix 2 M + {c} I, where matvec still multiplies with M.",
-            lambda ref: lambda matvec, before, q, beta: ref(lambda v: 2 * matvec(v) + c * v, before, q, beta))
+    return (
+        f"Do the step for the matrix 2 M + {c} I, where matvec still multiplies with M.",
+        lambda ref: lambda matvec, before, q, beta: ref(lambda v: 2 * matvec(v) + c * v, before, q, beta),
+    )
 
 
 def _tridiagonal(g):
@@ -56,7 +62,10 @@ def _tridiagonal(g):
 
 def _scaled(g):
     c = tenths(g, 0.2, 0.9)
-    return f"Multiply beta by {c} before anything else; alpha stays.", lambda ref: lambda alpha, beta: ref(alpha, c * beta)
+    return (
+        f"Multiply beta by {c} before anything else; alpha stays.",
+        lambda ref: lambda alpha, beta: ref(alpha, c * beta),
+    )
 
 
 def _same_nodes(a, b, _):
@@ -67,6 +76,10 @@ VARIANTS = {
     "04.fisher_of_softmax": Variant(_probabilities, _weighted_labels),
     "04.hessian_vector": Variant(_bent, _plus),
     "04.ggn_vector": Variant(_two_layers, _plus),
-    "04.lanczos_step": Variant(_step, _shifted, lambda a, b, _: all(alike(torch.as_tensor(x), torch.as_tensor(y).double()) for x, y in zip(a, b, strict=True))),
+    "04.lanczos_step": Variant(
+        _step,
+        _shifted,
+        lambda a, b, _: all(alike(torch.as_tensor(x), torch.as_tensor(y).double()) for x, y in zip(a, b, strict=True)),
+    ),
     "04.gauss_rule": Variant(_tridiagonal, _scaled, _same_nodes),
 }

@@ -1,4 +1,6 @@
-"""Exercises of chapter 07: counting what healed, the exact expectation over classes, surprises, choosing, and a fair control."""
+"""Exercises of chapter 07: counting what healed, the exact expectation over classes, surprises, choosing, and a fair
+control.
+"""
 
 import math
 
@@ -13,9 +15,14 @@ def _answers(seed, n=60):
     """(before, after, given, true) [n] each, with images of every kind among them."""
     generator = torch.Generator().manual_seed(seed)
     true = torch.randint(0, 4, (n,), generator=generator)
-    given = torch.where(torch.rand(n, generator=generator) < 0.5, (true + torch.randint(1, 4, (n,), generator=generator)) % 4, true)
-    draw = lambda wrong, right: torch.where(torch.rand(n, generator=generator) < wrong, given,
-                                            torch.where(torch.rand(n, generator=generator) < right, true, torch.randint(0, 4, (n,), generator=generator)))
+    given = torch.where(
+        torch.rand(n, generator=generator) < 0.5, (true + torch.randint(1, 4, (n,), generator=generator)) % 4, true
+    )
+    draw = lambda wrong, right: torch.where(
+        torch.rand(n, generator=generator) < wrong,
+        given,
+        torch.where(torch.rand(n, generator=generator) < right, true, torch.randint(0, 4, (n,), generator=generator)),
+    )
     return draw(0.7, 0.6), draw(0.3, 0.6), given, true
 
 
@@ -30,21 +37,32 @@ def check_healing(function):
         assert isinstance(result, dict) and set(result) == KEYS, f"a dict with the keys {sorted(KEYS)} is wanted"
         wrong = given != true
         learned = wrong & (before == given)
-        right = {"memorized_before": _share((before == given)[wrong]), "memorized_after": _share((after == given)[wrong]),
-                 "recovered": _share((after == true)[wrong]), "recovered_of_memorized": _share((after == true)[learned])}
+        right = {
+            "memorized_before": _share((before == given)[wrong]),
+            "memorized_after": _share((after == given)[wrong]),
+            "recovered": _share((after == true)[wrong]),
+            "recovered_of_memorized": _share((after == true)[learned]),
+        }
         for key in ("memorized_before", "memorized_after", "recovered"):
             said = before if key == "memorized_before" else after
             target = true if key == "recovered" else given
-            assert not math.isclose(result[key], _share(said == target)), \
+            assert not math.isclose(result[key], _share(said == target)), (
                 f"{key} counts every image: only those whose given label differs from the true one matter"
-        assert not math.isclose(result["recovered"], _share((after != given)[wrong])), \
+            )
+        assert not math.isclose(result["recovered"], _share((after != given)[wrong])), (
             "recovered: no longer saying the wrong label is not enough, the answer must be the *true* label"
-        assert not math.isclose(result["recovered_of_memorized"], right["recovered"]), \
-            "recovered_of_memorized divides by all mislabelled images: take only those whose wrong label was repeated before the edit"
-        assert not math.isclose(result["recovered_of_memorized"], _share((after == true)[wrong & (after == given)])), \
+        )
+        assert not math.isclose(result["recovered_of_memorized"], right["recovered"]), (
+            "recovered_of_memorized divides by all mislabelled images: take only those whose wrong label was "
+            "repeated before the edit"
+        )
+        assert not math.isclose(result["recovered_of_memorized"], _share((after == true)[wrong & (after == given)])), (
             "recovered_of_memorized: memorized means memorized *before* the edit, not after it"
+        )
         for key, value in right.items():
-            assert math.isclose(float(result[key]), value, abs_tol=1e-6), f"{key} should be {value:.3f} here, yours is {float(result[key]):.3f}"
+            assert math.isclose(float(result[key]), value, abs_tol=1e-6), (
+                f"{key} should be {value:.3f} here, yours is {float(result[key]):.3f}"
+            )
 
 
 def check_exact_g(function):
@@ -55,14 +73,23 @@ def check_exact_g(function):
     assert torch.is_tensor(G) and G.shape == (4, 4), f"G is [C, C] = [4, 4], yours is {list(getattr(G, 'shape', []))}"
     residual = p[:, None, :] - torch.eye(4, dtype=p.dtype)
     unweighted = torch.einsum("ncj,nck->jk", residual, residual) / len(p)
-    assert not torch.allclose(G, unweighted), "every class counts the same here: weight class c's outer product by its probability p_c"
-    assert not torch.allclose(G, unweighted / 4), "the classes are averaged evenly: weight class c's outer product by its probability p_c"
+    assert not torch.allclose(G, unweighted), (
+        "every class counts the same here: weight class c's outer product by its probability p_c"
+    )
+    assert not torch.allclose(G, unweighted / 4), (
+        "the classes are averaged evenly: weight class c's outer product by its probability p_c"
+    )
     assert not torch.allclose(G, right * len(p)), "this is the sum over images: divide by their number"
     top = torch.stack([r[y] for r, y in zip(residual, p.argmax(-1))])
-    assert not torch.allclose(G, top.T @ top / len(p)), \
+    assert not torch.allclose(G, top.T @ top / len(p)), (
         "only the model's favourite class is used: that is the label one would nearly always draw, not the expectation"
-    assert not torch.allclose(G, p.T @ p / len(p)), "p p^T alone is not it: the gradient of -log p(y) at the logits is p minus the unit vector of y"
-    assert torch.allclose(G, right, atol=1e-9), "G is not the expectation of (p - e_y)(p - e_y)^T over y drawn from p, averaged over the images"
+    )
+    assert not torch.allclose(G, p.T @ p / len(p)), (
+        "p p^T alone is not it: the gradient of -log p(y) at the logits is p minus the unit vector of y"
+    )
+    assert torch.allclose(G, right, atol=1e-9), (
+        "G is not the expectation of (p - e_y)(p - e_y)^T over y drawn from p, averaged over the images"
+    )
 
 
 def check_expected_surprises(function):
@@ -71,26 +98,48 @@ def check_expected_surprises(function):
         right = (1 - torch.softmax(logits / temperature, -1).max(-1)[0]).sum().item()
         value = float(function(logits, temperature))
         assert not math.isclose(value, right / 3, rel_tol=1e-6), "this is the share: add the chances up over the images"
-        assert not math.isclose(value, 3 - right, rel_tol=1e-6), "this counts the draws that *are* the favourite class: take one minus that"
-        assert temperature == 1 or not math.isclose(value, (1 - torch.softmax(logits * temperature, -1).max(-1)[0]).sum().item(), rel_tol=1e-6), \
-            "a temperature divides the logits: above one it must make surprises more likely"
-        assert temperature == 1 or not math.isclose(value, (1 - torch.softmax(logits, -1).max(-1)[0]).sum().item(), rel_tol=1e-6), "the temperature is not used"
-        assert math.isclose(value, right, rel_tol=1e-6), f"at temperature {temperature:g} it should be {right:.4f} here, yours is {value:.4f}"
+        assert not math.isclose(value, 3 - right, rel_tol=1e-6), (
+            "this counts the draws that *are* the favourite class: take one minus that"
+        )
+        assert temperature == 1 or not math.isclose(
+            value, (1 - torch.softmax(logits * temperature, -1).max(-1)[0]).sum().item(), rel_tol=1e-6
+        ), "a temperature divides the logits: above one it must make surprises more likely"
+        assert temperature == 1 or not math.isclose(
+            value, (1 - torch.softmax(logits, -1).max(-1)[0]).sum().item(), rel_tol=1e-6
+        ), "the temperature is not used"
+        assert math.isclose(value, right, rel_tol=1e-6), (
+            f"at temperature {temperature:g} it should be {right:.4f} here, yours is {value:.4f}"
+        )
 
 
 def _trial(name, choose, report):
-    return {"name": name, **{half: {"clean": c, "recovered": r} for half, (c, r) in (("choose", choose), ("report", report))}}
+    return {
+        "name": name,
+        **{half: {"clean": c, "recovered": r} for half, (c, r) in (("choose", choose), ("report", report))},
+    }
 
 
 def check_choose_edit(function):
-    trials = [_trial("gentle", (0.999, 0.30), (0.999, 0.32)), _trial("good", (0.985, 0.61), (0.978, 0.55)),
-              _trial("lucky", (0.984, 0.58), (0.990, 0.66)), _trial("harsh", (0.90, 0.80), (0.985, 0.82))]
+    trials = [
+        _trial("gentle", (0.999, 0.30), (0.999, 0.32)),
+        _trial("good", (0.985, 0.61), (0.978, 0.55)),
+        _trial("lucky", (0.984, 0.58), (0.990, 0.66)),
+        _trial("harsh", (0.90, 0.80), (0.985, 0.82)),
+    ]
     picked = function(trials, 0.98)
     assert isinstance(picked, dict) and picked in trials, "return one of the trials, the dict itself"
-    assert picked["name"] != "lucky", "this is the winner on the *reporting* half: what is reported may not choose, look at trial['choose'] only"
-    assert picked["name"] != "harsh", "this trial damages too many clean images: its clean accuracy must be at least the floor, on the choosing half"
-    assert picked["name"] != "gentle", "this is the cleanest trial, not the one that heals most: the floor is a condition, not the goal"
-    assert picked["name"] == "good", "take the trial that recovers most on the choosing half among those that are clean enough there"
+    assert picked["name"] != "lucky", (
+        "this is the winner on the *reporting* half: what is reported may not choose, look at trial['choose'] only"
+    )
+    assert picked["name"] != "harsh", (
+        "this trial damages too many clean images: its clean accuracy must be at least the floor, on the choosing half"
+    )
+    assert picked["name"] != "gentle", (
+        "this is the cleanest trial, not the one that heals most: the floor is a condition, not the goal"
+    )
+    assert picked["name"] == "good", (
+        "take the trial that recovers most on the choosing half among those that are clean enough there"
+    )
     edge = [_trial("at the floor", (0.98, 0.5), (0.9, 0.1)), _trial("above", (0.99, 0.4), (1, 1))]
     assert function(edge, 0.98)["name"] == "at the floor", "a clean accuracy equal to the floor is clean enough"
     assert function(list(reversed(trials)), 0.98)["name"] == "good", "the order of the trials must not matter"
@@ -104,48 +153,86 @@ def check_equal_norm(function):
     assert torch.is_tensor(result) and result.shape == W.shape, f"a weight of shape {list(W.shape)} is wanted"
     moved, goal = (result - W).norm().item(), (W_edited - W).norm().item()
     assert not math.isclose(result.norm().item(), goal, rel_tol=1e-5), "this is the noise alone: add it to W"
-    assert not torch.allclose(result, W_edited) and not torch.allclose(result, 2 * W - W_edited), \
+    assert not torch.allclose(result, W_edited) and not torch.allclose(result, 2 * W - W_edited), (
         "this is the edit itself or its mirror image: the direction must be random"
-    assert not math.isclose(moved, W_edited.norm().item(), rel_tol=1e-5), \
+    )
+    assert not math.isclose(moved, W_edited.norm().item(), rel_tol=1e-5), (
         "the perturbation has the norm of the edited weight: it should have that of the *change*"
-    assert math.isclose(moved, goal, rel_tol=1e-5), f"the weight moved by {moved:.3f} instead of {goal:.3f}: scale the noise to the norm of W_edited - W"
-    assert torch.equal(result, function(W, W_edited, rng())), "the same generator gives another result: pass it to torch.randn"
+    )
+    assert math.isclose(moved, goal, rel_tol=1e-5), (
+        f"the weight moved by {moved:.3f} instead of {goal:.3f}: scale the noise to the norm of W_edited - W"
+    )
+    assert torch.equal(result, function(W, W_edited, rng())), (
+        "the same generator gives another result: pass it to torch.randn"
+    )
 
 
 EXERCISES = {
     "07.healing": Exercise(
-        "Who healed?", 2, 8,
-        ("Begin with a mask of the mislabelled images; every figure is a mean over some of them.",
-         "`memorized` compares with `given`, `recovered` with `true`. They need not add up to one: there are other classes.",
-         "`learned = (given != true) & (before == given)`; the last figure is `(after == true)[learned].double().mean().item()`."),
+        "Who healed?",
+        2,
+        8,
+        (
+            "Begin with a mask of the mislabelled images; every figure is a mean over some of them.",
+            "`memorized` compares with `given`, `recovered` with `true`. They need not add up to one: there are "
+            "other classes.",
+            "`learned = (given != true) & (before == given)`; the last figure is `(after == "
+            "true)[learned].double().mean().item()`.",
+        ),
         check_healing,
-        "Images that never took their wrong label are easy: they count as recovered over all, and are left out of the stricter figure."),
+        "Images that never took their wrong label are easy: they count as recovered over all, and are left out of "
+        "the stricter figure.",
+    ),
     "07.exact_g": Exercise(
-        "No dice", 3, 10,
-        ("The gradient of -log p(y) at the logits is p - e_y. You know the chance of each y.",
-         "Loop over the classes: the residual `p - e_c` [N, C], weighted by the root of `p[:, c]`.",
-         "The sum has a closed form: `torch.diag(p.mean(0)) - p.T @ p / len(p)`."),
+        "No dice",
+        3,
+        10,
+        (
+            "The gradient of -log p(y) at the logits is p - e_y. You know the chance of each y.",
+            "Loop over the classes: the residual `p - e_c` [N, C], weighted by the root of `p[:, c]`.",
+            "The sum has a closed form: `torch.diag(p.mean(0)) - p.T @ p / len(p)`.",
+        ),
         check_exact_g,
-        "No label was drawn. With ten classes the expectation costs ten backward passes; with a thousand one has to draw after all."),
+        "No label was drawn. With ten classes the expectation costs ten backward passes; with a thousand one has to "
+        "draw after all.",
+    ),
     "07.expected_surprises": Exercise(
-        "How many surprises?", 1, 5,
-        ("For one image: the chance that the drawn label is not the most likely one.",
-         "Expectations add up, also over images that have nothing to do with each other.",
-         "`p = torch.softmax(logits / temperature, -1)`, then `(1 - p.max(-1)[0]).sum().item()`."),
+        "How many surprises?",
+        1,
+        5,
+        (
+            "For one image: the chance that the drawn label is not the most likely one.",
+            "Expectations add up, also over images that have nothing to do with each other.",
+            "`p = torch.softmax(logits / temperature, -1)`, then `(1 - p.max(-1)[0]).sum().item()`.",
+        ),
         check_expected_surprises,
-        "A draw that is the favourite class has a gradient near zero, so these few surprises are all that the estimate of G is made of."),
+        "A draw that is the favourite class has a gradient near zero, so these few surprises are all that the "
+        "estimate of G is made of.",
+    ),
     "07.choose_edit": Exercise(
-        "Choose without peeking", 2, 6,
-        ("Every trial holds figures of two halves. Only one of them may be looked at here.",
-         "First drop the trials that are not clean enough, then take the one that recovers most.",
-         "`max((t for t in trials if t['choose']['clean'] >= floor), key=lambda t: t['choose']['recovered'])`."),
+        "Choose without peeking",
+        2,
+        6,
+        (
+            "Every trial holds figures of two halves. Only one of them may be looked at here.",
+            "First drop the trials that are not clean enough, then take the one that recovers most.",
+            "`max((t for t in trials if t['choose']['clean'] >= floor), key=lambda t: t['choose']['recovered'])`.",
+        ),
         check_choose_edit,
-        "The winner's figure on the reporting half is usually a little lower. That is no bad luck: the best of several is partly lucky."),
+        "The winner's figure on the reporting half is usually a little lower. That is no bad luck: the best of "
+        "several is partly lucky.",
+    ),
     "07.equal_norm": Exercise(
-        "Equally far, in no direction", 2, 6,
-        ("Draw a random matrix first and worry about its length afterwards.",
-         "The length of a matrix is `.norm()`; the length that is wanted is that of `W_edited - W`.",
-         "`noise = torch.randn(W.shape, generator=generator, dtype=W.dtype)`, then `W + noise * (W_edited - W).norm() / noise.norm()`."),
+        "Equally far, in no direction",
+        2,
+        6,
+        (
+            "Draw a random matrix first and worry about its length afterwards.",
+            "The length of a matrix is `.norm()`; the length that is wanted is that of `W_edited - W`.",
+            "`noise = torch.randn(W.shape, generator=generator, dtype=W.dtype)`, then `W + noise * (W_edited - "
+            "W).norm() / noise.norm()`.",
+        ),
         check_equal_norm,
-        "If this heals as well as the edit, the direction of the edit did not matter."),
+        "If this heals as well as the edit, the direction of the edit did not matter.",
+    ),
 }

@@ -4,17 +4,29 @@ import matplotlib.pyplot as plt
 
 from kfcourse.show.plots import COLORS, METHODS
 
-LINES = {**{m: METHODS[m] for m in ("K-FAC", "SVD", "random basis")}, "magnitude": ("green", "s", "--"), "random noise": ("grey", "x", "-.")}
-OUTCOMES = {"healed": ("\N{CHECK MARK}", "blue"), "wrong": ("\N{BALLOT X}", "red"), "other": ("?", "grey")}  # mark and colour
+LINES = {
+    **{m: METHODS[m] for m in ("K-FAC", "SVD", "random basis")},
+    "magnitude": ("green", "s", "--"),
+    "random noise": ("grey", "x", "-."),
+}
+OUTCOMES = {
+    "healed": ("\N{CHECK MARK}", "blue"),
+    "wrong": ("\N{BALLOT X}", "red"),
+    "other": ("?", "grey"),
+}  # mark and colour
 
 
 def outcome(said, given, true):
-    """"healed" if an image gets its true label, "wrong" if it still gets the wrong one it was given, "other" if neither."""
+    """ "healed" if an image gets its true label, "wrong" if it still gets the wrong one it was given, "other" if
+    neither.
+    """
     return "healed" if said == true else "wrong" if said == given else "other"
 
 
 def wall(x, given, true, answers, columns=8):
-    """Mislabelled images x [N, 1, H, W], one panel for each entry of answers {title: said [N]}: framed and marked by their outcome."""
+    """Mislabelled images x [N, 1, H, W], one panel for each entry of answers {title: said [N]}: framed and marked by
+    their outcome.
+    """
     rows = -(-len(x) // columns)
     fig, panels = plt.subplots(1, len(answers), figsize=(5.4 * len(answers), 0.78 * rows + 0.7), squeeze=False)
     for ax, (title, said) in zip(panels[0], answers.items()):
@@ -22,31 +34,66 @@ def wall(x, given, true, answers, columns=8):
             left, top = (i % columns) * 1.3, -(i // columns) * 1.55
             mark, color = OUTCOMES[outcome(said[i], given[i], true[i])]
             ax.imshow(image, cmap="gray_r", extent=(left, left + 1, top - 1, top), zorder=1)
-            ax.add_patch(plt.Rectangle((left, top - 1), 1, 1, fill=False, edgecolor=COLORS[color], linewidth=3 if mark != "?" else 1.5, zorder=2))
-            ax.text(left + 0.5, top - 1.24, f"{mark} {said[i]}", ha="center", va="center", color=COLORS[color], fontsize=11, fontweight="bold")
+            ax.add_patch(
+                plt.Rectangle(
+                    (left, top - 1),
+                    1,
+                    1,
+                    fill=False,
+                    edgecolor=COLORS[color],
+                    linewidth=3 if mark != "?" else 1.5,
+                    zorder=2,
+                )
+            )
+            ax.text(
+                left + 0.5,
+                top - 1.24,
+                f"{mark} {said[i]}",
+                ha="center",
+                va="center",
+                color=COLORS[color],
+                fontsize=11,
+                fontweight="bold",
+            )
         count = sum(outcome(s, g, t) == "healed" for s, g, t in zip(said, given, true))
-        ax.set(xlim=(-0.2, columns * 1.3), ylim=(-rows * 1.55 + 0.05, 0.2), title=f"{title}: {count} of {len(x)} healed", aspect="equal")
+        ax.set(
+            xlim=(-0.2, columns * 1.3),
+            ylim=(-rows * 1.55 + 0.05, 0.2),
+            title=f"{title}: {count} of {len(x)} healed",
+            aspect="equal",
+        )
         ax.axis("off")
     return fig
 
 
 def training(logs):
-    """Share of mislabelled images that get their wrong and their true label, and test accuracy, through training; one line per log."""
+    """Share of mislabelled images that get their wrong and their true label, and test accuracy, through training; one
+    line per log.
+    """
     fig, axes = plt.subplots(1, 2, figsize=(10, 4))
     for log in logs:
         epochs = [line["epoch"] for line in log]
         axes[0].plot(epochs, [line["recovered"] for line in log], "-", color=COLORS["blue"], label="the true label")
-        axes[0].plot(epochs, [line["memorized"] for line in log], "--", color=COLORS["red"], label="the wrong label it was given")
+        axes[0].plot(
+            epochs, [line["memorized"] for line in log], "--", color=COLORS["red"], label="the wrong label it was given"
+        )
         axes[1].plot(epochs, [line["test"] for line in log], "-", color=COLORS["black"])
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].legend(handles[:2], labels[:2], loc="center left")
-    axes[0].set(xlabel="epoch", ylabel="share of mislabelled images", title="first the truth, then the label", ylim=(-0.02, 1.02))
+    axes[0].set(
+        xlabel="epoch",
+        ylabel="share of mislabelled images",
+        title="first the truth, then the label",
+        ylim=(-0.02, 1.02),
+    )
     axes[1].set(xlabel="epoch", ylabel="test accuracy", title="and what that costs")
     return fig
 
 
 def tradeoffs(seeds, target):
-    """Recovered of the memorized against clean accuracy for every method, one line per seed, and the agreed clean accuracy."""
+    """Recovered of the memorized against clean accuracy for every method, one line per seed, and the agreed clean
+    accuracy.
+    """
     fig, ax = plt.subplots(figsize=(8.5, 5))
     for method, (color, marker, line) in LINES.items():
         for k, seed in enumerate(seeds):
@@ -54,14 +101,21 @@ def tradeoffs(seeds, target):
             ax.plot(*zip(*points), line, marker=marker, color=COLORS[color], label=None if k else method, linewidth=1.8)
     ax.axvline(target, color=COLORS["black"], linewidth=1)
     ax.text(target, 0.02, " agreed price", rotation=90, va="bottom", ha="right", transform=ax.get_xaxis_transform())
-    ax.set(xlabel="clean training accuracy after the edit", ylabel="true label, of those memorized", title="what healing costs",
-           xlim=(0.8, 1.005), ylim=(0, 0.85))
+    ax.set(
+        xlabel="clean training accuracy after the edit",
+        ylabel="true label, of those memorized",
+        title="what healing costs",
+        xlim=(0.8, 1.005),
+        ylim=(0, 0.85),
+    )
     ax.legend(loc="lower left")
     return fig
 
 
 def estimates(seeds, overconfident, names):
-    """Recovered of the memorized at the agreed clean accuracy for ways to estimate curvature, one point per seed and draw."""
+    """Recovered of the memorized at the agreed clean accuracy for ways to estimate curvature, one point per seed and
+    draw.
+    """
     fig, axes = plt.subplots(1, 2, figsize=(11, 0.5 * len(names) + 1.5), sharey=True)
     for ax, group, title in ((axes[0], seeds, "trained with noise"), (axes[1], [overconfident], "overconfident")):
         for k, name in enumerate(names):

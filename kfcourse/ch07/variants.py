@@ -14,8 +14,10 @@ def _healed(g):
 
 def _heal_without(g):
     c = whole(g, 0, 5)
-    return (f"Leave out every image whose true label is {c}.",
-            lambda ref: lambda before, after, given, true: ref(*(x[true != c] for x in (before, after, given, true))))
+    return (
+        f"Leave out every image whose true label is {c}.",
+        lambda ref: lambda before, after, given, true: ref(*(x[true != c] for x in (before, after, given, true))),
+    )
 
 
 def _softer(g):
@@ -40,8 +42,10 @@ def _price_of_damage(g):
 
 def _further(g):
     c = tenths(g, 1.5, 4)
-    return (f"The result is {c} times as far from W as W_edited is.",
-            lambda ref: lambda W, W_edited, generator: W + c * (ref(W, W_edited, generator) - W))
+    return (
+        f"The result is {c} times as far from W as W_edited is.",
+        lambda ref: lambda W, W_edited, generator: W + c * (ref(W, W_edited, generator) - W),
+    )
 
 
 def _as_far(a, b, args):
@@ -53,15 +57,22 @@ def _as_far(a, b, args):
 
 def _first_class(g):
     c = tenths(g, 1, 3)
-    return (f"Add {c} to the first class's logit before anything else.",
-            lambda ref: lambda logits, temperature=1.0: ref(logits + c * (torch.arange(logits.shape[1]) == 0), temperature))
+    return (
+        f"Add {c} to the first class's logit before anything else.",
+        lambda ref: lambda logits, temperature=1.0: ref(logits + c * (torch.arange(logits.shape[1]) == 0), temperature),
+    )
 
 
 VARIANTS = {
     "07.healing": Variant(_healed, _heal_without),
     "07.exact_g": Variant(lambda g: (2 * real(g, whole(g, 4, 9), whole(g, 3, 5)),), _softer),
     "07.choose_edit": Variant(_trials, _price_of_damage),
-    "07.equal_norm": Variant(lambda g: (*real(g, 2, whole(g, 4, 6), 5), torch.Generator().manual_seed(whole(g, 0, 999))), _further, _as_far),
-    "07.expected_surprises": Variant(lambda g: (2 * real(g, whole(g, 3, 7), whole(g, 3, 5)), 0.5 + 3 * share(g)), _first_class,
-                                     lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
+    "07.equal_norm": Variant(
+        lambda g: (*real(g, 2, whole(g, 4, 6), 5), torch.Generator().manual_seed(whole(g, 0, 999))), _further, _as_far
+    ),
+    "07.expected_surprises": Variant(
+        lambda g: (2 * real(g, whole(g, 3, 7), whole(g, 3, 5)), 0.5 + 3 * share(g)),
+        _first_class,
+        lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6),
+    ),
 }

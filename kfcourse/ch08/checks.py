@@ -27,17 +27,31 @@ def check_memorized(function):
     }
     wanted = [True, True, False, False, False, False, False]
     found = function(_said(list(answers.values())), ids, 3)
-    assert torch.is_tensor(found) and found.dtype == torch.bool, f"a boolean tensor is wanted, not {getattr(found, 'dtype', type(found).__name__)}"
+    assert torch.is_tensor(found) and found.dtype == torch.bool, (
+        f"a boolean tensor is wanted, not {getattr(found, 'dtype', type(found).__name__)}"
+    )
     assert list(found.shape) == [7], f"one verdict a window, shape [7], is wanted; yours has {list(found.shape)}"
     found = dict(zip(answers, found.tolist()))
-    assert not found["each token repeated one place late"], ("the logits at place t are about token t + 1: yours compares them with token t, and so "
-                                                             "calls a model memorized that only repeats what it has just read")
-    assert not found["four of five right"], "four of five tokens are right and yours says memorized: *all* suffix tokens must be"
-    assert found["wrong only within the prefix"], "only the suffix counts: a wrong guess within the prefix does not matter"
-    assert not found["wrong at the first token of the suffix"], ("the first token of the suffix is guessed at the *last* place of the prefix, "
-                                                                 "place prefix - 1: yours does not look there")
-    assert not found["wrong at the last token of the suffix"], "the last token of the suffix is guessed at the place before the last: yours does not look there"
-    assert list(found.values()) == wanted, f"for {list(answers)} the verdicts are {wanted}, yours are {list(found.values())}"
+    assert not found["each token repeated one place late"], (
+        "the logits at place t are about token t + 1: yours compares them with token t, and so "
+        "calls a model memorized that only repeats what it has just read"
+    )
+    assert not found["four of five right"], (
+        "four of five tokens are right and yours says memorized: *all* suffix tokens must be"
+    )
+    assert found["wrong only within the prefix"], (
+        "only the suffix counts: a wrong guess within the prefix does not matter"
+    )
+    assert not found["wrong at the first token of the suffix"], (
+        "the first token of the suffix is guessed at the *last* place of the prefix, "
+        "place prefix - 1: yours does not look there"
+    )
+    assert not found["wrong at the last token of the suffix"], (
+        "the last token of the suffix is guessed at the place before the last: yours does not look there"
+    )
+    assert list(found.values()) == wanted, (
+        f"for {list(answers)} the verdicts are {wanted}, yours are {list(found.values())}"
+    )
 
 
 def check_deduplicate(function):
@@ -46,21 +60,34 @@ def check_deduplicate(function):
     kept = function([text, text, text], 0.7, 3)
     assert isinstance(kept, list), f"a list of indices is wanted, not {type(kept).__name__}"
     assert kept == [0], f"of three equal windows the first one stays: [0]; yours are {kept}"
-    assert function([text[:40], text[4:44]], 0.7, 3) == [0], ("the second window is the first one moved by 4 of 40 tokens, similarity 34/42: a near "
-                                                             "duplicate goes, not only an exact one")
-    assert function([text[:40], text[20:60]], 0.7, 3) == [0, 1], "these two share 18 of 58 triples, similarity 0.31: both stay below 0.7"
-    assert function([text[:40], text[:40][::-1]], 0.7, 3) == [0, 1], ("the second window has the same words in reverse order and stays: compare sets of n "
-                                                                     "successive tokens, not of single tokens")
-    assert function([text[:40], text[:20]], 0.7, 3) == [0, 1], ("the short window lies within the long one, 18 shared of 38 different triples: divide by "
-                                                                "the size of the union, not by the smaller set")
+    assert function([text[:40], text[4:44]], 0.7, 3) == [0], (
+        "the second window is the first one moved by 4 of 40 tokens, similarity 34/42: a near "
+        "duplicate goes, not only an exact one"
+    )
+    assert function([text[:40], text[20:60]], 0.7, 3) == [0, 1], (
+        "these two share 18 of 58 triples, similarity 0.31: both stay below 0.7"
+    )
+    assert function([text[:40], text[:40][::-1]], 0.7, 3) == [0, 1], (
+        "the second window has the same words in reverse order and stays: compare sets of n "
+        "successive tokens, not of single tokens"
+    )
+    assert function([text[:40], text[:20]], 0.7, 3) == [0, 1], (
+        "the short window lies within the long one, 18 shared of 38 different triples: divide by "
+        "the size of the union, not by the smaller set"
+    )
     far = list(range(200, 240))
     assert function([text[:40], far, text[:40]], 0.7, 3) == [0, 1], (
-        "the third window equals the first: compare with *all* that were kept, not only with the last")
+        "the third window equals the first: compare with *all* that were kept, not only with the last"
+    )
     chain = [text[:40], text[6:46], text[12:52]]
-    assert function(chain, 0.7, 3) == [0, 2], ("the third window is close to the second, but the second was dropped: compare with the windows that were "
-                                              "*kept*, so [0, 2]")
+    assert function(chain, 0.7, 3) == [0, 2], (
+        "the third window is close to the second, but the second was dropped: compare with the windows that were "
+        "*kept*, so [0, 2]"
+    )
     equal = [[1, 2, 3, 4], [1, 2, 3, 5]]  # one of three different triples is shared
-    assert function(equal, 1 / 3, 3) == [0], "a similarity of exactly the threshold is too much: keep only what lies below it"
+    assert function(equal, 1 / 3, 3) == [0], (
+        "a similarity of exactly the threshold is too much: keep only what lies below it"
+    )
 
 
 def check_two_perplexities(function):
@@ -70,41 +97,70 @@ def check_two_perplexities(function):
     corpus, paper = map(float, result)
     mean, batches = math.exp(nll.mean()), (math.exp(1) + math.exp(3.5)) / 2
     tokens = nll.double().exp().mean().item()
-    assert not (math.isclose(corpus, batches, rel_tol=1e-5) and math.isclose(paper, mean, rel_tol=1e-5)), "the two are swapped: corpus first"
-    assert not math.isclose(corpus, tokens, rel_tol=1e-5), "the corpus's perplexity is the exponential of the mean, not the mean of exponentials"
-    assert math.isclose(corpus, mean, rel_tol=1e-5), f"the corpus's perplexity is exp of the mean over all tokens, {mean:.3f} here; yours is {corpus:.3f}"
-    assert not math.isclose(paper, tokens, rel_tol=1e-5), "the paper's exponential is taken of a *batch's* mean, not of every token"
-    assert not math.isclose(paper, mean, rel_tol=1e-5), ("yours averages the batches before the exponential; the paper's mean is taken *after* it, "
-                                                        "over exp(batch mean)")
-    assert math.isclose(paper, batches, rel_tol=1e-5), f"the paper's perplexity is {batches:.3f} here (mean of e^1 and e^3.5); yours is {paper:.3f}"
+    assert not (math.isclose(corpus, batches, rel_tol=1e-5) and math.isclose(paper, mean, rel_tol=1e-5)), (
+        "the two are swapped: corpus first"
+    )
+    assert not math.isclose(corpus, tokens, rel_tol=1e-5), (
+        "the corpus's perplexity is the exponential of the mean, not the mean of exponentials"
+    )
+    assert math.isclose(corpus, mean, rel_tol=1e-5), (
+        f"the corpus's perplexity is exp of the mean over all tokens, {mean:.3f} here; yours is {corpus:.3f}"
+    )
+    assert not math.isclose(paper, tokens, rel_tol=1e-5), (
+        "the paper's exponential is taken of a *batch's* mean, not of every token"
+    )
+    assert not math.isclose(paper, mean, rel_tol=1e-5), (
+        "yours averages the batches before the exponential; the paper's mean is taken *after* it, over exp(batch mean)"
+    )
+    assert math.isclose(paper, batches, rel_tol=1e-5), (
+        f"the paper's perplexity is {batches:.3f} here (mean of e^1 and e^3.5); yours is {paper:.3f}"
+    )
     corpus, paper = map(float, function(nll, 3))
     ragged = (math.exp(10 / 6) + math.exp(4)) / 2
-    assert math.isclose(corpus, mean, rel_tol=1e-5), "the corpus's perplexity changed with the batch: it must not, take the mean over all tokens at once"
-    assert math.isclose(paper, ragged, rel_tol=1e-5), (f"with batches of 3 the last one has a single row and counts as much as the first: {ragged:.3f}; "
-                                                      f"yours is {paper:.3f}")
+    assert math.isclose(corpus, mean, rel_tol=1e-5), (
+        "the corpus's perplexity changed with the batch: it must not, take the mean over all tokens at once"
+    )
+    assert math.isclose(paper, ragged, rel_tol=1e-5), (
+        f"with batches of 3 the last one has a single row and counts as much as the first: {ragged:.3f}; "
+        f"yours is {paper:.3f}"
+    )
 
 
 def check_ndcg(function):
     before = torch.arange(10).expand(3, -1)
     value = float(function(before, before))
-    assert math.isclose(value, 1.0, rel_tol=1e-6), f"the same ranking must give 1, yours gives {value:.3f}: divide by the best possible sum"
-    assert abs(float(function(before + 20, before))) < 1e-9, "no token in common must give 0: a token that is not in the baseline has relevance 0"
+    assert math.isclose(value, 1.0, rel_tol=1e-6), (
+        f"the same ranking must give 1, yours gives {value:.3f}: divide by the best possible sum"
+    )
+    assert abs(float(function(before + 20, before))) < 1e-9, (
+        "no token in common must give 0: a token that is not in the baseline has relevance 0"
+    )
     best = sum((10 - r) / math.log2(r + 2) for r in range(10))
-    half, low = (torch.cat(parts, 1) for parts in ((before[:, :5], before[:, :5] + 30), (before[:, :5] + 30, before[:, :5])))
+    half, low = (
+        torch.cat(parts, 1) for parts in ((before[:, :5], before[:, :5] + 30), (before[:, :5] + 30, before[:, :5]))
+    )
     assert not math.isclose(float(function(half, before)), float(function(low, before)), rel_tol=1e-6), (
-        "the five best tokens count as much at ranks 6 to 10 as at ranks 1 to 5: discount each gain by the rank now")
+        "the five best tokens count as much at ranks 6 to 10 as at ranks 1 to 5: discount each gain by the rank now"
+    )
     swapped = torch.tensor([[1, 0, 2, 3, 4, 5, 6, 7, 8, 9]] * 3)
     value = float(function(swapped, before))
-    assert not math.isclose(value, 1.0, rel_tol=1e-6), ("swapping the two best tokens still gives 1: the relevance must come from the rank *before*, not from "
-                                                       "the rank now (the formula printed in the paper has this slip)")
+    assert not math.isclose(value, 1.0, rel_tol=1e-6), (
+        "swapping the two best tokens still gives 1: the relevance must come from the rank *before*, not from "
+        "the rank now (the formula printed in the paper has this slip)"
+    )
     right = (9 + 10 / math.log2(3) + sum((10 - r) / math.log2(r + 2) for r in range(2, 10))) / best
-    assert math.isclose(value, right, rel_tol=1e-6), (f"swapping the two best gives {right:.4f}, yours {value:.4f}: relevance 10, 9 ... 1 by the rank before, "
-                                                     "divided by log2(1 + rank now), ranks from 1")
+    assert math.isclose(value, right, rel_tol=1e-6), (
+        f"swapping the two best gives {right:.4f}, yours {value:.4f}: relevance 10, 9 ... 1 by the rank before, "
+        "divided by log2(1 + rank now), ranks from 1"
+    )
     right = sum((10 - r) / math.log2(r + 2) for r in range(5)) / best
     assert math.isclose(float(function(half, before)), right, rel_tol=1e-6), (
-        "with the five best kept and five strangers: strangers count 0, but keep their ranks")
+        "with the five best kept and five strangers: strangers count 0, but keep their ranks"
+    )
     mixed = float(function(torch.cat([before, before + 20]), torch.cat([before, before])))
-    assert math.isclose(mixed, 0.5, rel_tol=1e-6), "half of the positions unchanged and half with nothing in common must give 0.5: take the mean over positions"
+    assert math.isclose(mixed, 0.5, rel_tol=1e-6), (
+        "half of the positions unchanged and half with nothing in common must give 0.5: take the mean over positions"
+    )
 
 
 def check_left_pad(function):
@@ -113,58 +169,104 @@ def check_left_pad(function):
     assert isinstance(result, tuple) and len(result) == 3, "three tensors are wanted: return ids, mask, positions"
     ids, mask, positions = result
     for name, x in (("ids", ids), ("mask", mask), ("positions", positions)):
-        assert torch.is_tensor(x) and list(x.shape) == [3, 5], f"{name} has shape {list(getattr(x, 'shape', []))}; [3, 5] is wanted"
-    assert ids[:, -1].tolist() == [6, 7, 9], (f"the last column is {ids[:, -1].tolist()}: every prompt must end there, because the next token is read from "
-                                             "the last column; pad on the left")
+        assert torch.is_tensor(x) and list(x.shape) == [3, 5], (
+            f"{name} has shape {list(getattr(x, 'shape', []))}; [3, 5] is wanted"
+        )
+    assert ids[:, -1].tolist() == [6, 7, 9], (
+        f"the last column is {ids[:, -1].tolist()}: every prompt must end there, because the next token is read from "
+        "the last column; pad on the left"
+    )
     assert ids.tolist() == [[0, 0, 1, 5, 6], [0, 0, 0, 1, 7], [1, 2, 3, 4, 9]], f"the ids are {ids.tolist()}"
     wanted = [[0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [1] * 5]
-    assert mask.long().tolist() != [[1 - x for x in row] for row in wanted], "the mask is the wrong way round: 1 for a real token, 0 for padding"
-    assert mask.long().tolist() == wanted, f"the mask is {mask.long().tolist()}; it is 1 for a real token and 0 for padding"
-    assert positions[0].tolist() != [0, 1, 2, 3, 4], "positions count the prompt's own tokens: the first real token is at 0, wherever its column is"
+    assert mask.long().tolist() != [[1 - x for x in row] for row in wanted], (
+        "the mask is the wrong way round: 1 for a real token, 0 for padding"
+    )
+    assert mask.long().tolist() == wanted, (
+        f"the mask is {mask.long().tolist()}; it is 1 for a real token and 0 for padding"
+    )
+    assert positions[0].tolist() != [0, 1, 2, 3, 4], (
+        "positions count the prompt's own tokens: the first real token is at 0, wherever its column is"
+    )
     assert positions[1, 3:].tolist() != [1, 2], "positions start at 0, not at 1, on the first real token"
-    assert [p[m.bool()].tolist() for p, m in zip(positions, mask)] == [[0, 1, 2], [0, 1], [0, 1, 2, 3, 4]], f"the positions are {positions.tolist()}"
+    assert [p[m.bool()].tolist() for p, m in zip(positions, mask)] == [[0, 1, 2], [0, 1], [0, 1, 2, 3, 4]], (
+        f"the positions are {positions.tolist()}"
+    )
     assert (positions >= 0).all(), "padding needs some position as well, and no negative one: clamp at 0"
     pads = function([[0, 4], [3]], 0)[1].long().tolist()
-    assert pads == [[1, 1], [0, 1]], "a prompt may hold the padding token itself: build the mask from the lengths, not from ids != pad"
+    assert pads == [[1, 1], [0, 1]], (
+        "a prompt may hold the padding token itself: build the mask from the lengths, not from ids != pad"
+    )
 
 
 EXERCISES = {
     "08.memorized": Exercise(
-        "Memorized, by one pass", 2, 8,
-        ("One pass gives a guess at every place. Line up the guesses with the tokens that follow.",
-         "The logits at place t are a guess of token t + 1. So the guess of token `prefix` stands at place `prefix - 1`.",
-         "`guess = logits.argmax(-1)`; compare `guess[:, prefix - 1 : -1]` with `ids[:, prefix:]`, then `.all(1)`."),
+        "Memorized, by one pass",
+        2,
+        8,
+        (
+            "One pass gives a guess at every place. Line up the guesses with the tokens that follow.",
+            "The logits at place t are a guess of token t + 1. So the guess of token `prefix` stands at place "
+            "`prefix - 1`.",
+            "`guess = logits.argmax(-1)`; compare `guess[:, prefix - 1 : -1]` with `ids[:, prefix:]`, then `.all(1)`.",
+        ),
         check_memorized,
-        "The guess of the first suffix token stands at the last place of the prefix. One wrong guess is enough for a no."),
+        "The guess of the first suffix token stands at the last place of the prefix. One wrong guess is enough for a "
+        "no.",
+    ),
     "08.deduplicate": Exercise(
-        "Near duplicates", 3, 12,
-        ("Walk through the windows once and keep a list of what you have kept so far.",
-         "Turn a window into the set of its n successive tokens: `{tuple(x[i : i + n]) for i in range(len(x) - n + 1)}`.",
-         "Keep window i if for every kept one `len(a & b) / len(a | b) < threshold`; then append i."),
+        "Near duplicates",
+        3,
+        12,
+        (
+            "Walk through the windows once and keep a list of what you have kept so far.",
+            "Turn a window into the set of its n successive tokens: `{tuple(x[i : i + n]) for i in range(len(x) - n "
+            "+ 1)}`.",
+            "Keep window i if for every kept one `len(a & b) / len(a | b) < threshold`; then append i.",
+        ),
         check_deduplicate,
-        "Jaccard similarity of n-gram sets, against everything kept so far. The result depends on the order, and on the threshold: say both when you report."),
+        "Jaccard similarity of n-gram sets, against everything kept so far. The result depends on the order, and on "
+        "the threshold: say both when you report.",
+    ),
     "08.two_perplexities": Exercise(
-        "Two perplexities", 2, 8,
-        ("Both start from the same losses. The order of mean and exponential is all that differs.",
-         "Corpus: mean over everything, then exp. Paper: mean within each batch, exp, then the mean over batches.",
-         "`nll.split(batch)` gives the batches; a shorter last one counts as much as the others."),
+        "Two perplexities",
+        2,
+        8,
+        (
+            "Both start from the same losses. The order of mean and exponential is all that differs.",
+            "Corpus: mean over everything, then exp. Paper: mean within each batch, exp, then the mean over batches.",
+            "`nll.split(batch)` gives the batches; a shorter last one counts as much as the others.",
+        ),
         check_two_perplexities,
         "The exponential is convex, so with batches of one size the paper's number is never the smaller one. "
-        "How much larger it is depends on how the texts are batched."),
+        "How much larger it is depends on how the texts are batched.",
+    ),
     "08.ndcg": Exercise(
-        "nDCG against the baseline", 3, 12,
-        ("For every token the model prefers now: which rank did it have before?",
-         "`now[:, :, None] == before[:, None, :]` is [P, K, K]: which token now is which token before. Relevance K - rank before, discount by the rank now.",
-         "`gain = (match * relevance).sum(-1)` is [P, K]; `(gain * discount).sum(1) / (relevance * discount).sum()`, then the mean. "
-         "`relevance` is K, K-1 ... 1 and `discount` 1 / log2(2 + index)."),
+        "nDCG against the baseline",
+        3,
+        12,
+        (
+            "For every token the model prefers now: which rank did it have before?",
+            "`now[:, :, None] == before[:, None, :]` is [P, K, K]: which token now is which token before. Relevance "
+            "K - rank before, discount by the rank now.",
+            "`gain = (match * relevance).sum(-1)` is [P, K]; `(gain * discount).sum(1) / (relevance * "
+            "discount).sum()`, then the mean. "
+            "`relevance` is K, K-1 ... 1 and `discount` 1 / log2(2 + index).",
+        ),
         check_ndcg,
         "The relevance belongs to the ranking before, the discount to the ranking now. "
-        "Taking both from the ranking now would call every shuffling of the same ten perfect."),
+        "Taking both from the ranking now would call every shuffling of the same ten perfect.",
+    ),
     "08.left_pad": Exercise(
-        "Padding on the left", 2, 8,
-        ("All prompts must end in the last column. Everything else follows from their lengths.",
-         "For a prompt of n tokens in a width of L: `[pad] * (L - n) + prompt`, mask `[0] * (L - n) + [1] * n`.",
-         "Positions: `(mask.cumsum(1) - 1).clamp(min=0)` counts real tokens only."),
+        "Padding on the left",
+        2,
+        8,
+        (
+            "All prompts must end in the last column. Everything else follows from their lengths.",
+            "For a prompt of n tokens in a width of L: `[pad] * (L - n) + prompt`, mask `[0] * (L - n) + [1] * n`.",
+            "Positions: `(mask.cumsum(1) - 1).clamp(min=0)` counts real tokens only.",
+        ),
         check_left_pad,
-        "Now the last column is the last word of every prompt, the mask hides the padding, and the positions are those of the prompt alone."),
+        "Now the last column is the last word of every prompt, the mask hides the padding, and the positions are "
+        "those of the prompt alone.",
+    ),
 }

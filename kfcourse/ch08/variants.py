@@ -7,14 +7,20 @@ from kfcourse.grading.variants import Variant, alike, one_of, real, share, shuff
 
 def _logits(g):
     ids = torch.randint(0, 20, (8, 9), generator=g)
-    said = torch.where(torch.rand(8, 9, generator=g) < torch.tensor([0.0, 0.0, 0.0, 0.05, 0.05, 0.1, 0.1, 0.5])[:, None], 0, ids.roll(-1, 1))
+    said = torch.where(
+        torch.rand(8, 9, generator=g) < torch.tensor([0.0, 0.0, 0.0, 0.05, 0.05, 0.1, 0.1, 0.5])[:, None],
+        0,
+        ids.roll(-1, 1),
+    )
     return torch.rand(8, 9, 20, generator=g).scatter(2, said[..., None], 2.0), ids, whole(g, 2, 5)
 
 
 def _some_wrong(g):
     c = one_of(g, 1, 2, 3)
-    return (f"A window still counts as memorized when up to {c} of its suffix tokens are wrong.",
-            lambda ref: lambda logits, ids, prefix: (logits.argmax(-1)[:, prefix - 1 : -1] != ids[:, prefix:]).sum(1) <= c)
+    return (
+        f"A window still counts as memorized when up to {c} of its suffix tokens are wrong.",
+        lambda ref: lambda logits, ids, prefix: (logits.argmax(-1)[:, prefix - 1 : -1] != ids[:, prefix:]).sum(1) <= c,
+    )
 
 
 def _windows(g):
@@ -25,14 +31,21 @@ def _windows(g):
 
 def _last_come(g):
     n = one_of(g, 1, 2, 3)
-    return (f"Go through the windows from the last to the first, and take runs of n + {n} tokens; return the indices in ascending order.",
-            lambda ref: lambda windows, threshold, n_=5: sorted(len(windows) - 1 - i for i in ref(windows[::-1], threshold, n_ + n)))
+    return (
+        f"Go through the windows from the last to the first, and take runs of n + {n} tokens; return the indices in "
+        "ascending order.",
+        lambda ref: (
+            lambda windows, threshold, n_=5: sorted(len(windows) - 1 - i for i in ref(windows[::-1], threshold, n_ + n))
+        ),
+    )
 
 
 def _without_first(g):
     c = whole(g, 1, 3)
-    return (f"Leave the first {c} token{'s' * (c > 1)} of every row out, in both.",
-            lambda ref: lambda nll, batch: ref(nll[:, c:], batch))
+    return (
+        f"Leave the first {c} token{'s' * (c > 1)} of every row out, in both.",
+        lambda ref: lambda nll, batch: ref(nll[:, c:], batch),
+    )
 
 
 def _rankings(g):
@@ -55,14 +68,26 @@ def _wider(g):
     def function(ref):
         return lambda prompts, pad: tuple(x[:-1] for x in ref([*prompts, [0] * (max(map(len, prompts)) + c)], pad))
 
-    return f"The tensors are {c} column{'s' * (c > 1)} wider than the longest prompt; everything is padded to that.", function
+    return (
+        f"The tensors are {c} column{'s' * (c > 1)} wider than the longest prompt; everything is padded to that.",
+        function,
+    )
 
 
 VARIANTS = {
     "08.memorized": Variant(_logits, _some_wrong),
     "08.deduplicate": Variant(_windows, _last_come),
-    "08.two_perplexities": Variant(lambda g: (real(g, whole(g, 5, 9), whole(g, 4, 6)).abs() * 2, whole(g, 2, 4)), _without_first),
+    "08.two_perplexities": Variant(
+        lambda g: (real(g, whole(g, 5, 9), whole(g, 4, 6)).abs() * 2, whole(g, 2, 4)), _without_first
+    ),
     "08.ndcg": Variant(_rankings, _best_only),
-    "08.left_pad": Variant(_prompts, _wider, lambda a, b, _: all(alike(x, y.long()) for x, y in zip(a[:2], b[:2], strict=True))
-                           and bool((a[2] == b[2])[a[1].bool()].all()) and a[2].shape == b[2].shape),
+    "08.left_pad": Variant(
+        _prompts,
+        _wider,
+        lambda a, b, _: (
+            all(alike(x, y.long()) for x, y in zip(a[:2], b[:2], strict=True))
+            and bool((a[2] == b[2])[a[1].bool()].all())
+            and a[2].shape == b[2].shape
+        ),
+    ),
 }

@@ -32,17 +32,29 @@ def staircases(basis, prefixes):
     fig.colorbar(image, label="log10 of curvature, relative to the largest")
     for (mass, prefix), line in zip(prefixes.items(), ("-", "--", "-.", ":")):
         ax.step(range(len(prefix)), prefix, where="post", color="white", linestyle=line, label=f"mass {mass:g}")
-    ax.set(xlabel="output direction, sharpest first", ylabel="input direction, sharpest first", title="kept: everything below the stairs",
-           xlim=(-0.5, len(basis.lambda_G) - 0.5), ylim=(-0.5, len(basis.lambda_A) - 0.5))
+    ax.set(
+        xlabel="output direction, sharpest first",
+        ylabel="input direction, sharpest first",
+        title="kept: everything below the stairs",
+        xlim=(-0.5, len(basis.lambda_G) - 0.5),
+        ylim=(-0.5, len(basis.lambda_A) - 0.5),
+    )
     ax.grid(False)
     ax.legend(labelcolor="white", loc="upper right")
     return fig
 
 
 LINES = {  # task: colour, line, marker
-    "recitation": ("black", "-", "o"), "facts_rare": ("red", "--", "v"), "arithmetic": ("orange", "-.", "^"),
-    "deduction_chain": ("sky", "--", "<"), "facts_frequent": ("purple", "--", "s"), "comparison": ("grey", ":", "x"),
-    "boolean": ("sky", "-.", "P"), "tracking": ("green", ":", "D"), "deduction": ("green", "-", "d"), "open_book": ("blue", "-", "*"),
+    "recitation": ("black", "-", "o"),
+    "facts_rare": ("red", "--", "v"),
+    "arithmetic": ("orange", "-.", "^"),
+    "deduction_chain": ("sky", "--", "<"),
+    "facts_frequent": ("purple", "--", "s"),
+    "comparison": ("grey", ":", "x"),
+    "boolean": ("sky", "-.", "P"),
+    "tracking": ("green", ":", "D"),
+    "deduction": ("green", "-", "d"),
+    "open_book": ("blue", "-", "*"),
 }
 
 
@@ -52,7 +64,14 @@ def abilities(staircase, baseline, title="what goes first"):
     for task, (color, line, marker) in LINES.items():
         if task in baseline["tasks"]:
             y = [row["tasks"][task] / baseline["tasks"][task] for row in staircase]
-            ax.plot([-math.log10(1 - row["mass"]) for row in staircase], y, line, color=COLORS[color], marker=marker, label=TASKS[task])
+            ax.plot(
+                [-math.log10(1 - row["mass"]) for row in staircase],
+                y,
+                line,
+                color=COLORS[color],
+                marker=marker,
+                label=TASKS[task],
+            )
     ax.set_xticks([-math.log10(1 - row["mass"]) for row in staircase], [f"{row['mass']:g}" for row in staircase])
     ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title=title, ylim=(-0.04, 1.12))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -68,6 +87,10 @@ def costs(rows):
     ax.bar_label(bars, [f" x {r:.3f}" for r in ratios])
     ax.axvline(1, color=COLORS["black"])
     ax.invert_yaxis()
-    ax.set(xlabel="perplexity on fresh text / before", title="the price of the same forgetting", xlim=(0.95, max(ratios) * 1.12))
+    ax.set(
+        xlabel="perplexity on fresh text / before",
+        title="the price of the same forgetting",
+        xlim=(0.95, max(ratios) * 1.12),
+    )
     ax.grid(axis="y", visible=False)
     return fig

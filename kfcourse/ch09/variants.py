@@ -9,7 +9,12 @@ from kfcourse.grading.variants import Variant, falling_spectrum, one_of, orthogo
 
 def _layer(g):
     rows, columns = whole(g, 3, 6), whole(g, 3, 6)
-    return real(g, rows, columns), orthogonal(g, rows), orthogonal(g, columns), torch.rand(rows, columns, generator=g) < 0.5
+    return (
+        real(g, rows, columns),
+        orthogonal(g, rows),
+        orthogonal(g, columns),
+        torch.rand(rows, columns, generator=g) < 0.5,
+    )
 
 
 def _power(g):
@@ -19,14 +24,18 @@ def _power(g):
 
 def _softly(g):
     c = tenths(g, 0.1, 0.9)
-    return (f"A dropped coefficient is multiplied by {c} instead of being set to zero.",
-            lambda ref: lambda W, *more: (1 - c) * ref(W, *more) + c * W)
+    return (
+        f"A dropped coefficient is multiplied by {c} instead of being set to zero.",
+        lambda ref: lambda W, *more: (1 - c) * ref(W, *more) + c * W,
+    )
 
 
 def _cost_of_both(g):
     c = tenths(g, 0.1, 0.9)
-    return (f"Add {c} times what it would cost to drop the kept pairs instead.",
-            lambda ref: lambda C, Pi, keep: ref(C, Pi, keep) + c * ref(C, Pi, ~keep))
+    return (
+        f"Add {c} times what it would cost to drop the kept pairs instead.",
+        lambda ref: lambda C, Pi, keep: ref(C, Pi, keep) + c * ref(C, Pi, ~keep),
+    )
 
 
 def _coefficients(g):
@@ -59,6 +68,8 @@ def _other_range(g):
 VARIANTS = {
     "09.kept_pairs": Variant(lambda g: (falling_spectrum(g), share(g, 0.2, 0.98)), _power),
     "09.projected": Variant(_layer, _softly),
-    "09.predicted_cost": Variant(_coefficients, _cost_of_both, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
+    "09.predicted_cost": Variant(
+        _coefficients, _cost_of_both, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)
+    ),
     "09.find_strength": Variant(_score, _other_range, lambda a, b, _: math.isclose(a, b, rel_tol=1e-9)),
 }

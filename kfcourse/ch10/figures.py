@@ -21,7 +21,13 @@ def ratios(seeds, live, paper):
     fig, axes = plt.subplots(1, 2, sharey=True, figsize=(9.5, 4.2))
     for name, (color, marker, line) in TWO.items():
         band(axes[0], seeds[name], f"{name} of all pairs", color, marker, line)
-        axes[0].plot(range(len(live[name])), live[name], "x", color=COLORS["black"], label="this run" if name == "bottom 50 %" else None)
+        axes[0].plot(
+            range(len(live[name])),
+            live[name],
+            "x",
+            color=COLORS["black"],
+            label="this run" if name == "bottom 50 %" else None,
+        )
         axes[1].plot(range(len(paper[name])), paper[name], color=COLORS[color], marker=marker, ls=line, ms=4)
     for ax, title in zip(axes, (f"ours, {len(seeds['top 10 %'][0])} seeds", "the paper, 7B"), strict=True):
         ax.axhline(1, color=COLORS["black"], lw=1)
@@ -40,9 +46,25 @@ def spectrum(ours, paper, order=tuple(TASKS)):
     for place, task in enumerate(order):
         values = ours[task]
         ax.plot([min(values), max(values)], [place] * 2, color=COLORS["blue"], lw=7, alpha=0.35, solid_capstyle="round")
-        ax.plot(mean(values), place, "o", ms=10, color=COLORS["blue"], label=f"ours: mean and range of {len(values)} seeds" if not place else None)
+        ax.plot(
+            mean(values),
+            place,
+            "o",
+            ms=10,
+            color=COLORS["blue"],
+            label=f"ours: mean and range of {len(values)} seeds" if not place else None,
+        )
         if task in paper:
-            ax.plot(paper[task], place, "D", ms=9, mfc="white", mec=COLORS["red"], mew=2.4, label="the paper, OLMo-2 7B" if not place else None)
+            ax.plot(
+                paper[task],
+                place,
+                "D",
+                ms=9,
+                mfc="white",
+                mec=COLORS["red"],
+                mew=2.4,
+                label="the paper, OLMo-2 7B" if not place else None,
+            )
     ax.axvline(1, color=COLORS["black"], lw=1)
     ax.set_yticks(range(len(order)), [TASKS[t] for t in order])
     ax.invert_yaxis()
@@ -52,7 +74,8 @@ def spectrum(ours, paper, order=tuple(TASKS)):
 
 
 def against(points, label):
-    """The drop in accuracy against a measure taken before the edit, one point a task (the mean over seeds) with the seeds' ranges.
+    """The drop in accuracy against a measure taken before the edit, one point a task (the mean over seeds) with the
+    seeds' ranges.
 
     points: {task: [(measure, drop) per seed]}.
     """
@@ -63,7 +86,12 @@ def against(points, label):
         ax.plot([min(x), max(x)], [mean(y)] * 2, color=COLORS[color], lw=1.2)
         ax.plot([mean(x)] * 2, [min(y), max(y)], color=COLORS[color], lw=1.2)
         ax.plot(mean(x), mean(y), marker, color=COLORS[color], ms=11, mew=2.5, label=TASKS[task])
-    ax.set(xlabel=label, ylabel="accuracy lost, share of before", ylim=(-0.08, 1.08), title="used before the edit, lost by the edit?")
+    ax.set(
+        xlabel=label,
+        ylabel="accuracy lost, share of before",
+        ylim=(-0.08, 1.08),
+        title="used before the edit, lost by the edit?",
+    )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
@@ -84,13 +112,25 @@ def needs(table, names, columns):
 
 
 def chain(before, after, labels):
-    """Share of chains in which a step is right, before and after: {step: [share per seed]} each, bars of means with the seeds' range."""
+    """Share of chains in which a step is right, before and after: {step: [share per seed]} each, bars of means with the
+    seeds' range.
+    """
     fig, ax = plt.subplots(figsize=(8.5, 3.8))
-    for shift, (name, rows, face, text) in zip((-0.2, 0.2), (("before", before, "white", "black"), ("after the edit", after, COLORS["blue"], "white")),
-                                               strict=True):
+    for shift, (name, rows, face, text) in zip(
+        (-0.2, 0.2),
+        (("before", before, "white", "black"), ("after the edit", after, COLORS["blue"], "white")),
+        strict=True,
+    ):
         for place, step in enumerate(labels):
             low, high = mean(rows[step]) - min(rows[step]), max(rows[step]) - mean(rows[step])
-            bar = ax.bar(place + shift, mean(rows[step]), 0.38, color=face, edgecolor=COLORS["black"], label=name if not place else None)
+            bar = ax.bar(
+                place + shift,
+                mean(rows[step]),
+                0.38,
+                color=face,
+                edgecolor=COLORS["black"],
+                label=name if not place else None,
+            )
             ax.errorbar(place + shift, mean(rows[step]), [[low], [high]], color=COLORS["black"], lw=1.4, capsize=4)
             ax.bar_label(bar, [f"{mean(rows[step]):.2f}"], label_type="center", color=text, fontsize=11)
     ax.set_xticks(range(len(labels)), labels.values())

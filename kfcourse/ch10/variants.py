@@ -9,8 +9,10 @@ from kfcourse.grading.variants import Variant, falling_spectrum, one_of, orthogo
 
 def _weighted_columns(g):
     c = tenths(g, 0.2, 1)
-    return (f"Sort by Pi after column number j (counted from 0) was multiplied by 1 + {c} j.",
-            lambda ref: lambda Pi, edges: ref(Pi * (1 + c * torch.arange(Pi.shape[1], dtype=Pi.dtype)), edges))
+    return (
+        f"Sort by Pi after column number j (counted from 0) was multiplied by 1 + {c} j.",
+        lambda ref: lambda Pi, edges: ref(Pi * (1 + c * torch.arange(Pi.shape[1], dtype=Pi.dtype)), edges),
+    )
 
 
 def _bands(g):
@@ -50,13 +52,18 @@ def _rows(g):
 
 def _raised(g):
     c = tenths(g, 0.3, 1.5)
-    return (f"Add {c} to every accuracy, the baseline's too, before you divide.",
-            lambda ref: lambda bars, rows: ref(bars, {t: {m: v + c for m, v in row.items()} for t, row in rows.items()}))
+    return (
+        f"Add {c} to every accuracy, the baseline's too, before you divide.",
+        lambda ref: lambda bars, rows: ref(bars, {t: {m: v + c for m, v in row.items()} for t, row in rows.items()}),
+    )
 
 
 def _longer(g):
     c = whole(g, 1, 6)
-    return f"By length: divide by the length plus {c}.", lambda ref: lambda scores, lengths: (ref(scores, lengths)[0], ref(scores, lengths + c)[1])
+    return (
+        f"By length: divide by the length plus {c}.",
+        lambda ref: lambda scores, lengths: (ref(scores, lengths)[0], ref(scores, lengths + c)[1]),
+    )
 
 
 def _choices(g):
@@ -65,7 +72,9 @@ def _choices(g):
 
 
 VARIANTS = {
-    "10.bands": Variant(lambda g: (falling_spectrum(g), one_of(g, (0.1, 0.3, 0.6), (0.2, 0.5), (0.15, 0.4, 0.8))), _weighted_columns),
+    "10.bands": Variant(
+        lambda g: (falling_spectrum(g), one_of(g, (0.1, 0.3, 0.6), (0.2, 0.5), (0.15, 0.4, 0.8))), _weighted_columns
+    ),
     "10.band_activity": Variant(_bands, _mean_of_powers),
     "10.wilson": Variant(lambda g: (whole(g, 0, 40), whole(g, 40, 300)), _other_z),
     "10.whose_bars": Variant(_rows, _raised),

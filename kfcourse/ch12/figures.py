@@ -10,12 +10,17 @@ from IPython.display import Markdown, display
 from kfcourse.show.plots import COLORS
 
 PARTS = {  # part of a token's bill: colour, hatch
-    "forward": ("blue", ""), "backward to the inputs": ("sky", ""), "updates": ("orange", ""), "weight gradients": ("grey", "//"),
+    "forward": ("blue", ""),
+    "backward to the inputs": ("sky", ""),
+    "updates": ("orange", ""),
+    "weight gradients": ("grey", "//"),
 }
 
 
 def bills(rows):
-    """Bars for {(model, collector): {part: operations a token}}, as shares of each model's first, with the sum in GFLOP."""
+    """Bars for {(model, collector): {part: operations a token}}, as shares of each model's first, with the sum in
+    GFLOP.
+    """
     fig, ax = plt.subplots(figsize=(9.5, 4.6))
     whole = {}
     for (model, _), bill in rows.items():
@@ -27,8 +32,14 @@ def bills(rows):
         left = [a + b for a, b in zip(left, values)]
     for y, (end, bill) in enumerate(zip(left, rows.values())):
         ax.text(end, y, f" {sum(bill.values()) / 1e9:.3g} GFLOP", va="center")
-    ax.set(yticks=range(len(rows)), yticklabels=[f"{model}, {how}" for model, how in rows], xlabel="operations / those of the plain collector",
-           xlim=(0, 1.35), xticks=[0, 0.25, 0.5, 0.75, 1], title="What a token costs")
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[f"{model}, {how}" for model, how in rows],
+        xlabel="operations / those of the plain collector",
+        xlim=(0, 1.35),
+        xticks=[0, 0.25, 0.5, 0.75, 1],
+        title="What a token costs",
+    )
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -39,13 +50,30 @@ def roofline(device, works, name):
     """The roof of a `costs.Device` on logarithmic axes, and {work: (operations, bytes)} where they stand under it."""
     fig, ax = plt.subplots(figsize=(9, 4.8))
     ridge = device.flops / device.bandwidth
-    ax.loglog([0.2, ridge, 2e4], [0.2 * device.bandwidth / 1e12, device.flops / 1e12, device.flops / 1e12], color=COLORS["black"])
+    ax.loglog(
+        [0.2, ridge, 2e4],
+        [0.2 * device.bandwidth / 1e12, device.flops / 1e12, device.flops / 1e12],
+        color=COLORS["black"],
+    )
     ax.axvline(ridge, color=COLORS["grey"], linestyle=":")
     ax.text(ridge * 1.1, 0.5, f"ridge: {ridge:.0f} operations a byte", color=COLORS["black"])
     for (work, (flops, moved)), color, marker in zip(works.items(), list(COLORS.values()) * 2, "osD^vP*X"):
         intensity = flops / moved
-        ax.loglog(intensity, min(device.flops, intensity * device.bandwidth) / 1e12, marker, color=color, markersize=11, linestyle="", label=work)
-    ax.set(xlabel="operations per byte moved", ylabel="TFLOP/s, at most", title=f"The roof of an {name}", ylim=(0.3, 2 * device.flops / 1e12))
+        ax.loglog(
+            intensity,
+            min(device.flops, intensity * device.bandwidth) / 1e12,
+            marker,
+            color=color,
+            markersize=11,
+            linestyle="",
+            label=work,
+        )
+    ax.set(
+        xlabel="operations per byte moved",
+        ylabel="TFLOP/s, at most",
+        title=f"The roof of an {name}",
+        ylim=(0.3, 2 * device.flops / 1e12),
+    )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
@@ -54,7 +82,9 @@ LINES = {"bfloat16": ("red", "-", "o"), "float16": ("orange", "--", "^"), "float
 
 
 def sums(rows):
-    """Relative error and negative eigenvalues against the number of tokens, from {dtype: [(tokens, error, negative)]}."""
+    """Relative error and negative eigenvalues against the number of tokens, from {dtype: [(tokens, error,
+    negative)]}.
+    """
     fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     for name, found in rows.items():
         color, line, marker = LINES[name]
@@ -68,24 +98,60 @@ def sums(rows):
 
 
 def tiles(d, block, needed, limits, published):
-    """Left: the tiles of C [d, d], those in `needed` filled.  Right: {width: how many times faster} that tiles alone allow, and
-    what was published."""
+    """Left: the tiles of C [d, d], those in `needed` filled. Right: {width: how many times faster} that tiles alone
+    allow, and what was published."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1, 1.3))
     height, width = block
     for i in range(-(-d // height)):
         for j in range(-(-d // width)):
             corner, size = (j * width, i * height), (min(width, d - j * width), min(height, d - i * height))
             filled = (i, j) in needed
-            left.add_patch(plt.Rectangle(corner, *size, facecolor=COLORS["blue"] if filled else "white", edgecolor=COLORS["grey"], alpha=0.75 if filled else 1))
+            left.add_patch(
+                plt.Rectangle(
+                    corner,
+                    *size,
+                    facecolor=COLORS["blue"] if filled else "white",
+                    edgecolor=COLORS["grey"],
+                    alpha=0.75 if filled else 1,
+                )
+            )
     left.plot([0, d], [0, d], color=COLORS["orange"])
-    left.set(xlim=(0, d), ylim=(d, 0), aspect="equal", xlabel="column of C", ylabel="row of C", title=f"Tiles of {height} x {width}, d = {d}")
+    left.set(
+        xlim=(0, d),
+        ylim=(d, 0),
+        aspect="equal",
+        xlabel="column of C",
+        ylabel="row of C",
+        title=f"Tiles of {height} x {width}, d = {d}",
+    )
     left.grid(False)
-    right.plot(limits.keys(), limits.values(), color=COLORS["black"], drawstyle="steps-mid", linewidth=1.5, label="our tiles, limit on 132 processors")
+    right.plot(
+        limits.keys(),
+        limits.values(),
+        color=COLORS["black"],
+        drawstyle="steps-mid",
+        linewidth=1.5,
+        label="our tiles, limit on 132 processors",
+    )
     for row, color, marker in zip(published, ("orange", "green", "purple"), "o^s"):
-        right.plot([int(x) for x in row["times"]], row["times"].values(), marker, color=COLORS[color], markersize=9, label=f"{row['kernel']}, {row['device']}")
+        right.plot(
+            [int(x) for x in row["times"]],
+            row["times"].values(),
+            marker,
+            color=COLORS[color],
+            markersize=9,
+            label=f"{row['kernel']}, {row['device']}",
+        )
     right.axhline(1, color=COLORS["grey"], linestyle=":")
-    right.set(xscale="log", xticks=[512, 1024, 2048, 4096, 8192], xticklabels=["512", "1024", "2048", "4096", "8192"], ylim=(0, 2.3),
-              xlabel="width d", ylabel="times as fast as the full product", title="What the triangle can save")
+    right.set(
+        xscale="log",
+        xticks=[512, 1024, 2048, 4096, 8192],
+        xticklabels=["512", "1024", "2048", "4096", "8192"],
+        ylim=(0, 2.3),
+        xlabel="width d",
+        ylabel="times as fast as the full product",
+        title="What the triangle can save",
+    )
     right.minorticks_off()
     right.legend(loc="lower right", fontsize=10.5)
     return fig
@@ -94,20 +160,40 @@ def tiles(d, block, needed, limits, published):
 def record(found):
     """A record of `kfac bench`: the plain collector's time over ours, and how time and memory grow with the tokens."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(1, 1.1))
-    times = {"ours": 1.0} | {name.removeprefix("plain, "): value for name, value in found["collection"]["times_plain"].items()}
+    times = {"ours": 1.0} | {
+        name.removeprefix("plain, "): value for name, value in found["collection"]["times_plain"].items()
+    }
     bars = left.barh(list(times), times.values(), color=[COLORS["blue"]] + [COLORS["grey"]] * (len(times) - 1))
     left.bar_label(bars, [f" {value:.2f}" for value in times.values()])
-    left.set(xlabel="time / ours", title=f"The plain collector, {found['collection']['model']}", xlim=(0, 1.2 * max(times.values())))
+    left.set(
+        xlabel="time / ours",
+        title=f"The plain collector, {found['collection']['model']}",
+        xlim=(0, 1.2 * max(times.values())),
+    )
     left.invert_yaxis()
     left.grid(axis="y", visible=False)
     growth = found["growth"]["tokens"]
     first = growth[0]
     tokens = [row["size"] for row in growth]
     clock = "cpu_seconds" if found["device"].startswith("CPU") else "seconds"
-    for key, label, color, marker, line in ((clock, "time", "blue", "o", "-"), ("peak_bytes", "memory at its peak", "orange", "s", "--")):
-        right.plot(tokens, [row[key] / first[key] for row in growth], line, color=COLORS[color], marker=marker, label=label)
-    right.set(xscale="log", yscale="log", xticks=tokens, xticklabels=tokens, yticks=[1, 2, 4, 8], yticklabels=[1, 2, 4, 8], xlabel="tokens",
-              ylabel=f"times that of {tokens[0]} tokens", title="More tokens")
+    for key, label, color, marker, line in (
+        (clock, "time", "blue", "o", "-"),
+        ("peak_bytes", "memory at its peak", "orange", "s", "--"),
+    ):
+        right.plot(
+            tokens, [row[key] / first[key] for row in growth], line, color=COLORS[color], marker=marker, label=label
+        )
+    right.set(
+        xscale="log",
+        yscale="log",
+        xticks=tokens,
+        xticklabels=tokens,
+        yticks=[1, 2, 4, 8],
+        yticklabels=[1, 2, 4, 8],
+        xlabel="tokens",
+        ylabel=f"times that of {tokens[0]} tokens",
+        title="More tokens",
+    )
     right.minorticks_off()
     right.legend()
     return fig
@@ -117,11 +203,23 @@ def source(path, function):
     """Display one function of a Python file as it stands there."""
     text = Path(path).read_text(encoding="utf-8")
     node = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function)
-    lines = text.splitlines()[node.decorator_list[0].lineno - 1 if node.decorator_list else node.lineno - 1 : node.end_lineno]
+    lines = text.splitlines()[
+        node.decorator_list[0].lineno - 1 if node.decorator_list else node.lineno - 1 : node.end_lineno
+    ]
     display(Markdown("\n".join(["```python", *lines, "```"])))
 
 
 def live(text, stored):
     """Show HTML that belongs to this machine alone, such as times; what is kept in the notebook is `stored`."""
     view = ipywidgets.HTML(text)
-    display({"application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": view.model_id}, "text/plain": stored}, raw=True)
+    display(
+        {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": view.model_id,
+            },
+            "text/plain": stored,
+        },
+        raw=True,
+    )

@@ -13,13 +13,18 @@ def _layer_list(g):
 
 def _more_outputs(g):
     c = whole(g, 1, 9)
-    return f"Every layer has {c} output{'s' * (c > 1)} more.", lambda ref: lambda layers: ref([(O + c, I, own) for O, I, own in layers])
+    return (
+        f"Every layer has {c} output{'s' * (c > 1)} more.",
+        lambda ref: lambda layers: ref([(O + c, I, own) for O, I, own in layers]),
+    )
 
 
 def _start_up(g):
     c = whole(g, 1, 9)
-    return (f"Nothing takes less than {c} seconds; what limits stays what it was.",
-            lambda ref: lambda *args: (max(ref(*args)[0], c), ref(*args)[1]))
+    return (
+        f"Nothing takes less than {c} seconds; what limits stays what it was.",
+        lambda ref: lambda *args: (max(ref(*args)[0], c), ref(*args)[1]),
+    )
 
 
 def _band(g):
@@ -68,14 +73,19 @@ def _words(g):
 
 def _warmer(g):
     c = tenths(g, 1.2, 3)
-    return (f"The label is drawn, and the gradient taken, at temperature {c}: logits are divided by it first.",
-            lambda ref: lambda logits, *more: ref(logits / c, *more))
+    return (
+        f"The label is drawn, and the gradient taken, at temperature {c}: logits are divided by it first.",
+        lambda ref: lambda logits, *more: ref(logits / c, *more),
+    )
 
 
 VARIANTS = {
     "12.update_flops": Variant(_layer_list, _more_outputs),
-    "12.roofline": Variant(lambda g: tuple(whole(g, 1, 99) for _ in range(4)), _start_up,
-                           lambda a, b, _: math.isclose(a[0], b[0], rel_tol=1e-9) and a[1] == b[1]),
+    "12.roofline": Variant(
+        lambda g: tuple(whole(g, 1, 99) for _ in range(4)),
+        _start_up,
+        lambda a, b, _: math.isclose(a[0], b[0], rel_tol=1e-9) and a[1] == b[1],
+    ),
     "12.needed_tiles": Variant(lambda g: (whole(g, 20, 90), whole(g, 3, 9), whole(g, 3, 9)), _band, _same_tiles),
     "12.syrk_tiles": Variant(_masked_update, _faded),
     "12.label_gradient": Variant(_words, _warmer),

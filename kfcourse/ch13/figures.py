@@ -8,7 +8,9 @@ LOOKS = ("o", "s", "^")  # a marker for each training seed
 
 
 def memory(sizes, budgets):
-    """Bars of what has to be in memory, in GiB, on a logarithmic axis.  sizes: {what: GiB}; budgets: {machine: GiB}, as lines."""
+    """Bars of what has to be in memory, in GiB, on a logarithmic axis. sizes: {what: GiB}; budgets: {machine: GiB}, as
+    lines.
+    """
     fig, ax = plt.subplots(figsize=(9, 3.6))
     bars = ax.barh(list(sizes), list(sizes.values()), color=COLORS["blue"])
     ax.bar_label(bars, [f"{v:.2g}" for v in sizes.values()], label_type="center", color="white")
@@ -25,14 +27,23 @@ def memory(sizes, budgets):
 def sweep(seeds, live, picked, label):
     """Predicted cost against the measured rise of perplexity, a point a candidate; filled where it forgets.
 
-    seeds: {seed: [(cost, perplexity / before, strict)]}; live: the same list of this run; picked: {how it was chosen: (cost, perplexity / before)};
-    label: what this run's model is called.
+    seeds: {seed: [(cost, perplexity / before, strict)]}; live: the same list of this run; picked: {how it was chosen:
+    (cost, perplexity / before)}; label: what this run's model is called.
     """
     fig, ax = plt.subplots(figsize=(9, 4.6))
     for marker, (seed, points) in zip(LOOKS, seeds.items()):
         for cost, rise, strict in points:
-            ax.plot(cost, rise, marker, ms=6, mec=COLORS["blue"], mfc=COLORS["blue"] if strict <= 0.05 else "white", mew=1.2, alpha=0.75,
-                    label=f"recorded, seed {seed}" if (cost, rise, strict) == points[0] else None)
+            ax.plot(
+                cost,
+                rise,
+                marker,
+                ms=6,
+                mec=COLORS["blue"],
+                mfc=COLORS["blue"] if strict <= 0.05 else "white",
+                mew=1.2,
+                alpha=0.75,
+                label=f"recorded, seed {seed}" if (cost, rise, strict) == points[0] else None,
+            )
     for k, (cost, rise, _) in enumerate(live):
         ax.plot(cost, rise, "x", ms=8, mew=2, color=COLORS["black"], label=None if k else f"this run: {label}")
     for (how, (cost, rise)), color in zip(picked.items(), ("red", "orange")):

@@ -1,8 +1,9 @@
-"""What chapter 13 works on: OLMo-2-1B where its weights and an exam for it are on this machine, otherwise the small model through the same files.
+"""What chapter 13 works on: OLMo-2-1B where its weights and an exam for it are on this machine, otherwise the small
+model through the same files.
 
-A model is taken from the variable KFAC_MODEL (a folder, or a name of the hub), or from the hub's cache if there is a GPU for it.
-KFAC_EXAM names a folder with `sequences.jsonl` (memorized windows) and `text.jsonl` (other text), and perhaps `corpus.jsonl` to
-collect on (otherwise the model's preset says what).  Nothing is downloaded for it.
+A model is taken from the variable KFAC_MODEL (a folder, or a name of the hub), or from the hub's cache if there is a
+GPU for it. KFAC_EXAM names a folder with `sequences.jsonl` (memorized windows) and `text.jsonl` (other text), and
+perhaps `corpus.jsonl` to collect on (otherwise the model's preset says what). Nothing is downloaded for it.
 """
 
 import contextlib
@@ -43,7 +44,9 @@ class Subject:
 
 
 def connected(windows, n=8):
-    """Groups of windows [(prefix ids, suffix ids)], as lists of their numbers, that share a run of `n` tokens, if only through others."""
+    """Groups of windows [(prefix ids, suffix ids)], as lists of their numbers, that share a run of `n` tokens, if only
+    through others.
+    """
     parent, seen = list(range(len(windows))), {}
 
     def root(i):
@@ -62,7 +65,9 @@ def connected(windows, n=8):
 
 
 def halves(windows):
-    """{half: windows}: two halves that share no run of text; a group goes where the digest of its first window says, and always goes whole."""
+    """{half: windows}: two halves that share no run of text; a group goes where the digest of its first window says,
+    and always goes whole.
+    """
     found = {half: [] for half in tasks.HALVES}
     for group in connected(windows):
         digest = hashlib.sha256(json.dumps(windows[group[0]]).encode()).digest()
@@ -71,11 +76,15 @@ def halves(windows):
 
 
 def write_exam(folder, windows, text):
-    """The exam's files in the authors' format, from windows {half: [(prefix ids, suffix ids)]} and text {half: [str]}; {half: (file, file)}."""
+    """The exam's files in the authors' format, from windows {half: [(prefix ids, suffix ids)]} and text {half: [str]};
+    {half: (file, file)}.
+    """
     found = {}
     for half in tasks.HALVES:
         found[half] = Path(folder) / f"{half}-sequences.jsonl", Path(folder) / f"{half}-text.jsonl"
-        files.write_rows(found[half][0], [{"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in windows[half]])
+        files.write_rows(
+            found[half][0], [{"prefix_ids": prefix, "suffix_ids": suffix} for prefix, suffix in windows[half]]
+        )
         files.write_rows(found[half][1], [{"text": document} for document in text[half]])
     return found
 
@@ -84,25 +93,48 @@ def _stand_in(folder, why):
     """The small model, with its corpus and its exam written to files, since a real model has nothing else."""
     _, tokenizer = models.load(STAND_IN, device="cpu")
     world = models.load_world(STAND_IN)
-    spoken = lambda rows: [tokenizer.decode(row[1:]) for row in rows.tolist()]  # the tokenizer puts the first token back
+    spoken = lambda rows: [
+        tokenizer.decode(row[1:]) for row in rows.tolist()
+    ]  # the tokenizer puts the first token back
     corpus = Path(folder) / "corpus.jsonl"
     files.write_rows(corpus, [{"text": document} for document in spoken(corpora.world_rows(world, ROWS, 0))])
-    exam = write_exam(folder, {half: split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES},
-                      {half: spoken(tasks.fresh_text(f"{world.seed} {half}", 32)) for half in tasks.HALVES})
-    words = ["--layers", presets.GATE_AND_UP, "--corpus", str(corpus), "--length", "128", "--rows", str(ROWS), "--batch", "16"]
+    exam = write_exam(
+        folder,
+        {half: split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES},
+        {half: spoken(tasks.fresh_text(f"{world.seed} {half}", 32)) for half in tasks.HALVES},
+    )
+    words = [
+        "--layers",
+        presets.GATE_AND_UP,
+        "--corpus",
+        str(corpus),
+        "--length",
+        "128",
+        "--rows",
+        str(ROWS),
+        "--batch",
+        "16",
+    ]
     return Subject(str(STAND_IN), "olmo2-tiny, the stand-in", True, why, words, exam, 112)
 
 
 def find(named=None, folder="exam"):
     """The `Subject`; the exam's files are written into `folder`.
 
-    named: a folder or a name of the hub that must be there; None: the variable KFAC_MODEL, or NAME if it is in the cache and
-    there is a GPU.
+    named: a folder or a name of the hub that must be there; None: the variable KFAC_MODEL, or NAME if it is in the
+    cache and there is a GPU.
     """
     asked, revision = named or os.environ.get("KFAC_MODEL"), presets.preset(NAME).revision
-    place = asked if asked and Path(asked).is_dir() else snapshot.find(asked or NAME, revision if (asked or NAME) == NAME else None)
+    place = (
+        asked
+        if asked and Path(asked).is_dir()
+        else snapshot.find(asked or NAME, revision if (asked or NAME) == NAME else None)
+    )
     if asked and not place:
-        raise ValueError(f"{asked} is neither a folder nor a model whose files are all in the hub's cache here; `hf download {asked}` puts it there")
+        raise ValueError(
+            f"{asked} is neither a folder nor a model whose files are all in the hub's cache here; `hf download "
+            f"{asked}` puts it there"
+        )
     if not place:
         return _stand_in(folder, f"the weights of {NAME} are not on this machine")
     if not asked and not torch.cuda.is_available():
@@ -113,9 +145,21 @@ def find(named=None, folder="exam"):
         return _stand_in(folder, f"the weights are here, but KFAC_EXAM names no folder with {' and '.join(missing)}")
     _, tokenizer = models.load(place, device="meta")
     written = list(corpora.documents(source / "text.jsonl"))
-    exam = write_exam(folder, halves(load_sequences(source / "sequences.jsonl", tokenizer)), {half: written[k::2] for k, half in enumerate(tasks.HALVES)})
+    exam = write_exam(
+        folder,
+        halves(load_sequences(source / "sequences.jsonl", tokenizer)),
+        {half: written[k::2] for k, half in enumerate(tasks.HALVES)},
+    )
     corpus = str(source / "corpus.jsonl") if (source / "corpus.jsonl").exists() else presets.preset(NAME).corpus
-    return Subject(str(place), Path(asked or NAME).name, False, "real weights", ["--layers", presets.GATE_AND_UP, "--corpus", corpus], exam, 512)
+    return Subject(
+        str(place),
+        Path(asked or NAME).name,
+        False,
+        "real weights",
+        ["--layers", presets.GATE_AND_UP, "--corpus", corpus],
+        exam,
+        512,
+    )
 
 
 def start(words, log):
@@ -125,13 +169,17 @@ def start(words, log):
 
 
 def kill_at(process, out, windows, seconds=900):
-    """Kill a collection (SIGKILL: no time to tidy up) once its checkpoint in `out` holds `windows` windows; the number that it holds."""
+    """Kill a collection (SIGKILL: no time to tidy up) once its checkpoint in `out` holds `windows` windows; the number
+    that it holds.
+    """
     checkpoint, limit = resumable.checkpoint_path(out, 0), time.monotonic() + seconds
     done = 0
     try:
         while done < windows:
             if process.poll() is not None or time.monotonic() > limit:
-                raise RuntimeError(f"the collection in {out} ended by itself, or did not get to {windows} windows in {seconds} s")
+                raise RuntimeError(
+                    f"the collection in {out} ended by itself, or did not get to {windows} windows in {seconds} s"
+                )
             time.sleep(0.02)
             with contextlib.suppress(OSError, ValueError):  # there is no checkpoint yet
                 done = storage.read_header(checkpoint)["position"]["done"]

@@ -21,7 +21,10 @@ def _jobs(g):
 
 def _reserved(g):
     c = whole(g, 3, 11)
-    return f"Of the room, {c} bytes are taken by something else in every pass.", lambda ref: lambda sizes, room: ref(sizes, room - c)
+    return (
+        f"Of the room, {c} bytes are taken by something else in every pass.",
+        lambda ref: lambda sizes, room: ref(sizes, room - c),
+    )
 
 
 def _download(g):
@@ -38,8 +41,10 @@ def _download(g):
 
 def _only_large(g):
     c = whole(g, 12, 45)
-    return (f"Name only those that have at least {c} bytes by the manifest.",
-            lambda ref: lambda found, manifest: [name for name in ref(found, manifest) if manifest[name]["bytes"] >= c])
+    return (
+        f"Name only those that have at least {c} bytes by the manifest.",
+        lambda ref: lambda found, manifest: [name for name in ref(found, manifest) if manifest[name]["bytes"] >= c],
+    )
 
 
 def _candidates(g):
@@ -53,14 +58,26 @@ def _charged(g):
 
     def function(ref):
         def choose(rows, bar):
-            dearer = [row | {"choose": row["choose"] | {"perplexity": row["choose"]["perplexity"] + c * (row["blocks"][1] - row["blocks"][0] + 1)}}
-                      if row["blocks"] else row for row in rows]
+            dearer = [
+                row
+                | {
+                    "choose": row["choose"]
+                    | {"perplexity": row["choose"]["perplexity"] + c * (row["blocks"][1] - row["blocks"][0] + 1)}
+                }
+                if row["blocks"]
+                else row
+                for row in rows
+            ]
             picked = ref(dearer, bar)
             return rows[next(i for i, row in enumerate(dearer) if row is picked)]
 
         return choose
 
-    return f"For every block that is edited, first and last included, {c} is added to the perplexity before it is compared; return the row as it was.", function
+    return (
+        f"For every block that is edited, first and last included, {c} is added to the perplexity before it is "
+        "compared; return the row as it was.",
+        function,
+    )
 
 
 VARIANTS = {

@@ -7,7 +7,9 @@ from kfcourse.show.plots import COLORS
 
 
 def gantt(costs, plans):
-    """Who decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the dearest job."""
+    """Who decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the dearest
+    job.
+    """
     fig, axes = plt.subplots(len(plans), 1, sharex=True, figsize=(8, 1.7 * len(plans) + 1))
     unit, dear = max(costs), sorted(set(costs))
     shades = dict(zip(dear, [COLORS["sky"], COLORS["blue"], COLORS["orange"], COLORS["red"]]))
@@ -59,8 +61,8 @@ ABILITIES = {"facts_rare": ("red", "v", "--"), "arithmetic": ("orange", "^", "-.
 
 
 def quality(rows, controls, width):
-    """Left: the price of equal forgetting against tokens, mean and range over seeds and samples, and {control: price} as lines.
-    Right: abilities, after over before.  width: of the larger factor."""
+    """Left: the price of equal forgetting against tokens, mean and range over seeds and samples, and {control: price}
+    as lines. Right: abilities, after over before. width: of the larger factor."""
     fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
     plain, shrunk = ([row for row in rows if row["shrunk"] is kind] for kind in (False, True))
     _points(axes[0], plain, lambda r: r["price"], "blue", "o", "-", "as collected")

@@ -15,8 +15,10 @@ def _shards(g):
 
 def _diagonal_up(g):
     c = tenths(g, 0.2, 3)
-    return (f"Add {c} to every entry of the diagonal of the merged factor.",
-            lambda ref: lambda means, counts: ref(means, counts) + c * torch.eye(len(means[0]), dtype=means[0].dtype))
+    return (
+        f"Add {c} to every entry of the diagonal of the merged factor.",
+        lambda ref: lambda means, counts: ref(means, counts) + c * torch.eye(len(means[0]), dtype=means[0].dtype),
+    )
 
 
 def _triangle(g):
@@ -83,8 +85,10 @@ def _prices(g):
 
 def _in_hundreds(g):
     c = whole(g, 2, 9)
-    return (f"To be safe, ask for {c} times as many tokens as that (None stays None).",
-            lambda ref: lambda *args: None if (n := ref(*args)) is None else c * n)
+    return (
+        f"To be safe, ask for {c} times as many tokens as that (None stays None).",
+        lambda ref: lambda *args: None if (n := ref(*args)) is None else c * n,
+    )
 
 
 VARIANTS = {

@@ -1,4 +1,5 @@
-"""Choosing layers and mass on three small models: every candidate measured on both halves, and what each way of choosing would take.
+"""Choosing layers and mass on three small models: every candidate measured on both halves, and what each way of
+choosing would take.
 
 The sweep of `kfac sweep`, with the reporting half beside the choosing one, which a chooser must not see.
 """
@@ -18,20 +19,37 @@ from kfaclib.toy import tasks
 from kfcourse.experiments.seeds import CHECKPOINTS
 
 MASSES = (0.9,)
-STRICT, REMOVED = 0.05, 0.3  # with labels: recall that is low enough; without: share of the weights' squared norm that has to go
+STRICT, REMOVED = (
+    0.05,
+    0.3,
+)  # with labels: recall that is low enough; without: share of the weights' squared norm that has to go
 ROWS, WINDOWS, TEXTS = 48, 16, 8  # collected on; measured on, of each half
 
 
 def both_halves(model, chosen, bases, predicted, exam, say=lambda text: None):
-    """Rows of `sweep.without_labels` with {"choose", "report"}: {"strict", "token_accuracy", "perplexity"}, after a row without an edit;
-    exam: {half: (windows [(prefix ids, suffix ids)], text [N, S])}."""
+    """Rows of `sweep.without_labels` with {"choose", "report"}: {"strict", "token_accuracy", "perplexity"}, after a row
+    without an edit; exam: {half: (windows [(prefix ids, suffix ids)], text [N, S])}."""
     found = {}
     for half in tasks.HALVES:
         windows, text = exam[half]
-        found[half] = sweep.with_labels(model, chosen, bases, predicted, windows[:WINDOWS], text[:TEXTS], say=lambda t, half=half: say(f"{half}: {t}"))
+        found[half] = sweep.with_labels(
+            model,
+            chosen,
+            bases,
+            predicted,
+            windows[:WINDOWS],
+            text[:TEXTS],
+            say=lambda t, half=half: say(f"{half}: {t}"),
+        )
     keys = ("blocks", "mass", "cost", "removed")
-    return [{k: a[k] for k in keys} | {half: {k: v for k, v in row.items() if k not in keys} for half, row in zip(tasks.HALVES, (a, b), strict=True)}
-            for a, b in zip(*found.values(), strict=True)]
+    return [
+        {k: a[k] for k in keys}
+        | {
+            half: {k: v for k, v in row.items() if k not in keys}
+            for half, row in zip(tasks.HALVES, (a, b), strict=True)
+        }
+        for a, b in zip(*found.values(), strict=True)
+    ]
 
 
 def on(rows, half):
@@ -43,8 +61,18 @@ def one(folder, seed, say):
     model, _ = models.load(folder, device="cpu")
     world = models.load_world(folder)
     chosen = linear_layers(model, GATE_AND_UP)
-    bases = decompose(collect_factors(model, corpora.world_rows(world, ROWS, seed).split(32), chosen, generator=torch.Generator().manual_seed(seed)))
-    exam = {half: (split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", TEXTS)) for half in tasks.HALVES}
+    bases = decompose(
+        collect_factors(
+            model,
+            corpora.world_rows(world, ROWS, seed).split(32),
+            chosen,
+            generator=torch.Generator().manual_seed(seed),
+        )
+    )
+    exam = {
+        half: (split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", TEXTS))
+        for half in tasks.HALVES
+    }
     return both_halves(model, chosen, bases, sweep.without_labels(chosen, bases, MASSES), exam, say)
 
 

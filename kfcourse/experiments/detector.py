@@ -1,5 +1,6 @@
-"""A detector of recitation that has seen none, on three training seeds: how well it tells quotes from other text, block by block; what it
-takes for a quote and is none; what it sees after the edit; and whether something that needs no label says which block to edit."""
+"""A detector of recitation that has seen none, on three training seeds: how well it tells quotes from other text, block
+by block; what it takes for a quote and is none; what it sees after the edit; and whether something that needs no label
+says which block to edit."""
 
 import copy
 
@@ -25,38 +26,67 @@ DIGITS = 4
 
 
 def stream(world, count):
-    """`count` windows of the training stream as it comes, quotes among them: [(prefix ids, suffix ids)] and bool [count], which are quotes."""
+    """`count` windows of the training stream as it comes, quotes among them: [(prefix ids, suffix ids)] and bool
+    [count], which are quotes.
+    """
     rng, plan = w.random.Random(f"stream {world.seed}"), w.schedule(world, 3200 * 16)
     told = {tuple(q) for q in world.quotes}
-    rows = [(w.row(world, kind, rng, passage)[0][: w.PREFIX + w.SUFFIX], kind == "quote" and tuple(passage) in told)
-            for kind, passage in rng.sample(plan, count)]
+    rows = [
+        (w.row(world, kind, rng, passage)[0][: w.PREFIX + w.SUFFIX], kind == "quote" and tuple(passage) in told)
+        for kind, passage in rng.sample(plan, count)
+    ]
     return [(ids[: w.PREFIX], ids[w.PREFIX :]) for ids, _ in rows], torch.tensor([quote for _, quote in rows])
 
 
 def token_scores(model, layers, bases, items, counts=None):
-    """{block: [T]}: flat energy of every token from which a token of an answer is predicted; counts bool [N, S] picks some of them."""
+    """{block: [T]}: flat energy of every token from which a token of an answer is predicted; counts bool [N, S] picks
+    some of them.
+    """
     found, _ = activations.inputs(model, layers, items)
     pick = slice(None) if counts is None else counts.flatten()
-    return {number: detector.flat_energy(found[names[0]], bases[names[0]])[pick] for number, names in sweep.blocks(layers).items()}
+    return {
+        number: detector.flat_energy(found[names[0]], bases[names[0]])[pick]
+        for number, names in sweep.blocks(layers).items()
+    }
 
 
 def without_labels(layers, bases, fresh, stream):
     """{what: {block: value}}: quantities that need no memorized text and nobody's word for what is memorized."""
-    table = {"block number": {}, "flat energy of fresh text": {}, "spread in the stream": {}, "weight removed": {}, "predicted cost": {}, "pairs kept": {}}
+    table = {
+        "block number": {},
+        "flat energy of fresh text": {},
+        "spread in the stream": {},
+        "weight removed": {},
+        "predicted cost": {},
+        "pairs kept": {},
+    }
     for number, names in sweep.blocks(bases).items():
-        cost, removed = (sum(x) / len(names) for x in zip(*(sweep.prediction(layers[n].weight, bases[n], MASS) for n in names)))
-        values = number, fresh[number].mean().item(), stream[number].std().item(), removed, cost, sum(kept_share(bases[n], MASS) for n in names) / len(names)
+        cost, removed = (
+            sum(x) / len(names) for x in zip(*(sweep.prediction(layers[n].weight, bases[n], MASS) for n in names))
+        )
+        values = (
+            number,
+            fresh[number].mean().item(),
+            stream[number].std().item(),
+            removed,
+            cost,
+            sum(kept_share(bases[n], MASS) for n in names) / len(names),
+        )
         for what, value in zip(table, values, strict=True):
             table[what][number] = value
     return table
 
 
 def with_labels(model, layers, bases, windows, text):
-    """{block: token accuracy on `windows`} when its gate and up alone are edited until perplexity on `text` is PRICE times what it was."""
+    """{block: token accuracy on `windows`} when its gate and up alone are edited until perplexity on `text` is PRICE
+    times what it was.
+    """
     base, left = perplexity(model, text), {}
     for number, names in sweep.blocks(bases).items():
         mine = {n: bases[n] for n in names}
-        mass, price = pipeline.bring_to(-PRICE, lambda m: edit_weights(layers, mine, m), layers, lambda: -perplexity(model, text) / base)
+        mass, price = pipeline.bring_to(
+            -PRICE, lambda m: edit_weights(layers, mine, m), layers, lambda: -perplexity(model, text) / base
+        )
         with edited(layers, edit_weights(layers, mine, mass)):
             left[number] = {"token_accuracy": token_accuracy(model, windows), "mass": mass, "price": -price}
     return left
@@ -68,7 +98,9 @@ def measure(seed):
     layers = linear_layers(model, "*.mlp.gate_proj,*.mlp.up_proj")
     ups = {name: layer for name, layer in layers.items() if name.endswith("up_proj")}  # gate reads the same input
     rows = corpora.world_rows(world, pipeline.ROWS, seed).split(32)
-    bases = decompose(collect_factors(model, rows, layers, generator=torch.Generator().manual_seed(seed), progress=False))
+    bases = decompose(
+        collect_factors(model, rows, layers, generator=torch.Generator().manual_seed(seed), progress=False)
+    )
     choosing, quotes = (split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES)
     fresh, other = (split_windows(tasks.fresh_text(f"detector {world.seed} {part}", FRESH)) for part in tasks.HALVES)
     by_block = lambda found: {number: found[names[0]] for number, names in sweep.blocks(ups).items()}
@@ -82,14 +114,21 @@ def measure(seed):
     flow, told = stream(world, STREAM)
     flowing = score(model, flow)
     tokens = {kind: token_scores(model, ups, bases, items, counts) for kind, (items, counts) in sure.items()}
-    tokens |= {task: token_scores(model, ups, bases, items) for task, items in tasks.make_suite(world, "report", ITEMS).items()}
+    tokens |= {
+        task: token_scores(model, ups, bases, items) for task, items in tasks.make_suite(world, "report", ITEMS).items()
+    }
 
     mine = {n: bases[n] for n in linear_layers(model, pipeline.LAYERS)}
-    mass, _ = pipeline.bring_to(pipeline.FORGOTTEN, lambda m: edit_weights(layers, mine, m), layers, lambda: token_accuracy(model, choosing))
+    mass, _ = pipeline.bring_to(
+        pipeline.FORGOTTEN, lambda m: edit_weights(layers, mine, m), layers, lambda: token_accuracy(model, choosing)
+    )
     with edited(layers, edit_weights(layers, mine, mass)):
         cut = copy.deepcopy(model)
     inside = linear_layers(cut, "*.mlp.up_proj")
-    after = {group: by_block(detector.scores(cut, inside, bases, items)) for group, items in (("quotes", quotes), ("fresh", fresh))}
+    after = {
+        group: by_block(detector.scores(cut, inside, bases, items))
+        for group, items in (("quotes", quotes), ("fresh", fresh))
+    }
 
     text = tasks.fresh_text(f"{world.seed} choose", documents=24)
     short = lambda values: [float(f"{v:.{DIGITS}g}") for v in values.tolist()]
@@ -101,9 +140,19 @@ def measure(seed):
         "auc of probability": detector.auc(surprise(quotes), surprise(fresh)),
         "ladder": {n: {b: detector.auc(s[b], unseen[b]) for b in s} for n, s in rungs.items()},
         "ladder, probability": {n: detector.auc(surprise(items), surprise(fresh)) for n, items in ladder.items()},
-        "tokens": {kind: {"mean": {b: x.mean().item() for b, x in s.items()}, "n": len(s[0]),
-                          "auc": {b: detector.auc(tokens["quotes"][b], x) for b, x in s.items()}} for kind, s in tokens.items()},
-        "stream": {"quotes": int(told.sum()), "of": len(told), "auc": {b: detector.auc(s[told], s[~told]) for b, s in flowing.items()}},
+        "tokens": {
+            kind: {
+                "mean": {b: x.mean().item() for b, x in s.items()},
+                "n": len(s[0]),
+                "auc": {b: detector.auc(tokens["quotes"][b], x) for b, x in s.items()},
+            }
+            for kind, s in tokens.items()
+        },
+        "stream": {
+            "quotes": int(told.sum()),
+            "of": len(told),
+            "auc": {b: detector.auc(s[told], s[~told]) for b, s in flowing.items()},
+        },
         "after the edit": {"auc": {b: detector.auc(after["quotes"][b], after["fresh"][b]) for b in seen}, "mass": mass},
         "without labels": without_labels(layers, bases, unseen, flowing),
         "with labels": with_labels(model, layers, bases, choosing, text),

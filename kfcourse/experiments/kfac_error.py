@@ -1,4 +1,4 @@
-"""How wrong is K-FAC on a net that is being trained?  Chapter 5's sweep: exact blocks of a narrow net for the digits."""
+"""How wrong is K-FAC on a net that is being trained? Chapter 5's sweep: exact blocks of a narrow net for the digits."""
 
 import itertools
 
@@ -16,7 +16,9 @@ SEEDS, EPOCHS, EXAMPLES, WIDTHS = range(5), (0, 2, 5, 10, 20, 40), 200, (16, 16)
 
 
 def captured(total, curvature, ranking, share=0.1):
-    """The part of the trace that lies on the `share` of directions that `ranking` [n] puts first; curvature [n] is theirs."""
+    """The part of the trace that lies on the `share` of directions that `ranking` [n] puts first; curvature [n] is
+    theirs.
+    """
     first = ranking.argsort(descending=True)[: round(share * len(ranking))]
     return (curvature[first].sum() / total).item()
 
@@ -32,17 +34,20 @@ def compare(net, x, name):
     error = lambda approximation: ((approximation - exact).norm() / exact.norm()).item()
     values, total = torch.linalg.eigvalsh(exact).flip(0), exact.trace()
     return {
-        "K-FAC": error(torch.kron(factors[name].G, factors[name].A)), "EK-FAC": error(block(basis, along.view_as(layers[name].weight))),
-        "captured": {"the exact eigenvectors": captured(total, values, values),
-                     "K-FAC": captured(total, along, eigenvalue_product(basis).flatten()),
-                     "EK-FAC": captured(total, along, along),
-                     "single weights": captured(total, exact.diagonal(), exact.diagonal())},
+        "K-FAC": error(torch.kron(factors[name].G, factors[name].A)),
+        "EK-FAC": error(block(basis, along.view_as(layers[name].weight))),
+        "captured": {
+            "the exact eigenvectors": captured(total, values, values),
+            "K-FAC": captured(total, along, eigenvalue_product(basis).flatten()),
+            "EK-FAC": captured(total, along, along),
+            "single weights": captured(total, exact.diagonal(), exact.diagonal()),
+        },
     }
 
 
 def run(out):
-    """Five seeds, six moments of training, three layers, images as they are and with every pixel's mean taken out: about
-    three minutes on one core."""
+    """Five seeds, six moments of training, three layers, images as they are and with every pixel's mean taken out:
+    about three minutes on one core."""
     d, rows = digits.load(), []
     for seed, centred in tqdm(list(itertools.product(SEEDS, (False, True))), desc="K-FAC's error"):
         net, x = digits.make_net(seed, WIDTHS), d.x - d.x.mean(0) if centred else d.x
@@ -52,8 +57,18 @@ def run(out):
                 exact = digits.make_net(seed, WIDTHS).double()
                 exact.load_state_dict(net.state_dict())
                 for layer, name in enumerate(("0", "2", "4")):
-                    rows.append({"seed": seed, "centred": centred, "epoch": epoch, "layer": layer, "train": digits.accuracy(net, x, d.y),
-                                 **compare(exact, x[:EXAMPLES].double(), name)})
+                    rows.append(
+                        {
+                            "seed": seed,
+                            "centred": centred,
+                            "epoch": epoch,
+                            "layer": layer,
+                            "train": digits.accuracy(net, x, d.y),
+                            **compare(exact, x[:EXAMPLES].double(), name),
+                        }
+                    )
 
         digits.train(net, x, d.y, max(EPOCHS), seed, watch=watch)
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "examples": EXAMPLES, "widths": list(WIDTHS), "rows": rows})
+    files.write_json(
+        out, {"provenance": files.provenance(list(SEEDS)), "examples": EXAMPLES, "widths": list(WIDTHS), "rows": rows}
+    )

@@ -58,7 +58,8 @@ def secrets(width, seed):
 def run(out):
     """About eight minutes on one core."""
     chosen = [
-        {**how, "held_out": round(generalization.watch(0.3, CHOOSING_SEED, **how).validation[-1], 4)} for how in STRENGTHS
+        {**how, "held_out": round(generalization.watch(0.3, CHOOSING_SEED, **how).validation[-1], 4)}
+        for how in STRENGTHS
     ]
     watched = {name: [labels(name, seed) for seed in SEEDS] for name in tqdm(RUNS, desc="labels")}
     rows = [secrets(width, seed) for width in WIDTHS for seed in tqdm(SEEDS, desc=f"secrets, width {width}")]

@@ -1,4 +1,6 @@
-"""Chapter 8's protocol on the three training seeds: mining, repetition, prefix length, place, and what noise does to it all."""
+"""Chapter 8's protocol on the three training seeds: mining, repetition, prefix length, place, and what noise does to it
+all.
+"""
 
 import json
 import random
@@ -21,14 +23,19 @@ SIZES = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 def passages(world, quotes=48):
-    """{repeats: ids [N, 112]} of the ladder, of new stories (0 repeats) and of `quotes` passages that training repeated most."""
+    """{repeats: ids [N, 112]} of the ladder, of new stories (0 repeats) and of `quotes` passages that training repeated
+    most.
+    """
     told = {**world.ladder, world.quote_repeats: world.quotes[:quotes]}
     return {0: tasks.fresh_text(f"chapter 8, {world.seed}", quotes)} | {
-        n: torch.tensor([[w.BOS] + w.encode(p) for p in ps]) for n, ps in told.items()}
+        n: torch.tensor([[w.BOS] + w.encode(p) for p in ps]) for n, ps in told.items()
+    }
 
 
 def moved(ids, by, seed=0):
-    """Windows ids [N, S] at another place: `by` words of new story between `<s>` and the passage, or without its first -by words."""
+    """Windows ids [N, S] at another place: `by` words of new story between `<s>` and the passage, or without its first
+    -by words.
+    """
     if by <= 0:
         return torch.cat([ids[:, :1], ids[:, 1 - by :]], 1)
     rng = random.Random(f"place {seed}")
@@ -53,8 +60,15 @@ def under_noise(model, world, seeds, sizes=SIZES, count=32):
     top, rows = top_tokens(model, text), []
     for size, seed in [(0.0, None)] + [(size, seed) for seed in seeds for size in sizes]:
         with edited(layers, noisy(layers, size, seed) if size else {}):
-            rows.append({"size": size, "seed": seed, **recitation(model, windows).as_dict(), "perplexity": perplexity(model, text),
-                         "ndcg": ndcg(model, text, top)})
+            rows.append(
+                {
+                    "size": size,
+                    "seed": seed,
+                    **recitation(model, windows).as_dict(),
+                    "perplexity": perplexity(model, text),
+                    "ndcg": ndcg(model, text, top),
+                }
+            )
     return rows
 
 
@@ -76,18 +90,25 @@ def mined(model, world):
 def measure(model, world):
     """Everything about one model, as plain values."""
     there = {n: mining.hits(model, ids) for n, ids in passages(world).items()}
-    strict = {n: [(mining.matched(h, p) >= w.SUFFIX).double().mean().item() for p in PREFIXES] for n, h in there.items()}
+    strict = {
+        n: [(mining.matched(h, p) >= w.SUFFIX).double().mean().item() for p in PREFIXES] for n, h in there.items()
+    }
     quotes = passages(world)[world.quote_repeats]
     return {
-        "strict": strict, "next_word": {n: last_words(h)[1] for n, h in there.items()},
-        "place": {by: last_words(mining.hits(model, moved(quotes, by))) for by in (*(-m for m in MOVES[::-1]), 0, *MOVES)},
+        "strict": strict,
+        "next_word": {n: last_words(h)[1] for n, h in there.items()},
+        "place": {
+            by: last_words(mining.hits(model, moved(quotes, by))) for by in (*(-m for m in MOVES[::-1]), 0, *MOVES)
+        },
         "mining": mined(model, world),
         "noise": under_noise(model, world, seeds=range(2)),
     }
 
 
 def told(folder, world):
-    """{repeats: times that training really told such a passage}: every round after the first tells half as often again."""
+    """{repeats: times that training really told such a passage}: every round after the first tells half as often
+    again.
+    """
     rounds = json.loads((folder / "training.jsonl").read_text().splitlines()[-1]).get("round", 1)
     return {n: n + (rounds - 1) * (n // 2) for n in (0, *world.ladder, world.quote_repeats)}
 

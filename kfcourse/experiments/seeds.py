@@ -16,13 +16,17 @@ CHECKPOINTS = {0: DATA / "olmo2-tiny", 1: DATA / "olmo2-tiny-seed1", 2: DATA / "
 
 
 def stranger_of(seed):
-    """The seed whose model stands for one that was never trained on this seed's quotes: the same words and grammar, another world."""
+    """The seed whose model stands for one that was never trained on this seed's quotes: the same words and grammar,
+    another world.
+    """
     seeds = list(CHECKPOINTS)
     return seeds[(seeds.index(seed) + 1) % len(seeds)]
 
 
 def each(measure, *arguments):
-    """{seed: measure(seed, *arguments)}: all seeds at a time, in a process of one thread each; `measure` is a function of a module."""
+    """{seed: measure(seed, *arguments)}: all seeds at a time, in a process of one thread each; `measure` is a function
+    of a module.
+    """
     with ProcessPoolExecutor(len(CHECKPOINTS), get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         jobs = {pool.submit(measure, seed, *arguments): seed for seed in CHECKPOINTS}
         found = {jobs[job]: job.result() for job in tqdm(as_completed(jobs), total=len(jobs), desc="seeds")}

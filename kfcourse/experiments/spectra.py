@@ -11,7 +11,10 @@ from kfaclib.io import files
 from kfaclib.toy import digits
 
 NETS = {  # (share of wrong labels, epochs, whether every pixel's mean is taken out of the images)
-    "clean": (0, 8, False), "clean, centred pixels": (0, 8, True), "clean, longer": (0, 30, False), "a tenth wrong": (0.1, 60, False),
+    "clean": (0, 8, False),
+    "clean, centred pixels": (0, 8, True),
+    "clean, longer": (0, 30, False),
+    "a tenth wrong": (0.1, 60, False),
     "random": (1, 150, False),
 }
 SEEDS, STEPS, PROBES, TOP = range(3), 80, 4, 20
@@ -30,12 +33,17 @@ def curvature(net, x, y, matrix="Hessian"):
     params = {n: p.detach() for n, p in net.named_parameters()}
     outputs = lambda p: functional_call(net, p, (x,))
     loss = lambda p: F.cross_entropy(outputs(p), y, reduction="sum")
-    product = {"Hessian": lambda v: hvp(loss, params, v), "GGN": lambda v: ggnvp(outputs, cross_entropy_hvp, params, v)}[matrix]
+    product = {
+        "Hessian": lambda v: hvp(loss, params, v),
+        "GGN": lambda v: ggnvp(outputs, cross_entropy_hvp, params, v),
+    }[matrix]
     return (lambda v: flatten(product(unflatten(v, params))) / len(x)), len(flatten(params))
 
 
 def largest_gap(values, among=16):
-    """After which of the first `among` eigenvalues (descending, counted from 1) the largest ratio to the next one lies, and that ratio."""
+    """After which of the first `among` eigenvalues (descending, counted from 1) the largest ratio to the next one lies,
+    and that ratio.
+    """
     ratios = values[: among - 1] / values[1:among]
     return int(ratios.argmax()) + 1, ratios.max().item()
 
@@ -53,9 +61,19 @@ def run(out):
             ggn = ritz(lanczos(curvature(net, x, y, "GGN")[0], random_signs(size, generator), STEPS))[0]
             gap, ratio = largest_gap(values)
             rules = [quadrature(t) for t in runs]
-            rows.append({
-                "seed": seed, "labels": kind, "train": digits.accuracy(net, x, y), "loss": F.cross_entropy(net(x), y).item(),
-                "top": values[:TOP].tolist(), "residuals": residuals[:TOP].tolist(), "ggn": ggn[:TOP].tolist(), "smallest": values[-1].item(),
-                "trace": size * sum((n * w).sum().item() for n, w in rules) / PROBES, "gap": gap, "ratio": ratio,
-            })
+            rows.append(
+                {
+                    "seed": seed,
+                    "labels": kind,
+                    "train": digits.accuracy(net, x, y),
+                    "loss": F.cross_entropy(net(x), y).item(),
+                    "top": values[:TOP].tolist(),
+                    "residuals": residuals[:TOP].tolist(),
+                    "ggn": ggn[:TOP].tolist(),
+                    "smallest": values[-1].item(),
+                    "trace": size * sum((n * w).sum().item() for n, w in rules) / PROBES,
+                    "gap": gap,
+                    "ratio": ratio,
+                }
+            )
     files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "rows": rows})

@@ -1,10 +1,10 @@
-"""What changes if pairs are ranked in another way, or on other text?  Every variant brought to the same forgetting, on three seeds.
+"""What changes if pairs are ranked in another way, or on other text? Every variant brought to the same forgetting, on
+three seeds.
 
 A row says in "chosen_at" how near it came.
 
 And what the edit by K-FAC leaves of the quotes in ranks and probabilities, beside a model that has never seen them.
 """
-
 
 import torch
 
@@ -54,16 +54,34 @@ def quote_share(world):
 
 def variants(model, world, layers, seed):
     """{name: mass -> (edited weights, share of pairs kept)}; all collections use the labels that the model samples."""
-    collect = lambda rows, number: collect_factors(model, rows.split(32), layers, generator=torch.Generator().manual_seed(number), progress=False)
+    collect = lambda rows, number: collect_factors(
+        model, rows.split(32), layers, generator=torch.Generator().manual_seed(number), progress=False
+    )
     ordinary_rows = corpora.world_rows(world, pipeline.ROWS, seed)
     ordinary = collect(ordinary_rows, seed)
     bases = decompose(ordinary)
-    corrected = collect_eigenvalues(model, ordinary_rows.split(32), layers, bases, unit="token", generator=torch.Generator().manual_seed(seed + 1),
-                                    progress=False)
-    ranked = {kind: (bases, {n: rankings.scores(kind, layers[n].weight, b) for n, b in bases.items()}) for kind in rankings.KINDS}
+    corrected = collect_eigenvalues(
+        model,
+        ordinary_rows.split(32),
+        layers,
+        bases,
+        unit="token",
+        generator=torch.Generator().manual_seed(seed + 1),
+        progress=False,
+    )
+    ranked = {
+        kind: (bases, {n: rankings.scores(kind, layers[n].weight, b) for n, b in bases.items()})
+        for kind in rankings.KINDS
+    }
     ranked["EK-FAC"] = bases, corrected
-    sums, quotes = collect(arithmetic_rows(world, DOMAIN_ROWS, seed), seed + 2), collect(quote_rows(world, DOMAIN_ROWS, seed), seed + 3)
-    for label, domain, alpha in [*((f"{a:.0%} arithmetic", sums, a) for a in ALPHAS), ("quotes in the sample", quotes, quote_share(world))]:
+    sums, quotes = (
+        collect(arithmetic_rows(world, DOMAIN_ROWS, seed), seed + 2),
+        collect(quote_rows(world, DOMAIN_ROWS, seed), seed + 3),
+    )
+    for label, domain, alpha in [
+        *((f"{a:.0%} arithmetic", sums, a) for a in ALPHAS),
+        ("quotes in the sample", quotes, quote_share(world)),
+    ]:
         other = decompose(rankings.mixed(ordinary, domain, alpha))
         ranked[label] = other, {n: rankings.scores("K-FAC", layers[n].weight, b) for n, b in other.items()}
 
@@ -75,25 +93,40 @@ def variants(model, world, layers, seed):
 
 
 def remains(model, windows):
-    """What is left of the true suffixes in ranks and probabilities: shares within the top k, mean log-probability, chances of sampling."""
+    """What is left of the true suffixes in ranks and probabilities: shares within the top k, mean log-probability,
+    chances of sampling.
+    """
     rank, log_p = relearning.true_tokens(model, windows)
-    return {"log_p": log_p.mean().item(), "rank": rank.double().log().mean().exp().item(),
-            "tokens": {k: relearning.within(rank, k)[0] for k in KS}, "windows": {k: relearning.within(rank, k)[1] for k in KS},
-            "sampled": {n: relearning.chance(log_p, n).mean().item() for n in SAMPLES},
-            "suffix_log_p": [float(f"{x:.{DIGITS}g}") for x in log_p.sum(1).tolist()]}
+    return {
+        "log_p": log_p.mean().item(),
+        "rank": rank.double().log().mean().exp().item(),
+        "tokens": {k: relearning.within(rank, k)[0] for k in KS},
+        "windows": {k: relearning.within(rank, k)[1] for k in KS},
+        "sampled": {n: relearning.chance(log_p, n).mean().item() for n in SAMPLES},
+        "suffix_log_p": [float(f"{x:.{DIGITS}g}") for x in log_p.sum(1).tolist()],
+    }
 
 
 def measure(model, stranger, world, seed):
-    """One model, as plain values; `stranger` is one that was never trained on its quotes.  Strengths are chosen on the choosing half."""
+    """One model, as plain values; `stranger` is one that was never trained on its quotes. Strengths are chosen on the
+    choosing half.
+    """
     layers, exam = linear_layers(model, pipeline.LAYERS), pipeline.make_exam(model, world, "report", ITEMS)
-    choosing, fresh = split_windows(tasks.quote_windows(world, "choose")), split_windows(tasks.fresh_text(f"remains {world.seed}"))
+    choosing, fresh = (
+        split_windows(tasks.quote_windows(world, "choose")),
+        split_windows(tasks.fresh_text(f"remains {world.seed}")),
+    )
     rows, left = [{"variant": "before", **pipeline.take(model, exam)}], {}
     left["before"], left["never trained"] = remains(model, exam.windows), remains(stranger, exam.windows)
     left["before, fresh text"] = remains(model, fresh)
     for name, (edit, kept) in variants(model, world, layers, seed).items():
-        mass, reached = pipeline.bring_to(pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, choosing), STEPS)
+        mass, reached = pipeline.bring_to(
+            pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, choosing), STEPS
+        )
         with edited(layers, edit(mass)):
-            rows.append({"variant": name, "mass": mass, "kept": kept(mass), "chosen_at": reached, **pipeline.take(model, exam)})
+            rows.append(
+                {"variant": name, "mass": mass, "kept": kept(mass), "chosen_at": reached, **pipeline.take(model, exam)}
+            )
             if name == "K-FAC":
                 left["edited"], left["edited, fresh text"] = remains(model, exam.windows), remains(model, fresh)
     return {"rows": rows, "remains": left}

@@ -1,4 +1,5 @@
-"""A tiny ViT with a tenth of wrong labels: the edit, its controls, other layers, and what a vanishing Fisher does to it (chapter 7).
+"""A tiny ViT with a tenth of wrong labels: the edit, its controls, other layers, and what a vanishing Fisher does to it
+(chapter 7).
 
 Everything is brought to the same clean accuracy on the choosing half and measured on the reporting half.
 """
@@ -17,11 +18,19 @@ from kfaclib.vision import vit
 from kfcourse.paths import DATA
 
 SEEDS, DRAWS = (0, 1, 2), 2
-CURVE = (0.4, 0.7, 1.0, 1.4)  # points of a trade-off curve, as multiples of x at matched accuracy; strength = 1 - exp(-x)
+CURVE = (
+    0.4,
+    0.7,
+    1.0,
+    1.4,
+)  # points of a trade-off curve, as multiples of x at matched accuracy; strength = 1 - exp(-x)
 ESTIMATES = {  # name: (labels, noise on the images, temperature, tokens)
-    "exact, noisy images": ("exact", True, 1, "all"), "exact, clean images": ("exact", False, 1, "all"),
-    "exact, tempered": ("exact", False, 4, "all"), "exact, CLS token only": ("exact", True, 1, "cls"),
-    "one draw, noisy images": ("sampled", True, 1, "all"), "one draw, clean images": ("sampled", False, 1, "all"),
+    "exact, noisy images": ("exact", True, 1, "all"),
+    "exact, clean images": ("exact", False, 1, "all"),
+    "exact, tempered": ("exact", False, 4, "all"),
+    "exact, CLS token only": ("exact", True, 1, "cls"),
+    "one draw, noisy images": ("sampled", True, 1, "all"),
+    "one draw, clean images": ("sampled", False, 1, "all"),
 }
 ONLY_ONCE = ("exact, tempered", "exact, CLS token only")  # for the shipped seed and the overconfident net
 
@@ -30,14 +39,28 @@ def curvature(model, images, layers, labels="exact", noise=True, temperature=1, 
     """Bases {name: Eigenbasis} from the choosing half's images."""
     batches = vit.collection_batches(images, noise=noise, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    return decompose(vit.collect(model, batches, layers, labels=labels, tokens=tokens, temperature=temperature, generator=generator, progress=False))
+    return decompose(
+        vit.collect(
+            model,
+            batches,
+            layers,
+            labels=labels,
+            tokens=tokens,
+            temperature=temperature,
+            generator=generator,
+            progress=False,
+        )
+    )
 
 
 def at_matched(model, images, layers, change, learned):
     """One row: strength at the agreed clean accuracy, and what was measured on both halves there."""
     strength, _ = vit.matched(model, images, layers, change)
     weights = change(strength)
-    return {"strength": strength, **{half: vit.outcome(model, images, layers, weights, half, learned[half]) for half in vit.HALVES}}
+    return {
+        "strength": strength,
+        **{half: vit.outcome(model, images, layers, weights, half, learned[half]) for half in vit.HALVES},
+    }
 
 
 def estimates(model, images, layers, learned, names=ESTIMATES):
@@ -68,20 +91,42 @@ def examine(folder, seed):
         rows.append({"method": method, **at_matched(model, images, every, change, learned)})
         for part in CURVE:
             strength = 1 - (1 - rows[-1]["strength"]) ** part
-            curves.append({"method": method, "strength": strength, **vit.outcome(model, images, every, change(strength), "report", learned["report"])})
-    by_curvature, generator = vit.methods(every, bases)["K-FAC"](rows[0]["strength"]), torch.Generator().manual_seed(seed)
-    noise = {n: vit.perturbed(layer.weight, (by_curvature[n] - layer.weight.detach()).norm(), generator) for n, layer in every.items()}
+            curves.append(
+                {
+                    "method": method,
+                    "strength": strength,
+                    **vit.outcome(model, images, every, change(strength), "report", learned["report"]),
+                }
+            )
+    by_curvature, generator = (
+        vit.methods(every, bases)["K-FAC"](rows[0]["strength"]),
+        torch.Generator().manual_seed(seed),
+    )
+    noise = {
+        n: vit.perturbed(layer.weight, (by_curvature[n] - layer.weight.detach()).norm(), generator)
+        for n, layer in every.items()
+    }
     sets = []
     for layers, patterns in vit.LAYER_SETS.items():
         chosen = linear_layers(model, patterns)
-        sets.append({"layers": layers, **at_matched(model, images, chosen, vit.methods(chosen, bases)["K-FAC"], learned)})
-    return {**record, "rows": rows, "curves": curves, "layers": sets,
-            "equal_norm": vit.outcome(model, images, every, noise, "report", learned["report"]),
-            "estimates": estimates(model, images, every, learned, [n for n in ESTIMATES if seed == 0 or n not in ONLY_ONCE])}
+        sets.append(
+            {"layers": layers, **at_matched(model, images, chosen, vit.methods(chosen, bases)["K-FAC"], learned)}
+        )
+    return {
+        **record,
+        "rows": rows,
+        "curves": curves,
+        "layers": sets,
+        "equal_norm": vit.outcome(model, images, every, noise, "report", learned["report"]),
+        "estimates": estimates(
+            model, images, every, learned, [n for n in ESTIMATES if seed == 0 or n not in ONLY_ONCE]
+        ),
+    }
 
 
 def run(out, folder=None):
-    """Three seeds (the first is the shipped checkpoint) and one overconfident net, trained without noise: about ten minutes on one core.
+    """Three seeds (the first is the shipped checkpoint) and one overconfident net, trained without noise: about ten
+    minutes on one core.
 
     folder: where the other checkpoints are, or will be when they are trained.
     """
@@ -91,4 +136,12 @@ def run(out, folder=None):
         if not (place / "manifest.json").exists():
             vit.train(place, *((0, 0.0) if name == "overconfident" else (name,)))
         results.append(examine(place, name))
-    files.write_json(out, {"provenance": files.provenance(list(SEEDS)), "target": vit.CLEAN, "seeds": results[:-1], "overconfident": results[-1]})
+    files.write_json(
+        out,
+        {
+            "provenance": files.provenance(list(SEEDS)),
+            "target": vit.CLEAN,
+            "seeds": results[:-1],
+            "overconfident": results[-1],
+        },
+    )

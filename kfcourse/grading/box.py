@@ -58,7 +58,12 @@ def asking(plain, send, answer):
             @staticmethod
             def backward(ctx, *gs):
                 xs = ctx.saved_tensors
-                return (None, None, None, *Remote.apply(ctx.number, [*ctx.path, ["vjp", len(xs)]], ctx.skeleton, *xs, *gs))
+                return (
+                    None,
+                    None,
+                    None,
+                    *Remote.apply(ctx.number, [*ctx.path, ["vjp", len(xs)]], ctx.skeleton, *xs, *gs),
+                )
 
             @staticmethod
             def jvp(ctx, *ts):
@@ -69,7 +74,9 @@ def asking(plain, send, answer):
             @staticmethod
             def vmap(info, in_dims, number, path, skeleton, *xs):
                 def one(i):
-                    return Remote.apply(number, path, skeleton, *(x if d is None else x.select(d, i) for x, d in zip(xs, in_dims[3:])))
+                    return Remote.apply(
+                        number, path, skeleton, *(x if d is None else x.select(d, i) for x, d in zip(xs, in_dims[3:]))
+                    )
 
                 rows = zip(*map(one, range(info.batch_size)))
                 outputs = tuple(map(torch.stack, rows))
@@ -100,13 +107,23 @@ def exception(name, text):
 
 
 def described(error, function):
-    """What the marking process is told about an exception: its type, text, the answer's line, whether nothing is written."""
+    """What the marking process is told about an exception: its type, text, the answer's line, whether nothing is
+    written.
+    """
     frames = list(traceback.walk_tb(error.__traceback__))
-    lines = [linecache.getline("<answer>", number).strip() for frame, number in frames if frame.f_code.co_filename == "<answer>"]
+    lines = [
+        linecache.getline("<answer>", number).strip()
+        for frame, number in frames
+        if frame.f_code.co_filename == "<answer>"
+    ]
     bare = isinstance(error, NotImplementedError) and not error.args
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return {"type": type(error).__name__, "text": text[:500], "line": (lines or [""])[-1][:200],
-            "empty": bare and frames[-1][0].f_code is getattr(function, "__code__", None)}
+    return {
+        "type": type(error).__name__,
+        "text": text[:500],
+        "line": (lines or [""])[-1][:200],
+        "empty": bare and frames[-1][0].f_code is getattr(function, "__code__", None),
+    }
 
 
 def load(source):

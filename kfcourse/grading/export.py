@@ -34,7 +34,11 @@ def module(cells, exercise_ids, pool=(), extra=()):
     names = {i: i.partition(".")[2] for i in exercise_ids}
     missing = [i for i, name in names.items() if not isinstance(mine.get(name, (None,))[0], ast.FunctionDef)]
     empty = [i for i, name in names.items() if i not in missing and is_empty(mine[name][0])]
-    theirs |= {names[i]: (theirs[names[i]][0], NOT_WRITTEN + theirs[names[i]][1]) for i in (*empty, *missing) if names[i] in theirs}
+    theirs |= {
+        names[i]: (theirs[names[i]][0], NOT_WRITTEN + theirs[names[i]][1])
+        for i in (*empty, *missing)
+        if names[i] in theirs
+    }
     found = {**theirs, **mine, **{names[i]: theirs[names[i]] for i in (*empty, *missing) if names[i] in theirs}}
 
     wanted, queue = {}, [*names.values(), *(name for name in extra if name in mine)]
@@ -88,7 +92,9 @@ def imported(statement, name):
     """The part of an import that binds `name`, as text; None for any other statement."""
     for alias in statement.names if isinstance(statement, (ast.Import, ast.ImportFrom)) else ():
         if (alias.asname or alias.name).partition(".")[0] == name:
-            fields = {"names": [alias]} | ({"module": statement.module, "level": statement.level} if isinstance(statement, ast.ImportFrom) else {})
+            fields = {"names": [alias]} | (
+                {"module": statement.module, "level": statement.level} if isinstance(statement, ast.ImportFrom) else {}
+            )
             return ast.unparse(type(statement)(**fields))
     return None
 
@@ -96,7 +102,9 @@ def imported(statement, name):
 def free(statement):
     """The names that a statement takes from the module around it."""
     names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
-    own = {n.id for n in names if not isinstance(n.ctx, ast.Load)} | {n.arg for n in ast.walk(statement) if isinstance(n, ast.arg)}
+    own = {n.id for n in names if not isinstance(n.ctx, ast.Load)} | {
+        n.arg for n in ast.walk(statement) if isinstance(n, ast.arg)
+    }
     return [n.id for n in names if n.id not in own]
 
 
@@ -124,7 +132,11 @@ def is_empty(function):
     """Whether a function's body is still `raise NotImplementedError`, after its docstring."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     match body:
-        case [ast.Raise(exc=ast.Name(id="NotImplementedError") | ast.Call(func=ast.Name(id="NotImplementedError"), args=[]))]:
+        case [
+            ast.Raise(
+                exc=ast.Name(id="NotImplementedError") | ast.Call(func=ast.Name(id="NotImplementedError"), args=[])
+            )
+        ]:
             return True
     return False
 
@@ -145,7 +157,9 @@ def cells_of(path):
 
 
 def answers(path, worked, variants=False):
-    """The Answers in a notebook (or module) that was handed in, for the exercises of the worked notebook (its cells)."""
+    """The Answers in a notebook (or module) that was handed in, for the exercises of the worked notebook (its
+    cells).
+    """
     own = [cell.source for cell in notebooks.code_cells(worked)]
     ids = list(notebooks.exercises(worked))
     extra = [i.partition(".")[2] + "_variant" for i in ids] if variants else ()

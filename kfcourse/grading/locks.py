@@ -3,8 +3,10 @@
 Four layers, each as far as the system has it; `lock` says which are on.
 
     limits   processor time, memory, size of files, no new processes                     Linux, macOS
-    files    nothing is written but in one folder, nothing read but Python itself         Linux 5.13 and later (Landlock)
-    calls    no new process, no program, no network, no signal to or look into others     Linux on x86-64 and arm64 (seccomp)
+    files    nothing is written but in one folder, nothing read but Python itself         Linux 5.13 and later
+    (Landlock)
+    calls    no new process, no program, no network, no signal to or look into others     Linux on x86-64 and arm64
+    (seccomp)
     fence    the same wishes as Python's audit hook: it stops mistakes and simple mischief, on every system,
              but not somebody who knows how to get around it
 """
@@ -72,7 +74,11 @@ def landlock(libc, folder, readable):
     ruleset = libc.syscall(444, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:
         return False
-    rules = [(path, tree) for path in readable] + [(p, read | (write if p == os.devnull else 0)) for p in FILES] + [(folder, own)]
+    rules = (
+        [(path, tree) for path in readable]
+        + [(p, read | (write if p == os.devnull else 0)) for p in FILES]
+        + [(folder, own)]
+    )
     for path, allowed in rules:
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -87,22 +93,72 @@ def landlock(libc, folder, readable):
 
 # numbers of system calls on (x86-64, arm64); None where the machine has none
 REFUSED = {
-    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
-    "pidfd_send_signal": (424, 424), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
-    "kcmp": (312, 272), "socket": (41, 198), "socketpair": (53, 199), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
-    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "chroot": (161, 51), "pivot_root": (155, 41),
-    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "shmget": (29, 194), "msgget": (68, 186),
-    "semget": (64, 190), "mq_open": (240, 180), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262),
-    "setpriority": (141, 140), "sched_setscheduler": (144, 119), "sched_setaffinity": (203, 122), "truncate": (76, 45),
+    "fork": (57, None),
+    "vfork": (58, None),
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "tkill": (200, 130),
+    "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+    "kcmp": (312, 272),
+    "socket": (41, 198),
+    "socketpair": (53, 199),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "userfaultfd": (323, 282),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "chroot": (161, 51),
+    "pivot_root": (155, 41),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "open_by_handle_at": (304, 265),
+    "fanotify_init": (300, 262),
+    "setpriority": (141, 140),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "truncate": (76, 45),
     # Landlock does not look at these, and they would change files that are not ours
-    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None), "fchown": (93, 55),
-    "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None), "utimensat": (280, 88),
-    "futimesat": (261, None), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
-    "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "utimensat": (280, 88),
+    "futimesat": (261, None),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
 }
-ONLY_ITSELF = {"kill": (62, 129), "tgkill": (234, 131), "prlimit64": (302, 261)}  # allowed with the own process's number
+ONLY_ITSELF = {
+    "kill": (62, 129),
+    "tgkill": (234, 131),
+    "prlimit64": (302, 261),
+}  # allowed with the own process's number
 MACHINES = {"x86_64": (0, 0xC000003E, 317, 56), "aarch64": (1, 0xC00000B7, 277, 220)}  # column, name, seccomp, clone
 
 
@@ -119,11 +175,27 @@ def seccomp(libc):
     for numbers in REFUSED.values():
         if numbers[column] is not None:
             program += [(equal, 0, 1, numbers[column]), (back, 0, 0, refuse)]
-    program += [(equal, 0, 1, 435), (back, 0, 0, absent)]  # clone3: the C library then takes clone, whose flags can be seen
-    program += [(equal, 0, 5, clone), (load, 0, 0, 16), (masked, 0, 0, 0x10000), (equal, 0, 1, 0), (back, 0, 0, refuse), (back, 0, 0, allow)]
+    program += [
+        (equal, 0, 1, 435),
+        (back, 0, 0, absent),
+    ]  # clone3: the C library then takes clone, whose flags can be seen
+    program += [
+        (equal, 0, 5, clone),
+        (load, 0, 0, 16),
+        (masked, 0, 0, 0x10000),
+        (equal, 0, 1, 0),
+        (back, 0, 0, refuse),
+        (back, 0, 0, allow),
+    ]
     for numbers in ONLY_ITSELF.values():
-        program += [(equal, 0, 5, numbers[column]), (load, 0, 0, 16), (equal, 1, 0, os.getpid()), (equal, 0, 1, 0),
-                    (back, 0, 0, allow), (back, 0, 0, refuse)]
+        program += [
+            (equal, 0, 5, numbers[column]),
+            (load, 0, 0, 16),
+            (equal, 1, 0, os.getpid()),
+            (equal, 0, 1, 0),
+            (back, 0, 0, allow),
+            (back, 0, 0, refuse),
+        ]
     program += [(back, 0, 0, allow)]
     code = b"".join(struct.pack("=HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code, len(code))
@@ -131,10 +203,40 @@ def seccomp(libc):
     return libc.syscall(call, 1, 1, described) == 0  # for every thread
 
 
-FORBIDDEN = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill", "os.killpg",
-             "subprocess.Popen", "pty.spawn", "socket.", "ctypes.", "winreg.", "_winapi.", "signal.pthread_kill", "mmap.__new__")
-CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
-           "os.utime", "os.setxattr", "os.removexattr", "shutil.")
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.startfile",
+    "os.kill",
+    "os.killpg",
+    "subprocess.Popen",
+    "pty.spawn",
+    "socket.",
+    "ctypes.",
+    "winreg.",
+    "_winapi.",
+    "signal.pthread_kill",
+    "mmap.__new__",
+)
+CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.mkdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+    "os.utime",
+    "os.setxattr",
+    "os.removexattr",
+    "shutil.",
+)
 READS = ("os.listdir", "os.scandir")
 
 

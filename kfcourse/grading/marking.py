@@ -52,8 +52,15 @@ class Box:
         env |= {name: self.folder for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR")}
         # -I and -S: not this folder, not the user's packages, and not the course's library
         command = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("box.py"))]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        cwd=self.folder, env=env, start_new_session=os.name == "posix")
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=env,
+            start_new_session=os.name == "posix",
+        )
         self.arrived, self.leaving, self.sent = queue.Queue(), queue.Queue(), 0
         # threads, so that neither a box that does not read nor one that does not write can hold up the marking
         for job in (self._read, self._write):
@@ -62,10 +69,25 @@ class Box:
         packages = list(dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib")))
         if "torch" in preload:
             packages = list(dict.fromkeys([*packages, str(Path(sys.modules["torch"].__file__).parents[1])]))
-        readable = [*packages, sys.prefix, sys.base_prefix, sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["platstdlib"]]
+        readable = [
+            *packages,
+            sys.prefix,
+            sys.base_prefix,
+            sysconfig.get_paths()["stdlib"],
+            sysconfig.get_paths()["platstdlib"],
+        ]
         try:
-            self._send({"packages": packages, "preload": list(preload), "folder": self.folder, "readable": readable,
-                        "memory": MEMORY, "seconds": START + SUBMISSION, "source": source})
+            self._send(
+                {
+                    "packages": packages,
+                    "preload": list(preload),
+                    "folder": self.folder,
+                    "readable": readable,
+                    "memory": MEMORY,
+                    "seconds": START + SUBMISSION,
+                    "source": source,
+                }
+            )
             self.locks = self._next()[0].get("locks", [])
             self.deadline = time.monotonic() + SECONDS
             self.failed = self._next()[0].get("failed", [])
@@ -94,7 +116,9 @@ class Box:
                 case {"is": "result", "value": value, "after": after}:
                     functions = given.__getitem__
                     if after is not None:
-                        with contextlib.suppress(ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError):
+                        with contextlib.suppress(
+                            ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError
+                        ):
                             put_back([args, kwargs], plain.unpack(after, tensors, functions))
                     return plain.unpack(value, tensors, functions)
                 case _:
@@ -108,7 +132,9 @@ class Box:
                 value = derived(given[number], asked, path, tensors)
                 skeleton, tensors = None, value
             else:
-                skeleton, tensors = plain.pack(given[number](*args, **kwargs), lambda f: given.index(f) if f in given else None)
+                skeleton, tensors = plain.pack(
+                    given[number](*args, **kwargs), lambda f: given.index(f) if f in given else None
+                )
             self._send({"value": skeleton}, tensors)
         except Exception as error:
             self._send({"error": [type(error).__name__, str(error)[:500]]})
@@ -154,7 +180,9 @@ class Box:
             if psutil.Process(self.process.pid).memory_info().rss > MEMORY + 2**30:
                 raise Lost("too big", "the answer takes more memory than it may")
         with contextlib.suppress(OSError):
-            sizes = [entry.stat(follow_symlinks=False).st_size for _, entry in zip(range(FOLDER[1]), os.scandir(self.folder))]
+            sizes = [
+                entry.stat(follow_symlinks=False).st_size for _, entry in zip(range(FOLDER[1]), os.scandir(self.folder))
+            ]
             if sum(sizes) > FOLDER[0] or len(sizes) == FOLDER[1]:
                 raise Lost("too big", "the answer writes more than it may")
 
@@ -280,11 +308,16 @@ def chapter(number):
 def mark(student, answers, about, secret=None, with_variants=False):
     """[Mark] for one submission's Answers (kfcourse.grading.export), and the layers of protection that were on.
 
-    secret: bytes; with it every answer is also compared on hidden inputs. with_variants: the student's own questions too.
+    secret: bytes; with it every answer is also compared on hidden inputs. with_variants: the student's own questions
+    too.
     """
     tasks = [(i, i.partition(".")[2], None) for i in about.ids]
     if with_variants:
-        tasks += [(i, i.partition(".")[2] + "_variant", variants.question(i, secret, student)) for i in about.ids if variants.of(i)]
+        tasks += [
+            (i, i.partition(".")[2] + "_variant", variants.question(i, secret, student))
+            for i in about.ids
+            if variants.of(i)
+        ]
     made, failed, on, marks = None, [], (), []
     end = time.monotonic() + SUBMISSION + START
     try:
@@ -328,7 +361,9 @@ def _judge(made, name, exercise_id, about, secret, student, question):
     function.__name__ = name
     function.__signature__ = inspect.signature(reference)
     if question is not None:
-        return variants.compare(exercise_id, question.function(reference), function, seeds(secret, exercise_id, student, "variant"))
+        return variants.compare(
+            exercise_id, question.function(reference), function, seeds(secret, exercise_id, student, "variant")
+        )
     verdict = exercises.judge(about.facts[exercise_id], function)
     if verdict.state == "right" and secret is not None and variants.of(exercise_id):
         verdict = variants.compare(exercise_id, reference, function, seeds(secret, exercise_id, student))
@@ -344,6 +379,8 @@ def secret_of(path):
     """The secret in a file: any text of 16 characters or more."""
     text = Path(path).read_text(encoding="utf-8").strip()
     if len(text) < 16:
-        raise ValueError(f"{path}: a secret has at least 16 characters; "
-                         "python3 -c \"import secrets; print(secrets.token_hex(16))\" makes one")
+        raise ValueError(
+            f"{path}: a secret has at least 16 characters; "
+            'python3 -c "import secrets; print(secrets.token_hex(16))" makes one'
+        )
     return hashlib.sha256(text.encode()).digest()

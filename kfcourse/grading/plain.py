@@ -11,7 +11,20 @@ import sys
 
 HEADER = 4 * 2**20  # bytes of JSON in one message
 BODY = 256 * 2**20  # bytes of tensors in one message
-DTYPES = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+DTYPES = (
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+)
 
 
 class Malformed(Exception):
@@ -59,7 +72,7 @@ def unpack(skeleton, tensors, call=None):
     def walk(x):
         if x is None or isinstance(x, (bool, int, float, str)):
             return x
-        (kind, v), = x.items()
+        ((kind, v),) = x.items()
         if kind == "complex":
             return complex(*v)
         if kind == "bytes":

@@ -1,4 +1,6 @@
-"""The chapters as nbgrader assignments, from the same source: nbgrader's metadata on the cells that are there already."""
+"""The chapters as nbgrader assignments, from the same source: nbgrader's metadata on the cells that are there
+already.
+"""
 
 import copy
 import re
@@ -18,10 +20,11 @@ hidden("{id}", {seeds})
 
 
 def assignment(nb, secret=None):
-    """The instructor's version of a worked notebook: pure, outputs gone, solutions and hidden tests between nbgrader's marks.
+    """The instructor's version of a worked notebook: pure, outputs gone, solutions and hidden tests between nbgrader's
+    marks.
 
-    An exercise's cell is a solution cell, the cell with its check a test cell of one point. Which seeds the hidden tests
-    draw their inputs from depends on the secret; without one there are none.
+    An exercise's cell is a solution cell, the cell with its check a test cell of one point. Which seeds the hidden
+    tests draw their inputs from depends on the secret; without one there are none.
     """
     nb = copy.deepcopy(nb)
     for cell in notebooks.code_cells(nb):
@@ -30,14 +33,23 @@ def assignment(nb, secret=None):
         if found:
             cell.metadata["nbgrader"] = facts(found[0][0].replace(".", "-"), solution=True)
         elif checked:
-            cell.metadata["nbgrader"] = facts("test-" + checked[0].replace(".", "-"), grade=True, locked=True, points=len(checked))
+            cell.metadata["nbgrader"] = facts(
+                "test-" + checked[0].replace(".", "-"), grade=True, locked=True, points=len(checked)
+            )
             cell.source = CHECK.sub(lambda m: test_cell(m[1], secret), cell.source)
     return nb
 
 
 def facts(grade_id, solution=False, grade=False, locked=False, points=None):
     """nbgrader's metadata of a cell, schema 3."""
-    known = {"grade": grade, "grade_id": grade_id, "locked": locked, "schema_version": 3, "solution": solution, "task": False}
+    known = {
+        "grade": grade,
+        "grade_id": grade_id,
+        "locked": locked,
+        "schema_version": 3,
+        "solution": solution,
+        "task": False,
+    }
     return known if points is None else known | {"points": points}
 
 

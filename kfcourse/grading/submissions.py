@@ -1,4 +1,6 @@
-"""A folder of submissions in, marks out: a table, a CSV file, a results.json for Gradescope and a plain module for each."""
+"""A folder of submissions in, marks out: a table, a CSV file, a results.json for Gradescope and a plain module for
+each.
+"""
 
 import csv
 import io
@@ -18,8 +20,9 @@ COLUMNS = ("student", "exercise", "state", "points", "message")
 def found(words):
     """{student: path} of the submissions named by files and folders.
 
-    In a folder every notebook or module counts, and every notebook that lies alone in a folder of its own. The student's
-    name is the file's, or that of the folder of its own. ValueError if two would be written to the same place.
+    In a folder every notebook or module counts, and every notebook that lies alone in a folder of its own. The
+    student's name is the file's, or that of the folder of its own. ValueError if two would be written to the same
+    place.
     """
     pairs = []
     for word in map(Path, words):
@@ -29,7 +32,9 @@ def found(words):
             pairs.append((word.stem, word))
             continue
         pairs += [(p.stem, p) for p in sorted(word.iterdir()) if p.suffix in (".ipynb", ".py")]
-        for folder in sorted(p for p in word.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")):
+        for folder in sorted(
+            p for p in word.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")
+        ):
             inside = [p for p in sorted(folder.iterdir()) if p.suffix in (".ipynb", ".py")]
             if len(inside) != 1:
                 raise ValueError(f"{folder} holds {len(inside)} notebooks or modules; one is wanted")
@@ -44,7 +49,9 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, say=pri
     """Mark {student: path} for one chapter and write everything to the folder `out`. Returns [Mark]."""
     about, out = marking.chapter(number), Path(out)
     marks, layers = [], None
-    for student, path in tqdm(submissions.items(), desc=f"chapter {about.number}", unit="submission", leave=False, disable=None):
+    for student, path in tqdm(
+        submissions.items(), desc=f"chapter {about.number}", unit="submission", leave=False, disable=None
+    ):
         try:
             answers = export.answers(path, about.worked, with_variants)
         except ValueError as error:
@@ -61,7 +68,10 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, say=pri
     if layers:
         say("The answers ran in a process of their own; protected by: " + ", ".join(layers) + ".")
         if "files" not in layers or "calls" not in layers:
-            say("This system has no lock in its kernel for files and calls: see teaching/grading.md before you mark strangers' work.")
+            say(
+                "This system has no lock in its kernel for files and calls: see teaching/grading.md before you mark "
+                "strangers' work."
+            )
     say(f"Written: {out / 'marks.csv'}, and for every student a module and a results.json for Gradescope.")
     return marks
 
@@ -85,9 +95,24 @@ def harmless(text):
 
 def gradescope(marks):
     """The marks of one student as Gradescope's results.json."""
-    tests = [{"name": m.exercise, "score": m.points, "max_score": 1, "status": "passed" if m.points else "failed", "output_format": "text",
-              "output": harmless(m.message or m.state), "visibility": "visible"} for m in marks]
-    return {"score": sum(m.points for m in marks), "output_format": "text", "stdout_visibility": "hidden", "tests": tests}
+    tests = [
+        {
+            "name": m.exercise,
+            "score": m.points,
+            "max_score": 1,
+            "status": "passed" if m.points else "failed",
+            "output_format": "text",
+            "output": harmless(m.message or m.state),
+            "visibility": "visible",
+        }
+        for m in marks
+    ]
+    return {
+        "score": sum(m.points for m in marks),
+        "output_format": "text",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
 
 
 def summary(marks):
@@ -95,7 +120,14 @@ def summary(marks):
     exercises = list(dict.fromkeys(m.exercise for m in marks))
     states = {(m.student, m.exercise): m.state for m in marks}
     students = list(dict.fromkeys(m.student for m in marks))
-    rows = [(harmless(s), *(states[s, e] for e in exercises), f"{sum(states[s, e] == 'right' for e in exercises)}/{len(exercises)}") for s in students]
+    rows = [
+        (
+            harmless(s),
+            *(states[s, e] for e in exercises),
+            f"{sum(states[s, e] == 'right' for e in exercises)}/{len(exercises)}",
+        )
+        for s in students
+    ]
     return table(("student", *(e.partition(".")[2] for e in exercises), "points"), rows)
 
 
@@ -103,9 +135,14 @@ def questions(number, students, secret, out):
     """Write every student's own questions to `out`, one Markdown file each. Returns the paths."""
     about, written = marking.chapter(number), []
     for student in students:
-        lines = [f"# Chapter {about.number}: your own questions, {student}", "",
-                 "For each exercise write a second function under the name given here, with the same arguments. It does what the exercise asks, "
-                 "with one change. Hand it in in the same notebook.", ""]
+        lines = [
+            f"# Chapter {about.number}: your own questions, {student}",
+            "",
+            "For each exercise write a second function under the name given here, with the same arguments. It does "
+            "what the exercise asks, "
+            "with one change. Hand it in in the same notebook.",
+            "",
+        ]
         for i in about.ids:
             if variants.of(i):
                 lines += [f"- `{i.partition('.')[2]}_variant`: {variants.question(i, secret, student).text}"]

@@ -4,8 +4,8 @@
 `question(g)` draws a change of the task: a sentence for the student, and how the right answer follows from the course's
 own. Who knows the public solution still has to understand it to answer. Both depend on a secret of the lecturer.
 
-Every exercise needs an entry in VARIANTS of kfcourse/chNN/variants.py; tests/test_grading.py says so, and checks that every known
-wrong answer is caught on fresh inputs or by the public check.
+Every exercise needs an entry in VARIANTS of kfcourse/chNN/variants.py; tests/test_grading.py says so, and checks that
+every known wrong answer is caught on fresh inputs or by the public check.
 """
 
 import hashlib
@@ -89,7 +89,9 @@ def alike(a, b):
         return x.dtype.is_floating_point == y.dtype.is_floating_point and bool((x == y).all())
     # a Python float holds what a float32 computation left in it
     fine = all(t.dtype == torch.float64 and t.ndim for t in (x, y))
-    return torch.allclose(x.double(), y.double(), rtol=1e-6 if fine else 2e-4, atol=1e-8 if fine else 1e-5, equal_nan=True)
+    return torch.allclose(
+        x.double(), y.double(), rtol=1e-6 if fine else 2e-4, atol=1e-8 if fine else 1e-5, equal_nan=True
+    )
 
 
 # drawing

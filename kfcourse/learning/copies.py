@@ -30,7 +30,7 @@ def files(work, stem):
     """The copies of a chapter in the order in which they were made: NAME.ipynb, NAME.new.ipynb, NAME.new2.ipynb ..."""
     numbered = []
     for path in work.glob(f"{stem}*.ipynb"):
-        match = re.fullmatch(r"(?:\.new(\d*))?", path.stem[len(stem):])
+        match = re.fullmatch(r"(?:\.new(\d*))?", path.stem[len(stem) :])
         if match:
             numbered.append((0 if path.stem == stem else int(match[1] or 1), path))
     return [path for _, path in sorted(numbered)]
@@ -64,19 +64,32 @@ def make_copies(work):
             number += 1
         given = work / GIVEN / f"{versions[-1]}.ipynb"
         base = notebooks.read(given) if versions[-1] and given.is_file() else None
-        lines = summary(base, new) if base else ["it is not known which version your copy came from, so only your answers are carried over"]
+        lines = (
+            summary(base, new)
+            if base
+            else ["it is not known which version your copy came from, so only your answers are carried over"]
+        )
         try:
             carried, moved = carry(base, notebooks.read(own), new)
         except Exception as error:  # the learner's file: it may be anything
-            carried, moved, lines = new, [], [f"{own.name} cannot be read as a notebook ({type(error).__name__}); nothing was carried over"]
+            carried, moved, lines = (
+                new,
+                [],
+                [f"{own.name} cannot be read as a notebook ({type(error).__name__}); nothing was carried over"],
+            )
         notebooks.write(carried, target)
-        told += [f"{path.stem} has changed. Your copy {own.name} is as you left it; the new one, with your answers, is {target.name}:",
-                 *("  - " + line for line in lines + moved)]
+        told += [
+            f"{path.stem} has changed. Your copy {own.name} is as you left it; the new one, with your answers, is "
+            f"{target.name}:",
+            *("  - " + line for line in lines + moved),
+        ]
     return told
 
 
 def give_pages(work):
-    """Put the glossary and the notation beside the copies, to which they link. A page that the learner has written in is left alone."""
+    """Put the glossary and the notation beside the copies, to which they link. A page that the learner has written in
+    is left alone.
+    """
     for path in sorted((paths.ROOT / "pages").glob("*.md")):
         page = path.read_text(encoding="utf-8").replace("(../chapters/", "(").encode()
         target, given = work / path.name, work / GIVEN / path.name
@@ -129,10 +142,15 @@ def summary(base, new):
     lines, before, after = [], stubs(base), stubs(new)
     lines += [f"exercise {i} is new" for i in after if i not in before]
     lines += [f"exercise {i} is no longer there" for i in before if i not in after]
-    lines += [f"exercise {i}: the task has changed" for i in after if i in before and after[i].source != before[i].source]
+    lines += [
+        f"exercise {i}: the task has changed" for i in after if i in before and after[i].source != before[i].source
+    ]
     old, now = sections(base), sections(new)
-    for word, names in (("new", [h for h in now if h not in old]), ("gone", [h for h in old if h not in now]),
-                        ("changed", [h for h in now if h in old and now[h] != old[h]])):
+    for word, names in (
+        ("new", [h for h in now if h not in old]),
+        ("gone", [h for h in old if h not in now]),
+        ("changed", [h for h in now if h in old and now[h] != old[h]]),
+    ):
         if names:
             lines.append(f"sections {word}: " + "; ".join(names))
     return lines or ["only small things, such as the order"]
@@ -154,7 +172,12 @@ def carry(base, own, new):
             continue
         target = now.get(exercise_id)
         if target is None:
-            _after(new, _last(new), "markdown", f"Your answer to `{exercise_id}`, which is no longer part of the chapter:\n\n{_quoted(cell.source)}")
+            _after(
+                new,
+                _last(new),
+                "markdown",
+                f"Your answer to `{exercise_id}`, which is no longer part of the chapter:\n\n{_quoted(cell.source)}",
+            )
             lines.append(f"your answer to {exercise_id} is at the end")
         elif base and target.source == before.get(exercise_id, cell).source:
             target.source = cell.source
@@ -174,7 +197,9 @@ def carry(base, own, new):
             place[cell.id].source = cell.source  # the learner changed it, the course did not
             added += 1
         elif cell.source.strip():
-            source = cell.source if theirs is None else "Your version of a cell that has changed:\n\n" + _quoted(cell.source)
+            source = (
+                cell.source if theirs is None else "Your version of a cell that has changed:\n\n" + _quoted(cell.source)
+            )
             kind = cell.cell_type if theirs is None else "markdown"
             place[cell.id] = _after(new, place.get(anchor) or _last(new), kind, source)
             added += 1

@@ -54,8 +54,10 @@ def exercise(exercise_id):
     def decorate(function):
         chapter, _, name = exercise_id.partition(".")
         if name != function.__name__ or len(chapter) != 2:
-            raise ValueError(f'@exercise("{exercise_id}") stands over {function.__name__}: the id must be the two '
-                             "digits of the chapter, a dot and the function's name")
+            raise ValueError(
+                f'@exercise("{exercise_id}") stands over {function.__name__}: the id must be the two '
+                "digits of the chapter, a dot and the function's name"
+            )
         told = False
 
         @functools.wraps(function)
@@ -97,8 +99,9 @@ def check(exercise_id, strict=False):
     else:
         ours = judge(facts, reference(exercise_id, function.__globals__))
         if ours.state != "right":
-            raise AssertionError(f"{exercise_id}: the course's own answer fails its check ({ours.message}); "
-                                 "please report it")
+            raise AssertionError(
+                f"{exercise_id}: the course's own answer fails its check ({ours.message}); please report it"
+            )
         _show(f"– **{exercise_id}**: reference checked, yours is still to write.")
 
 
@@ -181,16 +184,20 @@ def judge(facts, function):
                 return Verdict("empty")
             where = _line_of(error, function)
             name = getattr(error, "elsewhere", {}).get("name", type(error).__name__)
-            return Verdict("wrong", f"your function raised `{name}`{where}: {error}. "
-                                    f"It was called with {last['arguments']}.")
+            return Verdict(
+                "wrong", f"your function raised `{name}`{where}: {error}. It was called with {last['arguments']}."
+            )
         if "result" in last and last["result"] is None:
             return Verdict("wrong", "your function returned None: is the `return` line missing?")
         if isinstance(error, AssertionError):
             return Verdict("wrong", str(error) or "the check failed")
         if "result" not in last:
             raise  # the check broke before it called anything: a fault of ours
-        return Verdict("wrong", f"the check cannot work with what your function returned, {_describe(last['result'])} "
-                                f"(`{type(error).__name__}`: {error}). It was called with {last['arguments']}.")
+        return Verdict(
+            "wrong",
+            f"the check cannot work with what your function returned, {_describe(last['result'])} "
+            f"(`{type(error).__name__}`: {error}). It was called with {last['arguments']}.",
+        )
     return Verdict("right")
 
 

@@ -1,4 +1,6 @@
-"""What is solved in the learner's copies.  The answers run in a process of their own, as they do when they are marked."""
+"""What is solved in the learner's copies. The answers run in a process of their own, as they do when they are
+marked.
+"""
 
 from kfaclib.io.report import table
 from kfcourse import paths
@@ -37,7 +39,9 @@ def report(words=()):
     rows = progress(words)
     if not rows:
         return "No copies yet: `python3 course.py lab` makes them, in work/."
-    shown = table(("exercise", "title", "state"), [(i, title, SIGNS.get(state, state)) for _, i, title, state, _ in rows])
+    shown = table(
+        ("exercise", "title", "state"), [(i, title, SIGNS.get(state, state)) for _, i, title, state, _ in rows]
+    )
     wrong = [f"{i}: {message}" for _, i, _, state, message in rows if message]
     solved = sum(state == "right" for *_, state, _ in rows)
     return "\n".join([shown, "", f"{solved} of {len(rows)} solved.", *wrong])

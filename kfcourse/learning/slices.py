@@ -74,6 +74,6 @@ def statements(source):
     """The top-level statements of a cell as sources, with the comments before and inside them."""
     lines, found, begin = source.splitlines(), [], 0
     for statement in parse_cell(source).body:
-        found.append("\n".join(lines[begin:statement.end_lineno]).strip("\n"))
+        found.append("\n".join(lines[begin : statement.end_lineno]).strip("\n"))
         begin = statement.end_lineno
     return found

@@ -49,9 +49,15 @@ def environment(threads=None):
     """
     env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     env.update(
-        KFAC_ROOT=str(paths.ROOT), KFAC_STRICT="1", TQDM_DISABLE="1", PYTHONHASHSEED="0", PYTHONUTF8="1",
-        SOURCE_DATE_EPOCH="0", MATPLOTLIBRC=str(Path(__file__).with_name("matplotlibrc")),
-        IPYTHONDIR=str(paths.BUILD / "ipython"), PYDEVD_DISABLE_FILE_VALIDATION="1",
+        KFAC_ROOT=str(paths.ROOT),
+        KFAC_STRICT="1",
+        TQDM_DISABLE="1",
+        PYTHONHASHSEED="0",
+        PYTHONUTF8="1",
+        SOURCE_DATE_EPOCH="0",
+        MATPLOTLIBRC=str(Path(__file__).with_name("matplotlibrc")),
+        IPYTHONDIR=str(paths.BUILD / "ipython"),
+        PYDEVD_DISABLE_FILE_VALIDATION="1",
     )
     startup = Path(env["IPYTHONDIR"], "profile_default", "startup")
     startup.mkdir(parents=True, exist_ok=True)
@@ -78,10 +84,16 @@ def execute(nb, env, on_cell=lambda: None):
         cell.outputs, cell.execution_count = [], None
     with tempfile.TemporaryDirectory(prefix="kfaclib-", ignore_cleanup_errors=True) as folder:
         client = NotebookClient(
-            nb, kernel_name="python3", timeout=CELL_TIMEOUT, record_timing=False, store_widget_state=False,
-            coalesce_streams=True, resources={"metadata": {"path": folder}},
+            nb,
+            kernel_name="python3",
+            timeout=CELL_TIMEOUT,
+            record_timing=False,
+            store_widget_state=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": folder}},
             extra_arguments=["--IPKernelApp.log_level=40"],  # else a remark on TCP breaks into the progress bar
-            on_cell_start=started, on_cell_executed=lambda **_: on_cell(),
+            on_cell_start=started,
+            on_cell_executed=lambda **_: on_cell(),
         )
         try:
             client.execute(env=env)
@@ -96,7 +108,8 @@ def execute(nb, env, on_cell=lambda: None):
 
 @contextlib.contextmanager
 def peak_memory(every=0.2):
-    """Yields a dict whose "bytes" is the most memory that this process's children held together, sampled `every` seconds.
+    """Yields a dict whose "bytes" is the most memory that this process's children held together, sampled `every`
+    seconds.
 
     While a notebook is executed these are its kernel and whatever the kernel starts.
     """

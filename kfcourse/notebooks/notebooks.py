@@ -69,7 +69,8 @@ def write(nb, path):
 
 
 def write_each(make, words, folder, suffix):
-    """Write `make(notebook)`, a text, as NN_name<suffix> into `folder` for the chapters that `words` pick; returns the paths.
+    """Write `make(notebook)`, a text, as NN_name<suffix> into `folder` for the chapters that `words` pick; returns the
+    paths.
 
     ValueError names the chapter of which none can be made.
     """

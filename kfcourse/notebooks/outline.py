@@ -1,4 +1,6 @@
-"""What a chapter says of itself: its first cell, its sections, its quiz. Slides, quizzes and syllabi are made from it."""
+"""What a chapter says of itself: its first cell, its sections, its quiz. Slides, quizzes and syllabi are made from
+it.
+"""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +11,8 @@ FIRST = re.compile(r"\(([a-z])\)((?:(?:,| and|, and) \([a-z]\))*)")  # how an an
 SENTENCE = re.compile(r"""(?<=[.?!])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z("'*`$“])""")
 VERB = re.compile(  # what follows a letter that is the subject of its sentence: "(a) is ...", "(b) confuses ..."
     r" (?:and|or|is|was|has|had|does|would|will|can|cannot|could|may|might|must|makes|says|gives|takes|needs|fails|holds|means|leaves|asks|counts|misses|"
-    r"ignores|confuses|mixes|contradicts|describes|explains|assumes|forgets|mistakes)\b")
+    r"ignores|confuses|mixes|contradicts|describes|explains|assumes|forgets|mistakes)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class FirstCell:
 
 @dataclass(frozen=True)
 class Question:
-    """A question of the quiz; texts are Markdown and speak of options by letter. `why`: what the answer says about each of them."""
+    """A question of the quiz; texts are Markdown and speak of options by letter. `why`: what the answer says about each
+    of them.
+    """
 
     number: int
     text: str
@@ -48,22 +53,40 @@ def first_cell(nb):
     needed = re.search(r"\*\*prerequisites:?\*\*:?(.*?)(?:\n\s*\n|\Z)", text, flags=re.I | re.S)
     predict = re.search(r"\*\*predict first:?\*\*:?(.*)", text, flags=re.I | re.S)
     minutes = {verb: re.search(rf"(\d+)(?: min\w*)? to {verb}\b", text) for verb in VERBS}
-    for what, found in {"a question below the title": blocks[1:], "'You will learn' with bullets": bullets, "'**Prerequisites:**'": needed,
-                        "'**Predict first:**'": predict, **{f"'N to {verb}'": m for verb, m in minutes.items()}}.items():
+    for what, found in {
+        "a question below the title": blocks[1:],
+        "'You will learn' with bullets": bullets,
+        "'**Prerequisites:**'": needed,
+        "'**Predict first:**'": predict,
+        **{f"'N to {verb}'": m for verb, m in minutes.items()},
+    }.items():
         if not found:
             raise ValueError(f"the first cell of {blocks[0]!r} has no {what}")
-    return FirstCell(blocks[0].strip("# \n"), one_line(blocks[1].strip(" *_\n")),
-                     tuple(one_line(b).rstrip(";,. ") for b in re.split(r"(?m)^[-*] ", bullets[1])[1:]), one_line(needed[1]),
-                     {verb: int(m[1]) for verb, m in minutes.items()}, one_line(predict[1]))
+    return FirstCell(
+        blocks[0].strip("# \n"),
+        one_line(blocks[1].strip(" *_\n")),
+        tuple(one_line(b).rstrip(";,. ") for b in re.split(r"(?m)^[-*] ", bullets[1])[1:]),
+        one_line(needed[1]),
+        {verb: int(m[1]) for verb, m in minutes.items()},
+        one_line(predict[1]),
+    )
 
 
 def table(heads, column=None, entry=None):
-    """Markdown table of {chapter name: FirstCell}: title, question and minutes; perhaps a further `column` of what `entry` says of a name."""
+    """Markdown table of {chapter name: FirstCell}: title, question and minutes; perhaps a further `column` of what
+    `entry` says of a name.
+    """
     lines = ["| chapter | the question | read | run | solve |", "|---|---|---:|---:|---:|"]
     for name, head in heads.items():
-        lines.append(f"| [{head.title}](chapters/{name}.ipynb) | {head.question} | {' | '.join(str(head.minutes[verb]) for verb in VERBS)} |")
+        lines.append(
+            f"| [{head.title}](chapters/{name}.ipynb) | {head.question} | "
+            f"{' | '.join(str(head.minutes[verb]) for verb in VERBS)} |"
+        )
     if column:
-        lines = [line + end for line, end in zip(lines, [f" {column} |", "---|", *(f" {entry(name)} |" for name in heads)], strict=True)]
+        lines = [
+            line + end
+            for line, end in zip(lines, [f" {column} |", "---|", *(f" {entry(name)} |" for name in heads)], strict=True)
+        ]
     return "\n".join(lines)
 
 
@@ -100,18 +123,35 @@ def question(number, markdown):
     unexplained = [letter for letter in options if not why[letter] and letter not in right]
     if unexplained:
         raise ValueError(f"question {number}: the answer says nothing about the wrong options {unexplained}")
-    return Question(number, one_line(text), options, right, {letter: " ".join(sentences) for letter, sentences in why.items()}, answer)
+    return Question(
+        number,
+        one_line(text),
+        options,
+        right,
+        {letter: " ".join(sentences) for letter, sentences in why.items()},
+        answer,
+    )
 
 
 def without_letters(text, options):
-    """A text in which every letter of an option became the option's words: where options are shuffled, letters say nothing."""
+    """A text in which every letter of an option became the option's words: where options are shuffled, letters say
+    nothing.
+    """
     return LETTER.sub(lambda match: quoted(match, options), text)
 
 
 def quoted(match, options):
-    """An option's words instead of its letter, with a dash where only the letter's brackets held the sentence together."""
-    letter, following = match[1], match.string[match.end():]
+    """An option's words instead of its letter, with a dash where only the letter's brackets held the sentence
+    together.
+    """
+    letter, following = match[1], match.string[match.end() :]
     if letter not in options:
         return match[0]
-    dash = " –" if re.match(r" [a-z]", following) and not VERB.match(following) and re.search(r"(?:^|[.?!] )$", match.string[:match.start()]) else ""
+    dash = (
+        " –"
+        if re.match(r" [a-z]", following)
+        and not VERB.match(following)
+        and re.search(r"(?:^|[.?!] )$", match.string[: match.start()])
+        else ""
+    )
     return f"“{options[letter].rstrip('.,;')}”{dash}"

@@ -6,7 +6,9 @@ from kfcourse.show.plots import COLORS
 
 
 def band(ax, runs, label, color, marker, line, x=None):
-    """The mean of runs [[one number per seed] per place] over the places x (default 0, 1, ...), in a band from the smallest to the largest."""
+    """The mean of runs [[one number per seed] per place] over the places x (default 0, 1, ...), in a band from the
+    smallest to the largest.
+    """
     runs = torch.tensor(runs)
     x = range(len(runs)) if x is None else x
     ax.plot(x, runs.mean(1), marker=marker, ls=line, color=COLORS[color], label=label)

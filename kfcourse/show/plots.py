@@ -7,15 +7,42 @@ import matplotlib.pyplot as plt
 from IPython.display import display
 
 # Okabe and Ito's palette, in an order that also differs in grey scale; every method keeps its colour in all chapters
-COLORS = {"blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00", "purple": "#CC79A7", "sky": "#56B4E9",
-          "black": "#222222", "grey": "#8A8A8A"}
-METHODS = {"baseline": ("black", "o", ":"), "K-FAC": ("blue", "o", "-"), "EK-FAC": ("sky", "s", "--"), "SVD": ("orange", "^", "-."),
-           "random basis": ("red", "D", ":")}
+COLORS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "black": "#222222",
+    "grey": "#8A8A8A",
+}
+METHODS = {
+    "baseline": ("black", "o", ":"),
+    "K-FAC": ("blue", "o", "-"),
+    "EK-FAC": ("sky", "s", "--"),
+    "SVD": ("orange", "^", "-."),
+    "random basis": ("red", "D", ":"),
+}
 STYLE = {
-    "figure.figsize": (8, 4.2), "figure.dpi": 96, "figure.facecolor": "white", "font.size": 13, "axes.titlesize": 15,
-    "axes.labelsize": 13, "legend.fontsize": 11.5, "legend.frameon": False, "axes.spines.top": False, "axes.spines.right": False,
-    "lines.linewidth": 2.4, "lines.markersize": 7, "axes.grid": True, "grid.alpha": 0.25, "image.cmap": "cividis",
-    "axes.prop_cycle": matplotlib.cycler(color=list(COLORS.values())[:6]), "svg.hashsalt": "kfaclib", "figure.constrained_layout.use": True,
+    "figure.figsize": (8, 4.2),
+    "figure.dpi": 96,
+    "figure.facecolor": "white",
+    "font.size": 13,
+    "axes.titlesize": 15,
+    "axes.labelsize": 13,
+    "legend.fontsize": 11.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2.4,
+    "lines.markersize": 7,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "image.cmap": "cividis",
+    "axes.prop_cycle": matplotlib.cycler(color=list(COLORS.values())[:6]),
+    "svg.hashsalt": "kfaclib",
+    "figure.constrained_layout.use": True,
 }
 
 

@@ -1,4 +1,6 @@
-"""A Sphinx extension: links that nobody writes. In a chapter, a word's first use leads to the glossary, "chapter 05" to chapter 05."""
+"""A Sphinx extension: links that nobody writes. In a chapter, a word's first use leads to the glossary, "chapter 05" to
+chapter 05.
+"""
 
 import re
 
@@ -6,11 +8,22 @@ from docutils import nodes
 
 GLOSSARY = "pages/glossary"
 CHAPTER = r"[Cc]hapter (?P<number>\d{1,2})\b"
-NO_LINKS_IN = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
+NO_LINKS_IN = (
+    nodes.title,
+    nodes.reference,
+    nodes.literal,
+    nodes.literal_block,
+    nodes.math,
+    nodes.math_block,
+    nodes.raw,
+    nodes.comment,
+)
 
 
 def entries(env):
-    """{word in lower case: anchor in the glossary}: its headings of the lowest level, and the words in italics of a paragraph "Also: ..."."""
+    """{word in lower case: anchor in the glossary}: its headings of the lowest level, and the words in italics of a
+    paragraph "Also: ...".
+    """
     if GLOSSARY not in env.found_docs:
         return {}
     found = {}
@@ -18,13 +31,18 @@ def entries(env):
         if next(section.findall(nodes.section, include_self=False, descend=True), None) is not None:
             continue
         also = [p for p in section.findall(nodes.paragraph) if p.astext().startswith("Also:")]
-        for word in [section.next_node(nodes.title).astext(), *(e.astext() for p in also for e in p.findall(nodes.emphasis))]:
+        for word in [
+            section.next_node(nodes.title).astext(),
+            *(e.astext() for p in also for e in p.findall(nodes.emphasis)),
+        ]:
             found[word.lower()] = section["ids"][0]
     return found
 
 
 def pattern(words):
-    """Matches a chapter's number or one of the words; a word in capitals is matched as it is, others in any case, with a plural's s."""
+    """Matches a chapter's number or one of the words; a word in capitals is matched as it is, others in any case, with
+    a plural's s.
+    """
     longest = sorted(words, key=len, reverse=True)
     return re.compile("|".join([CHAPTER, *(rf"\b(?i:{re.escape(word)})s?\b" for word in longest)]))
 
@@ -42,7 +60,7 @@ def link(app, doctree, docname):
         for match in find.finditer(text):
             target = where(match, words, chapters, seen, docname)
             if target:
-                made += [nodes.Text(text[end:match.start()]), reference(app, docname, target, match[0])]
+                made += [nodes.Text(text[end : match.start()]), reference(app, docname, target, match[0])]
                 end = match.end()
         if made:
             text.parent.replace(text, [*made, nodes.Text(text[end:])])
@@ -55,7 +73,9 @@ def ancestors(node):
 
 
 def where(match, words, chapters, seen, docname):
-    """(document, anchor) that a match leads to, or None: a chapter that is there and not this one, or a word not yet seen on the page."""
+    """(document, anchor) that a match leads to, or None: a chapter that is there and not this one, or a word not yet
+    seen on the page.
+    """
     if match["number"]:
         name = chapters.get(match["number"].zfill(2))
         return (name, "") if name and name != docname else None

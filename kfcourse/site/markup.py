@@ -19,7 +19,11 @@ def as_tex(latex, display):
 
 
 def html(markdown, formula=as_mathml, inline=False):
-    """Markdown with $formulas$ and tables as HTML; HTML inside it is shown as it is written. `inline`: no paragraph around it."""
+    """Markdown with $formulas$ and tables as HTML; HTML inside it is shown as it is written. `inline`: no paragraph
+    around it.
+    """
     converter = MarkdownIt("commonmark", {"html": False}).enable("table")
-    converter.use(dollarmath_plugin, double_inline=True, renderer=lambda latex, options: formula(latex, options["display_mode"]))
+    converter.use(
+        dollarmath_plugin, double_inline=True, renderer=lambda latex, options: formula(latex, options["display_mode"])
+    )
     return (converter.renderInline if inline else converter.render)(markdown).strip()

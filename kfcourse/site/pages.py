@@ -1,4 +1,6 @@
-"""The site: the chapters with the outputs they hold, notation, glossary, guides and timings; no page asks another host for anything."""
+"""The site: the chapters with the outputs they hold, notation, glossary, guides and timings; no page asks another host
+for anything.
+"""
 
 import copy
 import io
@@ -24,7 +26,10 @@ SETTINGS = {
     "html_title": signposts.TITLE,
     "extensions": ["myst_nb", "kfcourse.site.mathml", "kfcourse.site.crosslinks"],
     "html_theme": "sphinx_book_theme",
-    "html_theme_options": {"use_download_button": False, "navbar_persistent": []},  # the search field stands in the sidebar
+    "html_theme_options": {
+        "use_download_button": False,
+        "navbar_persistent": [],
+    },  # the search field stands in the sidebar
     "html_context": {"default_mode": "auto"},
     "author": "The kfaclib course authors",
     "html_show_copyright": False,
@@ -45,7 +50,10 @@ LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 def documents():
     """{heading: paths of its documents, relative to the checkout} of all that is there beside the chapters."""
-    return {heading: [p.relative_to(paths.ROOT) for pattern in patterns for p in sorted(paths.ROOT.glob(pattern))] for heading, patterns in GROUPS.items()}
+    return {
+        heading: [p.relative_to(paths.ROOT) for pattern in patterns for p in sorted(paths.ROOT.glob(pattern))]
+        for heading, patterns in GROUPS.items()
+    }
 
 
 def with_alt_texts(nb):
@@ -60,7 +68,9 @@ def with_alt_texts(nb):
 
 
 def with_signpost(nb, text):
-    """A copy of the notebook with `text` behind the paragraph of its first cell that begins with **Minutes**, or else at that cell's end."""
+    """A copy of the notebook with `text` behind the paragraph of its first cell that begins with **Minutes**, or else
+    at that cell's end.
+    """
     nb = copy.deepcopy(nb)
     if nb.cells[0].cell_type != "markdown":  # not a chapter that keeps the contract
         return nb
@@ -74,8 +84,9 @@ def with_signpost(nb, text):
 
 
 def with_links(text, at, pages, folder, where):
-    """Markdown of the file `at` for the site: a link to a page stays, a picture comes along into `folder`, and any other file
-    of the repository is linked where the course is published, or else only named."""
+    """Markdown of the file `at` for the site: a link to a page stays, a picture comes along into `folder`, and any
+    other file of the repository is linked where the course is published, or else only named."""
+
     def change(match):
         image, words, target = match.groups()
         path, _, anchor = target.partition("#")
@@ -98,8 +109,15 @@ def write_sources(executed, folder):
     heads, where, listed = routes.chapters(), publishing.address(), documents()
     heads = {number: head for number, head in heads.items() if head[0] in executed}
     listed["To look things up"].append(Path("pages", "timings.md"))
-    pages = {Path("chapters", f"{name}.ipynb") for name in executed} | {Path("index.md")} | {p for found in listed.values() for p in found}
-    generated = {Path("pages", "timings.md"): signposts.timings(heads, executed), Path("index.md"): signposts.start_page(heads, executed, listed)}
+    pages = (
+        {Path("chapters", f"{name}.ipynb") for name in executed}
+        | {Path("index.md")}
+        | {p for found in listed.values() for p in found}
+    )
+    generated = {
+        Path("pages", "timings.md"): signposts.timings(heads, executed),
+        Path("index.md"): signposts.start_page(heads, executed, listed),
+    }
     for path in pages:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
@@ -130,11 +148,15 @@ def render(executed, folder):
         write_sources(executed, source)
         try:
             with patch_docutils(), docutils_namespace():
-                app = Sphinx(source, None, made, Path(temporary, "doctrees"), "html", SETTINGS, status=None, warning=warnings)
+                app = Sphinx(
+                    source, None, made, Path(temporary, "doctrees"), "html", SETTINGS, status=None, warning=warnings
+                )
                 app.build()
         except (SphinxError, SystemMessage) as error:
             raise RuntimeError(f"the pages could not be rendered: {error}") from error
-        said = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(str(source) + os.sep, "").strip()  # without colours and our folder
+        said = (
+            re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(str(source) + os.sep, "").strip()
+        )  # without colours and our folder
         if said:
             raise RuntimeError(f"the pages could not be rendered without warnings:\n{said}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,5 +166,7 @@ def render(executed, folder):
 
 
 def site():
-    """Write the site from the outputs that the chapters hold, into build/pages; nothing is executed. Returns the first page."""
+    """Write the site from the outputs that the chapters hold, into build/pages; nothing is executed. Returns the first
+    page.
+    """
     return render({path.stem: notebooks.read(path) for path in notebooks.chapters()}, paths.BUILD / "pages")

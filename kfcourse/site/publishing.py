@@ -1,4 +1,6 @@
-"""The course's public address, one setting, and everything that follows from it: repository links, launch links, copies for Colab."""
+"""The course's public address, one setting, and everything that follows from it: repository links, launch links, copies
+for Colab.
+"""
 
 import re
 import tomllib
@@ -45,7 +47,9 @@ if "google.colab" in sys.modules:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the course is published: `repository`, the address of a GitHub repository, and `ref`, the tag of a release there."""
+    """Where the course is published: `repository`, the address of a GitHub repository, and `ref`, the tag of a release
+    there.
+    """
 
     repository: str
     ref: str
@@ -59,7 +63,9 @@ def address():
     if not repository:
         return None
     if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", repository) or repository.endswith(".git"):
-        raise ValueError(f"{file}: [tool.course] repository is {repository!r}; it must look like https://github.com/owner/name")
+        raise ValueError(
+            f"{file}: [tool.course] repository is {repository!r}; it must look like https://github.com/owner/name"
+        )
     if not re.fullmatch(r"[\w][\w.-]*", ref):
         raise ValueError(f"{file}: [tool.course] ref is {ref!r}; it must be the tag of a release, such as v1.0")
     return Address(repository, ref)
@@ -99,8 +105,10 @@ def write_colab_copies(folder):
     """Write every chapter's copy for Colab into `folder`; returns their paths. ValueError while no address is set."""
     where = address()
     if where is None:
-        raise ValueError("the course has no public address yet, so a copy for Colab could fetch nothing: "
-                         "set repository and ref under [tool.course] in pyproject.toml")
+        raise ValueError(
+            "the course has no public address yet, so a copy for Colab could fetch nothing: "
+            "set repository and ref under [tool.course] in pyproject.toml"
+        )
     written = []
     for path in notebooks.chapters():
         notebooks.write(colab_copy(notebooks.read(path), where), Path(folder) / path.name)

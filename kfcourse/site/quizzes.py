@@ -10,7 +10,9 @@ html = partial(markup.html, formula=markup.as_tex)
 
 
 def escaped(text):
-    r"""Text in which GIFT finds nothing of its own: specials with a backslash, a line break as \n, no weight at the beginning."""
+    r"""Text in which GIFT finds nothing of its own: specials with a backslash, a line break as \n, no weight at the
+    beginning.
+    """
     for character in SPECIAL:
         text = text.replace(character, "\\" + character)
     text = text.replace("\n", "\\n")
@@ -33,7 +35,9 @@ def gift(question, title):
     lines = [f"::{escaped(title)}, question {question.number}::[html]{escaped(html(question.text))}{{"]
     for letter, option in question.options.items():
         why = " ".join(filter(None, ["Right." if letter in question.right else "", named(question.why[letter])]))
-        lines.append(f"{weight(question, letter)}{escaped(html(option, inline=True))}#{escaped(html(why, inline=True))}")
+        lines.append(
+            f"{weight(question, letter)}{escaped(html(option, inline=True))}#{escaped(html(why, inline=True))}"
+        )
     return "\n".join([*lines, f"####{escaped(html(named(question.answer)))}", "}"])
 
 

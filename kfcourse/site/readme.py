@@ -14,8 +14,13 @@ PICTURE = paths.DATA / "results" / "abilities.png"
 
 
 def course_map():
-    """Markdown table of the chapters that are there: question and minutes, from their first cells; where the course is published, links to run them."""
-    heads, where = {path.stem: outline.first_cell(notebooks.read(path)) for path in notebooks.chapters()}, publishing.address()
+    """Markdown table of the chapters that are there: question and minutes, from their first cells; where the course is
+    published, links to run them.
+    """
+    heads, where = (
+        {path.stem: outline.first_cell(notebooks.read(path)) for path in notebooks.chapters()},
+        publishing.address(),
+    )
     if not where:
         return outline.table(heads)
     return outline.table(heads, "in Colab", lambda name: f"[open]({publishing.colab_link(where, name)})")
@@ -32,7 +37,12 @@ def results():
 def computed(text):
     """README's text with its computed blocks filled in."""
     for name, block in (("map", course_map()), ("results", results())):
-        text = re.sub(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", lambda m, b=block: f"{m[1]}{b}\n{m[2]}", text, flags=re.S)
+        text = re.sub(
+            rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)",
+            lambda m, b=block: f"{m[1]}{b}\n{m[2]}",
+            text,
+            flags=re.S,
+        )
     return text
 
 
@@ -42,7 +52,9 @@ def update():
     text = computed(path.read_text(encoding="utf-8"))
     recorded = read_json(paths.DATA / "results" / "reproduce-olmo2-tiny.json")
     plots.style()
-    figure = figures.abilities(recorded["staircase"], recorded["rows"][0], title="keep less curvature: what goes first?")
+    figure = figures.abilities(
+        recorded["staircase"], recorded["rows"][0], title="keep less curvature: what goes first?"
+    )
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     with atomic(PICTURE) as temporary:

@@ -12,7 +12,9 @@ NAMED = re.compile(r"\bchapters?((?:[\s,]|and|to|\d{1,2})*\d{1,2})", flags=re.I)
 
 @dataclass(frozen=True)
 class Route:
-    """A way through the course: to the `goals`, through all that they need, except that `trusted` chapters are not read."""
+    """A way through the course: to the `goals`, through all that they need, except that `trusted` chapters are not
+    read.
+    """
 
     name: str
     goals: tuple[str, ...]
@@ -22,13 +24,31 @@ class Route:
 
 
 ROUTES = (
-    Route("see it", ("03", "10", "11"), ("04", "05", "06"), ("read", "run"),
-          "What happens, in pictures you make yourself. Predict, run, move the sliders, and leave the exercises. Two things are taken on trust, and the "
-          "[glossary](pages/glossary.md) has them: what curvature is, and that two small matrices, A and G, describe it."),
-    Route("build it", ("09", "12", "13", "14"), (), ("read", "run", "solve"),
-          "You write it: every exercise, from a slice of a loss to the edit of a real model, its kernels, and more than one GPU."),
-    Route("prove it", ("06", "07", "11"), (), ("read", "run", "solve"),
-          "Why it is true, and where it is not: the derivations, the cases in which they are exact, the controls, and what the method cannot do."),
+    Route(
+        "see it",
+        ("03", "10", "11"),
+        ("04", "05", "06"),
+        ("read", "run"),
+        "What happens, in pictures you make yourself. Predict, run, move the sliders, and leave the exercises. Two "
+        "things are taken on trust, and the "
+        "[glossary](pages/glossary.md) has them: what curvature is, and that two small matrices, A and G, describe it.",
+    ),
+    Route(
+        "build it",
+        ("09", "12", "13", "14"),
+        (),
+        ("read", "run", "solve"),
+        "You write it: every exercise, from a slice of a loss to the edit of a real model, its kernels, and more "
+        "than one GPU.",
+    ),
+    Route(
+        "prove it",
+        ("06", "07", "11"),
+        (),
+        ("read", "run", "solve"),
+        "Why it is true, and where it is not: the derivations, the cases in which they are exact, the controls, and "
+        "what the method cannot do.",
+    ),
 )
 
 
@@ -42,7 +62,9 @@ def needs(prerequisites):
 
 
 def chapters():
-    """{number: (name of the notebook, its FirstCell)} of the chapters that are there. One whose first cell is broken is left out."""
+    """{number: (name of the notebook, its FirstCell)} of the chapters that are there. One whose first cell is broken is
+    left out.
+    """
     found = {}
     for path in notebooks.chapters():
         try:
@@ -53,8 +75,13 @@ def chapters():
 
 
 def graph(heads):
-    """{number: numbers of the earlier chapters that it needs} from chapters(); one that is not there yet is left out."""
-    return {number: tuple(n for n in needs(head.prerequisites) if n in heads and n < number) for number, (_, head) in heads.items()}
+    """{number: numbers of the earlier chapters that it needs} from chapters(); one that is not there yet is left
+    out.
+    """
+    return {
+        number: tuple(n for n in needs(head.prerequisites) if n in heads and n < number)
+        for number, (_, head) in heads.items()
+    }
 
 
 def along(route, needed):
@@ -105,6 +132,7 @@ def levels(needed):
 
 def direct(needed):
     """The same graph without the arrows that go without saying: who needs 05 needs what 05 needs."""
+
     def behind(number):
         return set(needed[number]).union(*(behind(n) for n in needed[number]))
 
@@ -113,12 +141,17 @@ def direct(needed):
 
 def in_words(heads, needed):
     """The map as one text, for those who do not see it."""
-    said = [f"{n} {title(heads[n][1])} {'needs ' + ' and '.join(needed[n]) if needed[n] else 'needs nothing'}" for n in sorted(needed)]
+    said = [
+        f"{n} {title(heads[n][1])} {'needs ' + ' and '.join(needed[n]) if needed[n] else 'needs nothing'}"
+        for n in sorted(needed)
+    ]
     return "Map of the chapters, arrows from what is needed: " + "; ".join(said) + "."
 
 
 def picture(heads, link="chapters/{}.html"):
-    """The map as SVG: a box for each chapter with its routes, an arrow from every chapter that it needs. `link`: where a box leads."""
+    """The map as SVG: a box for each chapter with its routes, an arrow from every chapter that it needs. `link`: where
+    a box leads.
+    """
     needed = graph(heads)
     rows, routes = levels(needed), {route.name: along(route, needed) for route in ROUTES}
     width = max(map(len, rows), default=0) * (WIDTH + ACROSS)
@@ -127,23 +160,35 @@ def picture(heads, link="chapters/{}.html"):
         left = (width - len(row) * (WIDTH + ACROSS) + ACROSS) / 2
         corner.update({n: (left + i * (WIDTH + ACROSS), 2 + down * (HEIGHT + DOWN)) for i, n in enumerate(row)})
     height = len(rows) * (HEIGHT + DOWN) - DOWN + 4
-    parts = [f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-             f' style="max-width: {width}px; width: 100%; font-family: sans-serif"><title>{escape(in_words(heads, needed))}</title>',
-             '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-             '<path d="M0 0 8 4 0 8z" fill="currentColor"/></marker></defs>']
+    parts = [
+        f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        f' style="max-width: {width}px; width: 100%; font-family: '
+        f'sans-serif"><title>{escape(in_words(heads, needed))}</title>',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 8 4 0 8z" fill="currentColor"/></marker></defs>',
+    ]
     for number, ns in direct(needed).items():
         for n in ns:
             (x0, y0), (x1, y1) = corner[n], corner[number]
             x0, y0, x1 = x0 + WIDTH / 2, y0 + HEIGHT, x1 + WIDTH / 2
-            parts.append(f'<path d="M{x0:g} {y0} C{x0:g} {y0 + DOWN * 0.7:g} {x1:g} {y1 - DOWN * 0.7:g} {x1:g} {y1 - 2}" fill="none"'
-                         ' stroke="currentColor" stroke-width="1.5" marker-end="url(#tip)"/>')
+            parts.append(
+                f'<path d="M{x0:g} {y0} C{x0:g} {y0 + DOWN * 0.7:g} {x1:g} {y1 - DOWN * 0.7:g} {x1:g} {y1 - 2}" '
+                'fill="none"'
+                ' stroke="currentColor" stroke-width="1.5" marker-end="url(#tip)"/>'
+            )
     for number, (x, y) in corner.items():
         name, head = heads[number]
         lines = textwrap.wrap(f"{number} · {title(head)}", 23)[:2]
         ways = ", ".join(route for route, numbers in routes.items() if number in numbers)
-        texts = [f'<text x="{x + 12:g}" y="{y + 22 + 18 * i}" font-size="14" font-weight="600">{escape(line)}</text>' for i, line in enumerate(lines)]
+        texts = [
+            f'<text x="{x + 12:g}" y="{y + 22 + 18 * i}" font-size="14" font-weight="600">{escape(line)}</text>'
+            for i, line in enumerate(lines)
+        ]
         texts.append(f'<text x="{x + 12:g}" y="{y + HEIGHT - 12}" font-size="12">{escape(ways)}</text>')
-        parts.append(f'<a href="{escape(link.format(name))}" fill="currentColor" style="color: inherit; text-decoration: none">'
-                     f'<rect x="{x:g}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="var(--pst-color-background, white)"'
-                     f' stroke="currentColor" stroke-width="1.5"/>{"".join(texts)}</a>')
+        parts.append(
+            f'<a href="{escape(link.format(name))}" fill="currentColor" style="color: inherit; text-decoration: none">'
+            f'<rect x="{x:g}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="var(--pst-color-background, '
+            'white)"'
+            f' stroke="currentColor" stroke-width="1.5"/>{"".join(texts)}</a>'
+        )
     return "\n".join([*parts, "</svg>"])

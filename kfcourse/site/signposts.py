@@ -70,16 +70,25 @@ def machine():
 
 
 def signpost(name, heads, where):
-    """Markdown below a chapter's minutes: the measured run, the chapters it needs, its routes, and a link to run it elsewhere."""
+    """Markdown below a chapter's minutes: the measured run, the chapters it needs, its routes, and a link to run it
+    elsewhere.
+    """
     number, needed = name[:2], routes.graph(heads)
     row = measured().get(name)
     lines = [f"**The last run:** {run_time(row)}{f', {machine()}' if row else '; `python3 course.py` measures it'}."]
     if number in needed:
         links = [f"[{n} {routes.title(heads[n][1])}]({heads[n][0]}.ipynb)" for n in needed[number]]
-        lines.append(f"**Needs:** {', '.join(links) or 'no other chapter'}. "
-                     f"**On the way to:** {', '.join(r.name for r in routes.ROUTES if number in routes.along(r, needed)) or 'no route'}. ([map](../index.md))")
+        lines.append(
+            f"**Needs:** {', '.join(links) or 'no other chapter'}. "
+            "**On the way to:** "
+            f"{', '.join(r.name for r in routes.ROUTES if number in routes.along(r, needed)) or 'no route'}. "
+            "([map](../index.md))"
+        )
     if where:
-        lines.append(f"[Open in Colab]({publishing.colab_link(where, name)}) · [the notebook]({publishing.file_link(where, f'chapters/{name}.ipynb')})")
+        lines.append(
+            f"[Open in Colab]({publishing.colab_link(where, name)}) · [the "
+            f"notebook]({publishing.file_link(where, f'chapters/{name}.ipynb')})"
+        )
     return "\n\n".join(lines)
 
 
@@ -94,12 +103,20 @@ def timings(heads, names):
 
 def start_page(heads, names, listed):
     """The start page: the routes, the map, the chapters, and the table of contents for the sidebar."""
-    toctree = lambda caption, entries: "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```"]) if entries else ""
+    toctree = lambda caption, entries: (
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```"]) if entries else ""
+    )
     contents = [toctree("The chapters", [f"chapters/{name}" for name in names])]
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
     picture = ""
     if (paths.DATA / "results" / "abilities.png").is_file():
         picture = "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts and sums, "
         picture += "logic and open-book answers last](data/results/abilities.png)"
-    return WELCOME.format(title=TITLE, picture=picture, routes=routes.table(heads), map=routes.picture(heads),
-                          chapters=outline.table(dict(heads.values())), contents="\n\n".join(contents))
+    return WELCOME.format(
+        title=TITLE,
+        picture=picture,
+        routes=routes.table(heads),
+        map=routes.picture(heads),
+        chapters=outline.table(dict(heads.values())),
+        contents="\n\n".join(contents),
+    )

@@ -1,7 +1,7 @@
 """Slides from the chapters: one HTML file each, with everything in it, for any browser, without a network.
 
-Nothing is written twice: headings, sentences, figures and figures' alternative texts are the notebook's own. The longer prose of a section
-is in the speaker's notes of its slides.
+Nothing is written twice: headings, sentences, figures and figures' alternative texts are the notebook's own. The longer
+prose of a section is in the speaker's notes of its slides.
 """
 
 import re
@@ -57,11 +57,13 @@ def said(cell):
 
 
 def lead(prose):
-    """(the first sentences of some prose: LEAD_WORDS words, or whatever introduces a formula or a block of code; the rest)."""
+    """(the first sentences of some prose: LEAD_WORDS words, or whatever introduces a formula or a block of code; the
+    rest).
+    """
     first, _, rest = prose.partition("\n\n")
     block = re.match(r"\$\$.*?\$\$|```.*?```", rest, flags=re.S)
     if block:
-        return f"{first}\n\n{block[0]}", rest[block.end():].strip()
+        return f"{first}\n\n{block[0]}", rest[block.end() :].strip()
     sentences, words = outline.SENTENCE.split(first), 0
     for count, sentence in enumerate(sentences):
         words += len(sentence.split())
@@ -84,7 +86,9 @@ def listed(heading, text):
 
 def section(heading, items):
     """How a section begins, with its exercises, and each of its figures with what the figure's cell said."""
-    prose = [part for item in items if isinstance(item, str) for part in re.split(r"(?m)^(?=### )", item) if part.strip()]
+    prose = [
+        part for item in items if isinstance(item, str) for part in re.split(r"(?m)^(?=### )", item) if part.strip()
+    ]
     tasks = [part.partition("\n")[0].strip("# ") for part in prose if part.startswith("### ")]
     opening, rest = lead("\n\n".join(part for part in prose if not part.startswith("### ")))
     exercises = "".join(f"<li>{html(task, inline=True)}</li>" for task in tasks)
@@ -95,7 +99,12 @@ def section(heading, items):
             explained = next((item for item in items[number + 1 :] if isinstance(item, str)), "")
             image = f'<img src="data:image/png;base64,{"".join(png.split())}" alt="{escape(meta.get("alt", ""))}">'
             told, more = lead(said(cell))
-            yield Slide(heading, image + html(told), html("\n\n".join([more, re.split(r"(?m)^### ", explained)[0]]).strip()), "figure")
+            yield Slide(
+                heading,
+                image + html(told),
+                html("\n\n".join([more, re.split(r"(?m)^### ", explained)[0]]).strip()),
+                "figure",
+            )
 
 
 def found(heading, items):
@@ -129,9 +138,16 @@ def quiz(nb):
 
 
 def of_chapter(nb):
-    """All slides of a notebook, in its order: head, sections with their figures, results, confusions, quiz, the next question."""
+    """All slides of a notebook, in its order: head, sections with their figures, results, confusions, quiz, the next
+    question.
+    """
     first = outline.first_cell(nb)
-    yield Slide(first.title, f'<p class="question">{html(first.question, inline=True)}</p>', html(f"Before this: {first.prerequisites}"), "title")
+    yield Slide(
+        first.title,
+        f'<p class="question">{html(first.question, inline=True)}</p>',
+        html(f"Before this: {first.prerequisites}"),
+        "title",
+    )
     yield from listed("You will learn", "\n".join(f"- {bullet}" for bullet in first.learn))
     yield Slide("Predict first", html(first.predict[:1].upper() + first.predict[1:]), kind="predict")
     for heading, items in parts(nb):
@@ -156,9 +172,15 @@ def page(nb):
     one = lambda number, slide: (
         f'<section class="{slide.kind}" id="{number}" aria-label="Slide {number} of {len(made)}" tabindex="-1">'
         f"<h{1 if number == 1 else 2}>{html(slide.heading, inline=True)}</h{1 if number == 1 else 2}>\n{slide.body}"
-        + (f"\n<aside>{slide.notes}</aside>" if slide.notes else "") + f'<footer aria-hidden="true">{number}</footer></section>')
+        + (f"\n<aside>{slide.notes}</aside>" if slide.notes else "")
+        + f'<footer aria-hidden="true">{number}</footer></section>'
+    )
     body = "\n".join(one(number, slide) for number, slide in enumerate(made, 1))
-    return TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", escape(outline.first_cell(nb).title)).replace("{{slides}}", body)
+    return (
+        TEMPLATE.read_text(encoding="utf-8")
+        .replace("{{title}}", escape(outline.first_cell(nb).title))
+        .replace("{{slides}}", body)
+    )
 
 
 def write(words, folder):

@@ -1,4 +1,6 @@
-"""Everything the workshop needs in one folder for machines without a network: wheels, checkpoints, notebooks, pages, checksums."""
+"""Everything the workshop needs in one folder for machines without a network: wheels, checkpoints, notebooks, pages,
+checksums.
+"""
 
 import email
 import re
@@ -17,8 +19,20 @@ from packaging.utils import canonicalize_name
 from kfaclib.io.files import atomic, sha256, write_json
 from kfcourse import paths
 
-TAKEN = ("kfaclib", "kfcourse", "chapters", "data", "pages", "course.py", "pyproject.toml", "constraints.txt",
-         "README.md", "LICENSE", "LICENSE-TEXT", "CITATION.cff")
+TAKEN = (
+    "kfaclib",
+    "kfcourse",
+    "chapters",
+    "data",
+    "pages",
+    "course.py",
+    "pyproject.toml",
+    "constraints.txt",
+    "README.md",
+    "LICENSE",
+    "LICENSE-TEXT",
+    "CITATION.cff",
+)
 LEFT_OUT = {"__pycache__", ".ipynb_checkpoints"}
 BUILDING = ("setuptools", "wheel")  # what `pip install -e` builds with
 
@@ -37,11 +51,23 @@ def linux(*glibc):
 
 PLATFORMS = {
     "this": Platform(),
-    "linux": Platform(linux(28, 27, 26, 24, 17),
-                      (("sys_platform", "linux"), ("platform_system", "Linux"), ("os_name", "posix"), ("platform_machine", "x86_64"))),
-    "windows": Platform(("win_amd64",), (("sys_platform", "win32"), ("platform_system", "Windows"), ("os_name", "nt"), ("platform_machine", "AMD64"))),
-    "macos": Platform(("macosx_14_0_arm64",),
-                      (("sys_platform", "darwin"), ("platform_system", "Darwin"), ("os_name", "posix"), ("platform_machine", "arm64"))),
+    "linux": Platform(
+        linux(28, 27, 26, 24, 17),
+        (("sys_platform", "linux"), ("platform_system", "Linux"), ("os_name", "posix"), ("platform_machine", "x86_64")),
+    ),
+    "windows": Platform(
+        ("win_amd64",),
+        (("sys_platform", "win32"), ("platform_system", "Windows"), ("os_name", "nt"), ("platform_machine", "AMD64")),
+    ),
+    "macos": Platform(
+        ("macosx_14_0_arm64",),
+        (
+            ("sys_platform", "darwin"),
+            ("platform_system", "Darwin"),
+            ("os_name", "posix"),
+            ("platform_machine", "arm64"),
+        ),
+    ),
 }
 
 README = """\
@@ -75,7 +101,9 @@ def markers_of(platform, python):
 
 def asked_for(requirement, markers, extras=()):
     """Whether a requirement applies there, for one of the extras that are wanted."""
-    return requirement.marker is None or any(requirement.marker.evaluate(markers | {"extra": extra}) for extra in ("", *extras))
+    return requirement.marker is None or any(
+        requirement.marker.evaluate(markers | {"extra": extra}) for extra in ("", *extras)
+    )
 
 
 def pins(markers):
@@ -96,8 +124,9 @@ def requirements_of(wheel):
 def fetch_wheels(wanted, folder, platform, python, options=()):
     """Fetch wheels of the requirements `wanted` and of all they need, in the tested versions; returns the files.
 
-    pip reads its own settings, so the wheels come from where this machine installs from. It evaluates the markers of what it fetches for *this*
-    machine, also when told another platform, so the walk over what needs what is made here, a level at a time.
+    pip reads its own settings, so the wheels come from where this machine installs from. It evaluates the markers of
+    what it fetches for *this* machine, also when told another platform, so the walk over what needs what is made here,
+    a level at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     markers = markers_of(platform, python)
@@ -112,10 +141,26 @@ def fetch_wheels(wanted, folder, platform, python, options=()):
         words = sorted({known.get(name, f"{r.name}{r.specifier}") for (name, _), r in new.items()})
         if not words:
             break
-        command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:",
-                   "--dest", str(folder), *target, *options, *words]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            str(folder),
+            *target,
+            *options,
+            *words,
+        ]
         if subprocess.call(command):
-            raise ValueError(f"pip could not fetch all of: {', '.join(words)}. It says why above; a network is needed to make a bundle")
+            raise ValueError(
+                f"pip could not fetch all of: {', '.join(words)}. It says why above; a network is needed to make a "
+                "bundle"
+            )
         there = dict(requirements_of(wheel) for wheel in folder.glob("*.whl"))
         level = [r for (name, extras) in new for r in there[name] if asked_for(r, markers, extras)]
     return sorted(folder.glob("*.whl"))
@@ -162,6 +207,9 @@ def make(out, platform="this", python=None):
     pages.render({path.stem: notebooks.read(path) for path in notebooks.chapters()}, built / "pages")
     shutil.copy2(Path(__file__).with_name("start_bundle.py"), out / "start.py")
     with atomic(out / "README.md") as temporary:
-        temporary.write_text(README.format(python=python, platform=platform if PLATFORMS[platform].tags else sys.platform), encoding="utf-8")
+        temporary.write_text(
+            README.format(python=python, platform=platform if PLATFORMS[platform].tags else sys.platform),
+            encoding="utf-8",
+        )
     write_manifest(out, python=python)
     return sum(p.stat().st_size for p in out.rglob("*") if p.is_file())

@@ -49,15 +49,35 @@ def main(words):
             return 0
     here, wanted = "{}.{}".format(*sys.version_info), manifest["python"]
     if here != wanted:
-        sys.exit(f"This bundle is for Python {wanted}, and this is {here}. Try: python{wanted} start.py (on Windows: py -{wanted} start.py)")
+        sys.exit(
+            f"This bundle is for Python {wanted}, and this is {here}. Try: python{wanted} start.py (on Windows: py "
+            f"-{wanted} start.py)"
+        )
     if not mark.exists():
         print(f"installing into {venv}, which takes a minute or two ...", flush=True)
         subprocess.check_call([sys.executable, "-m", "venv", str(venv)])
-        subprocess.check_call([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index",
-                               "--find-links", str(HERE / "wheels"), "-e", str(HERE / "course")])
+        subprocess.check_call(
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                "--no-index",
+                "--find-links",
+                str(HERE / "wheels"),
+                "-e",
+                str(HERE / "course"),
+            ]
+        )
         mark.touch()
     workshop = HERE / "course" / "build" / "workshop"
-    silent = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+    silent = [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+    ]
     return subprocess.call([str(python), "-m", "jupyterlab", "--ServerApp.root_dir=" + str(workshop), *silent, *words])
 
 

@@ -1,7 +1,7 @@
 """The three-hour workshop: notebooks made from the chapters, one a block, with four gaps to code live.
 
-Nothing is written twice: a block is a list of cells of the chapters, its gap is one of their exercises, and the cell at its
-start, which brings a late-comer up to date, holds the earlier statements that the block's cells need.
+Nothing is written twice: a block is a list of cells of the chapters, its gap is one of their exercises, and the cell at
+its start, which brings a late-comer up to date, holds the earlier statements that the block's cells need.
 """
 
 import ast
@@ -25,7 +25,9 @@ RECORD = "workshop.json"  # in data/results
 
 @dataclass(frozen=True)
 class Block:
-    """One block: cells from the chapters ((chapter, first cell's id, last cell's id), ...), and the exercise that is its gap."""
+    """One block: cells from the chapters ((chapter, first cell's id, last cell's id), ...), and the exercise that is
+    its gap.
+    """
 
     name: str
     title: str
@@ -34,7 +36,9 @@ class Block:
     parts: tuple
     gap: str
     predict: str = ""  # the chapter whose question is asked first
-    made: dict = field(default_factory=dict)  # {name: the line that loads it}, for what an earlier block takes long to make
+    made: dict = field(
+        default_factory=dict
+    )  # {name: the line that loads it}, for what an earlier block takes long to make
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,44 @@ class Pause:
 LOAD = 'found = factors.load_factors(BUILD / "workshop" / "factors.safetensors", chosen)  # collected in block 3'
 TIMETABLE = (
     Pause("Arrive: the machines work, names, how the notebooks work", 10),
-    Block("1_recitation", "What a model knows by heart", "Say what it means that a model recites a text, and test it with one pass.", 30,
-          (("08", "c02", "c11"), ("08", "c24", "c27")), "08.memorized", predict="08"),
-    Block("2_curvature", "What the loss knows of a weight", "See curvature in a loss of two weights, write it for a layer as two small matrices, "
-          "and see what averaging does to a direction that one text has for itself.", 35,
-          (("01", "c02", "c05"), ("05", "c03", "c12"), ("06", "c03", "c05")), "05.kfac_factors"),
+    Block(
+        "1_recitation",
+        "What a model knows by heart",
+        "Say what it means that a model recites a text, and test it with one pass.",
+        30,
+        (("08", "c02", "c11"), ("08", "c24", "c27")),
+        "08.memorized",
+        predict="08",
+    ),
+    Block(
+        "2_curvature",
+        "What the loss knows of a weight",
+        "See curvature in a loss of two weights, write it for a layer as two small matrices, "
+        "and see what averaging does to a direction that one text has for itself.",
+        35,
+        (("01", "c02", "c05"), ("05", "c03", "c12"), ("06", "c03", "c05")),
+        "05.kfac_factors",
+    ),
     Pause("Break", 15),
-    Block("3_cut_by_hand", "The cut, by hand", "Cut a two by three matrix with a pencil, write the rule, and see the same staircase in a language model.", 35,
-          (("09", "c05", "c24"),), "09.kept_pairs", predict="09"),
+    Block(
+        "3_cut_by_hand",
+        "The cut, by hand",
+        "Cut a two by three matrix with a pencil, write the rule, and see the same staircase in a language model.",
+        35,
+        (("09", "c05", "c24"),),
+        "09.kept_pairs",
+        predict="09",
+    ),
     Pause("Break", 5),
-    Block("4_the_price", "The slider and the price", "Predict the price, watch one passage come apart, and compare with two controls at the same forgetting.",
-          40, (("09", "c25", "c45"),), "09.predicted_cost", made={"found": LOAD}),
+    Block(
+        "4_the_price",
+        "The slider and the price",
+        "Predict the price, watch one passage come apart, and compare with two controls at the same forgetting.",
+        40,
+        (("09", "c25", "c45"),),
+        "09.predicted_cost",
+        made={"found": LOAD},
+    ),
     Pause("Close: predictions against what happened, what to do next", 10),
 )
 BLOCKS = tuple(entry for entry in TIMETABLE if isinstance(entry, Block))
@@ -83,8 +114,10 @@ def between(nb, first, last):
     ids = [cell.id for cell in nb.cells]
     missing = [i for i in (first, last) if i not in ids]
     if missing:
-        raise ValueError(f"the workshop takes cell {missing[0]!r} of a chapter that has no such cell: change the table in {__name__}")
-    return nb.cells[ids.index(first):ids.index(last) + 1]
+        raise ValueError(
+            f"the workshop takes cell {missing[0]!r} of a chapter that has no such cell: change the table in {__name__}"
+        )
+    return nb.cells[ids.index(first) : ids.index(last) + 1]
 
 
 def without_markers(source):
@@ -94,11 +127,15 @@ def without_markers(source):
 
 
 def is_import(statement):
-    return bool(slices.imported(statement)) and isinstance(notebooks.parse_cell(statement).body[0], (ast.Import, ast.ImportFrom))
+    return bool(slices.imported(statement)) and isinstance(
+        notebooks.parse_cell(statement).body[0], (ast.Import, ast.ImportFrom)
+    )
 
 
 def set_up(nb):
-    """Statements of a chapter's first code cell that call a module's function for its effect, as `plots.style()` does."""
+    """Statements of a chapter's first code cell that call a module's function for its effect, as `plots.style()`
+    does.
+    """
     first = notebooks.code_cells(nb)[0].source
     modules, calls = slices.imported(first), []
     for statement in slices.statements(without_markers(first)):
@@ -144,10 +181,14 @@ def body(number, first, last, block, filled):
         if cell.cell_type == "markdown":
             heading = re.search(r"(?m)^#{2,3} ", source)
             if k == 0 and heading:
-                source = source[heading.start():]  # what stands before it belongs to what is not here
-            following = notebooks.exercises_in(cells[k + 1].source) if k + 1 < len(cells) and cells[k + 1].cell_type == "code" else []
+                source = source[heading.start() :]  # what stands before it belongs to what is not here
+            following = (
+                notebooks.exercises_in(cells[k + 1].source)
+                if k + 1 < len(cells) and cells[k + 1].cell_type == "code"
+                else []
+            )
             if EXERCISE.search(source) and not following:
-                source = source[:EXERCISE.search(source).start()].rstrip()
+                source = source[: EXERCISE.search(source).start()].rstrip()
             elif following:
                 gap = following[0][0] == block.gap
                 source += "\n\n" + (TOGETHER.format(number=BLOCKS.index(block) + 1, all=len(BLOCKS)) if gap else GIVEN)
@@ -177,8 +218,11 @@ def notebook(block, filled):
     if block.predict:
         asked = re.search(r"\*\*Predict first:\*\*.*", chapter(block.predict).cells[0].source, flags=re.S)[0]
         beginning += "\n\n" + asked
-    cells = [new_markdown_cell(beginning, id="title"), new_markdown_cell(UP_TO_DATE, id="about-catch-up"),
-             new_code_cell(catch_up(block.parts, block.made), id="catch-up")]
+    cells = [
+        new_markdown_cell(beginning, id="title"),
+        new_markdown_cell(UP_TO_DATE, id="about-catch-up"),
+        new_code_cell(catch_up(block.parts, block.made), id="catch-up"),
+    ]
     for part in block.parts:
         cells += body(*part, block, filled)
     return new_notebook(cells=cells, metadata=execution.METADATA)
@@ -188,7 +232,9 @@ def collect(path):
     """Make what block 4 loads: the factors that block 3 collects, by block 3's own statements."""
     from kfaclib.curvature import factors  # torch is slow to import and only needed here
 
-    pieces = [s for cell in notebooks.code_cells(chapter("09")) for s in slices.statements(without_markers(cell.source))]
+    pieces = [
+        s for cell in notebooks.code_cells(chapter("09")) for s in slices.statements(without_markers(cell.source))
+    ]
     at = next(i for i, piece in enumerate(pieces) if binds(piece, "found"))
     names = {}
     exec("\n".join(pieces[i] for i in slices.needed(pieces, [at])), names)
@@ -204,7 +250,9 @@ def write(out):
     fresh = {out / f"{block.name}.ipynb": notebooks.to_bytes(notebook(block, filled=False)) for block in BLOCKS}
     for path, content in fresh.items():
         if path.exists() and path.read_bytes() != content:
-            raise ValueError(f"{path} has been worked in, or is of an older version: move it away, or name another folder with --out")
+            raise ValueError(
+                f"{path} has been worked in, or is of an older version: move it away, or name another folder with --out"
+            )
     if not state().exists():
         print("collecting the factors that block 4 loads ...", flush=True)
         collect(state())
@@ -225,17 +273,25 @@ def write(out):
 
 
 def timetable(measured):
-    """Markdown table: the clock, the block, its minutes; the gap's minutes as the chapter estimates them; the machine's, measured."""
+    """Markdown table: the clock, the block, its minutes; the gap's minutes as the chapter estimates them; the
+    machine's, measured.
+    """
     at, core = 0, {row["block"]: row["core_seconds"] for row in measured}
-    lines = ["| from | what | minutes | code live (estimate) | the machine (measured, seconds of one core) |", "|---|---|---:|---:|---:|"]
+    lines = [
+        "| from | what | minutes | code live (estimate) | the machine (measured, seconds of one core) |",
+        "|---|---|---:|---:|---:|",
+    ]
     for entry in TIMETABLE:
         clock, at = f"{at // 60}:{at % 60:02}", at + entry.minutes
         if isinstance(entry, Pause):
             lines.append(f"| {clock} | {entry.title} | {entry.minutes} | | |")
         else:
             gap = exercises.exercise_facts(entry.gap)
-            lines.append(f"| {clock} | **{BLOCKS.index(entry) + 1}. {entry.title}** (`{entry.name}`) | {entry.minutes} | "
-                         f"`{entry.gap}`, {gap.minutes} | {f'{core[entry.name]:.0f}' if entry.name in core else 'not measured'} |")
+            lines.append(
+                f"| {clock} | **{BLOCKS.index(entry) + 1}. {entry.title}** (`{entry.name}`) | {entry.minutes} | "
+                f"`{entry.gap}`, {gap.minutes} | "
+                f"{f'{core[entry.name]:.0f}' if entry.name in core else 'not measured'} |"
+            )
     return "\n".join([*lines, f"| {at // 60}:{at % 60:02} | end | {at} | | |"])
 
 
@@ -243,7 +299,12 @@ def computed(text):
     """The plan's text with its timetable filled in."""
     recorded = paths.DATA / "results" / RECORD
     table = timetable(read_json(recorded)["blocks"] if recorded.exists() else [])
-    return re.sub(r"(<!-- timetable: begin -->\n).*?(<!-- timetable: end -->)", lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.S)
+    return re.sub(
+        r"(<!-- timetable: begin -->\n).*?(<!-- timetable: end -->)",
+        lambda m: f"{m[1]}{table}\n{m[2]}",
+        text,
+        flags=re.S,
+    )
 
 
 def record():

@@ -65,7 +65,9 @@ def by_seed(width, what, repeats):
 @pytest.mark.parametrize("width", [32, 64, 128])
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_what_is_said_once_or_twice_is_no_more_exposed_than_to_strangers(width, repeats):
-    more = [a - b for a, b in zip(by_seed(width, "exposure", repeats), by_seed(width, "stranger", repeats), strict=True)]
+    more = [
+        a - b for a, b in zip(by_seed(width, "exposure", repeats), by_seed(width, "stranger", repeats), strict=True)
+    ]
     assert mean(more) < max(0.5, 3 * stdev(more) / math.sqrt(len(more)))
     assert mean(by_seed(width, "said", repeats)) < 0.1
 
@@ -80,8 +82,9 @@ def test_repetition_decides_and_wider_models_need_less_of_it():
 
 @pytest.mark.parametrize("repeats", [64, 128])
 def test_whose_code_it_is_takes_a_larger_model(repeats):
-    own, strange = ({width: mean(by_seed(width, what, repeats)) for width in (32, 64, 128)}
-                    for what in ("exposure", "stranger"))
+    own, strange = (
+        {width: mean(by_seed(width, what, repeats)) for width in (32, 64, 128)} for what in ("exposure", "stranger")
+    )
     added = {width: own[width] - strange[width] for width in own}
     assert added[128] > 2 > 1 > added[32] and added[128] > added[64] > added[32]
     assert min(strange.values()) > 3  # said often, a code is likely for anybody

@@ -1,4 +1,6 @@
-"""What chapter 04 says about curvature, as one-sided tests over the recorded seeds, each with a small live measurement."""
+"""What chapter 04 says about curvature, as one-sided tests over the recorded seeds, each with a small live
+measurement.
+"""
 
 import pytest
 import torch
@@ -12,7 +14,10 @@ from kfcourse.paths import DATA
 
 @pytest.fixture(scope="module")
 def rows():
-    return {kind: [r for r in files.read_json(DATA / "results" / "spectra.json")["rows"] if r["labels"] == kind] for kind in spectra.NETS}
+    return {
+        kind: [r for r in files.read_json(DATA / "results" / "spectra.json")["rows"] if r["labels"] == kind]
+        for kind in spectra.NETS
+    }
 
 
 @pytest.fixture(scope="module")

@@ -92,11 +92,31 @@ def one_off_diagonal(alpha, beta):
 
 
 WRONG = {
-    "04.hessian_vector": [(finite_differences, "finite differences"), (gradient_times_v, "once more"), (whole_matrix, "must not be built"),
-                          (column_by_column, "for one product")],
-    "04.fisher_of_softmax": [(labels_equally_likely, "weight with p[y]"), (labels_of_the_data, "all labels"), (without_the_mean, "- p is missing")],
-    "04.ggn_vector": [(no_loss, "output_hvp, is missing"), (at_the_wrong_place, "outputs at w"), (stays_at_the_outputs, "back to the weights")],
-    "04.lanczos_step": [(previous_forgotten, "the one before"), (not_scaled, "divide what is left"), (power_iteration, "take alpha q away")],
-    "04.gauss_rule": [(first_eigenvector, "first entry"), (last_entries, "last entries"), (not_squared, "square the first"),
-                      (one_off_diagonal, "both off-diagonals")],
+    "04.hessian_vector": [
+        (finite_differences, "finite differences"),
+        (gradient_times_v, "once more"),
+        (whole_matrix, "must not be built"),
+        (column_by_column, "for one product"),
+    ],
+    "04.fisher_of_softmax": [
+        (labels_equally_likely, "weight with p[y]"),
+        (labels_of_the_data, "all labels"),
+        (without_the_mean, "- p is missing"),
+    ],
+    "04.ggn_vector": [
+        (no_loss, "output_hvp, is missing"),
+        (at_the_wrong_place, "outputs at w"),
+        (stays_at_the_outputs, "back to the weights"),
+    ],
+    "04.lanczos_step": [
+        (previous_forgotten, "the one before"),
+        (not_scaled, "divide what is left"),
+        (power_iteration, "take alpha q away"),
+    ],
+    "04.gauss_rule": [
+        (first_eigenvector, "first entry"),
+        (last_entries, "last entries"),
+        (not_squared, "square the first"),
+        (one_off_diagonal, "both off-diagonals"),
+    ],
 }

@@ -61,7 +61,11 @@ def test_the_two_units_rank_alike_on_the_language_model():
     rows = [corpora.world_rows(models.load_world(DATA / "olmo2-tiny"), 16, seed=5)]
     layers, rng = linear_layers(model, "model.layers.3.mlp.up_proj"), lambda: torch.Generator().manual_seed(0)
     bases = decompose(collect_factors(model, rows, layers, generator=rng(), progress=False))
-    pair = [collect_eigenvalues(model, rows, layers, bases, unit=u, generator=rng(), progress=False)["model.layers.3.mlp.up_proj"].flatten()
-            for u in ("token", "sequence")]
+    pair = [
+        collect_eigenvalues(model, rows, layers, bases, unit=u, generator=rng(), progress=False)[
+            "model.layers.3.mlp.up_proj"
+        ].flatten()
+        for u in ("token", "sequence")
+    ]
     assert 0.5 < pair[1].sum() / pair[0].sum() < 2
     assert torch.corrcoef(torch.stack(pair).argsort().argsort().double())[0, 1] > 0.9

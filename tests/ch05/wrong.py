@@ -71,12 +71,30 @@ def bytes_of_diagonals(O, I):
 
 
 WRONG = {
-    "05.fisher_block": [(block_summed, "divide by T"), (block_input_first, "output first"), (block_of_means, "product of means"),
-                        (block_of_mean_gradient, "square first")],
-    "05.kfac_factors": [(factors_centred, "not centred"), (factors_swapped, "swapped"), (factors_summed, "divide by the number of tokens")],
-    "05.ekfac_eigenvalues": [(eigenvalues_multiplied, "product of two means"), (eigenvalues_cancelling, "cancel"),
-                             (eigenvalues_turned_back, "wrong way")],
-    "05.sequence_eigenvalues": [(sequences_as_tokens, "token unit"), (sequences_added_first, "on its own"),
-                                (sequences_per_sequence, "not by the number of sequences")],
-    "05.curvature_bytes": [(bytes_of_the_weight, "the weight itself"), (numbers_not_bytes, "4 bytes"), (bytes_of_diagonals, "diagonals")],
+    "05.fisher_block": [
+        (block_summed, "divide by T"),
+        (block_input_first, "output first"),
+        (block_of_means, "product of means"),
+        (block_of_mean_gradient, "square first"),
+    ],
+    "05.kfac_factors": [
+        (factors_centred, "not centred"),
+        (factors_swapped, "swapped"),
+        (factors_summed, "divide by the number of tokens"),
+    ],
+    "05.ekfac_eigenvalues": [
+        (eigenvalues_multiplied, "product of two means"),
+        (eigenvalues_cancelling, "cancel"),
+        (eigenvalues_turned_back, "wrong way"),
+    ],
+    "05.sequence_eigenvalues": [
+        (sequences_as_tokens, "token unit"),
+        (sequences_added_first, "on its own"),
+        (sequences_per_sequence, "not by the number of sequences"),
+    ],
+    "05.curvature_bytes": [
+        (bytes_of_the_weight, "the weight itself"),
+        (numbers_not_bytes, "4 bytes"),
+        (bytes_of_diagonals, "diagonals"),
+    ],
 }

@@ -1,4 +1,6 @@
-"""What chapter 06 says about memorized examples, as one-sided tests over the recorded seeds and blocks, each with a live slice."""
+"""What chapter 06 says about memorized examples, as one-sided tests over the recorded seeds and blocks, each with a
+live slice.
+"""
 
 import pytest
 import torch
@@ -90,7 +92,10 @@ def test_copied_names_are_sharp_too_and_flat_in_the_last_two_blocks(record):
 
 
 def test_quotes_share_less_than_fresh_text_only_in_the_last_two_blocks(record):
-    shared = {kind: torch.tensor([r["shared"] for r in record["language_model"] if r["kind"] == kind]) for kind in ("quotes", "fresh text")}
+    shared = {
+        kind: torch.tensor([r["shared"] for r in record["language_model"] if r["kind"] == kind])
+        for kind in ("quotes", "fresh text")
+    }
     assert (shared["quotes"] < shared["fresh text"]).tolist() == [False] * 4 + [True] * 2
 
 
@@ -118,5 +123,7 @@ def test_live_language_model_in_the_last_block():
     for kind in ("quotes", "fresh text", "sure by grammar"):
         ids, counts = texts[kind]
         _, V = layer_top_eigenpairs(model, name, ids, sharpness.PREFIX, steps=4, counts=counts)
-        average[kind] = layer_curvature_along(model, name, corpora.world_rows(world, 24, seed=8), V, torch.Generator().manual_seed(0)).quantile(0.5)
+        average[kind] = layer_curvature_along(
+            model, name, corpora.world_rows(world, 24, seed=8), V, torch.Generator().manual_seed(0)
+        ).quantile(0.5)
     assert average["quotes"] < 0.5 * average["fresh text"] and average["quotes"] < average["sure by grammar"]

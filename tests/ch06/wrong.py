@@ -67,9 +67,21 @@ def most_uncertain(unsure, wanted):
 
 
 WRONG = {
-    "06.sharpest_direction": [(in_the_outputs, "lives in the outputs"), (singular_value, "singular value"), (not_scaled, "scale it to 1"),
-                              (flattest, "ascending")],
-    "06.curvature_in_company": [(summed, "take the mean"), (roots_averaged, "opposite signs"), (rows_averaged, "added up, not averaged")],
-    "06.shared_share": [(average_not_divided, "*average*"), (over_the_largest, "*mean*"), (mean_of_roots, "different size")],
+    "06.sharpest_direction": [
+        (in_the_outputs, "lives in the outputs"),
+        (singular_value, "singular value"),
+        (not_scaled, "scale it to 1"),
+        (flattest, "ascending"),
+    ],
+    "06.curvature_in_company": [
+        (summed, "take the mean"),
+        (roots_averaged, "opposite signs"),
+        (rows_averaged, "added up, not averaged"),
+    ],
+    "06.shared_share": [
+        (average_not_divided, "*average*"),
+        (over_the_largest, "*mean*"),
+        (mean_of_roots, "different size"),
+    ],
     "06.as_certain": [(each_below, "*mean*"), (one_too_many, "too many"), (most_uncertain, "least certain")],
 }

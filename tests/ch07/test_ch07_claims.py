@@ -61,13 +61,20 @@ def test_curvature_heals_more_than_every_control_at_that_price(seed):
 
 def test_by_a_margin_on_average():
     for control in ("SVD", "random basis", "magnitude", "random noise"):
-        assert mean(after(s, "K-FAC")["recovered_of_memorized"] - after(s, control)["recovered_of_memorized"] for s in SEEDS) > 0.04, control
+        assert (
+            mean(
+                after(s, "K-FAC")["recovered_of_memorized"] - after(s, control)["recovered_of_memorized"] for s in SEEDS
+            )
+            > 0.04
+        ), control
 
 
 def test_every_control_heals_something_and_noise_of_equal_norm_less_than_the_edit():
     """Any damage forgets the noise first: the chapter says so."""
     assert all(r["report"]["recovered_of_memorized"] > 0.1 for s in SEEDS for r in s["rows"])
-    assert all(s["equal_norm"]["recovered_of_memorized"] < after(s, "K-FAC")["recovered_of_memorized"] - 0.1 for s in SEEDS)
+    assert all(
+        s["equal_norm"]["recovered_of_memorized"] < after(s, "K-FAC")["recovered_of_memorized"] - 0.1 for s in SEEDS
+    )
 
 
 def test_block_0_does_most_of_the_work():
@@ -87,12 +94,21 @@ def test_one_draw_on_clean_images_needs_another_mass_and_heals_a_little_less():
     healed, mass = (lambda r: r["report"]["recovered_of_memorized"]), (lambda r: r["strength"])
     for s in SEEDS:
         assert min(estimated(s, "one draw, clean images", mass)) > max(estimated(s, "exact, clean images", mass)) + 0.02
-    assert mean(mean(estimated(s, "exact, clean images", healed)) - mean(estimated(s, "one draw, clean images", healed)) for s in SEEDS) > 0
+    assert (
+        mean(
+            mean(estimated(s, "exact, clean images", healed)) - mean(estimated(s, "one draw, clean images", healed))
+            for s in SEEDS
+        )
+        > 0
+    )
 
 
 def test_the_cls_token_alone_is_worse_here():
     for record in (SEEDS[0], OVERCONFIDENT):
-        every, cls = (estimated(record, n, lambda r: r["report"]["recovered_of_memorized"])[0] for n in ("exact, noisy images", "exact, CLS token only"))
+        every, cls = (
+            estimated(record, n, lambda r: r["report"]["recovered_of_memorized"])[0]
+            for n in ("exact, noisy images", "exact, CLS token only")
+        )
         assert cls < every - 0.1
 
 

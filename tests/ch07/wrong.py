@@ -8,8 +8,12 @@ def _mean(mask):
 
 
 def _rates(before, after, given, true, wrong, learned, healed):
-    return {"memorized_before": _mean((before == given)[wrong]), "memorized_after": _mean((after == given)[wrong]),
-            "recovered": _mean(healed[wrong]), "recovered_of_memorized": _mean(healed[learned])}
+    return {
+        "memorized_before": _mean((before == given)[wrong]),
+        "memorized_after": _mean((after == given)[wrong]),
+        "recovered": _mean(healed[wrong]),
+        "recovered_of_memorized": _mean(healed[learned]),
+    }
 
 
 def over_everything(before, after, given, true):
@@ -111,14 +115,35 @@ def noise_alone(W, W_edited, generator):
 
 
 WRONG = {
-    "07.healing": [(over_everything, "counts every image"), (another_label_is_healed, "must be the *true* label"),
-                   (never_memorized_counted, "divides by all mislabelled"), (memorized_after_the_edit, "*before* the edit"), (a_pair, "a dict")],
-    "07.exact_g": [(unweighted, "by its probability"), (summed, "divide by their number"), (favourite_only, "favourite class"),
-                   (no_unit_vector, "unit vector")],
-    "07.expected_surprises": [(a_share, "add the chances up"), (favourites, "one minus that"), (times_temperature, "divides the logits"),
-                              (no_temperature, "temperature is not used")],
-    "07.choose_edit": [(peeks, "*reporting* half"), (ignores_the_floor, "damages too many"), (cleanest, "a condition, not the goal"),
-                       (above_the_floor, "equal to the floor")],
-    "07.equal_norm": [(norm_of_the_weight, "that of the *change*"), (not_scaled, "scale the noise"), (the_mirror_image, "must be random"),
-                      (noise_alone, "add it to W")],
+    "07.healing": [
+        (over_everything, "counts every image"),
+        (another_label_is_healed, "must be the *true* label"),
+        (never_memorized_counted, "divides by all mislabelled"),
+        (memorized_after_the_edit, "*before* the edit"),
+        (a_pair, "a dict"),
+    ],
+    "07.exact_g": [
+        (unweighted, "by its probability"),
+        (summed, "divide by their number"),
+        (favourite_only, "favourite class"),
+        (no_unit_vector, "unit vector"),
+    ],
+    "07.expected_surprises": [
+        (a_share, "add the chances up"),
+        (favourites, "one minus that"),
+        (times_temperature, "divides the logits"),
+        (no_temperature, "temperature is not used"),
+    ],
+    "07.choose_edit": [
+        (peeks, "*reporting* half"),
+        (ignores_the_floor, "damages too many"),
+        (cleanest, "a condition, not the goal"),
+        (above_the_floor, "equal to the floor"),
+    ],
+    "07.equal_norm": [
+        (norm_of_the_weight, "that of the *change*"),
+        (not_scaled, "scale the noise"),
+        (the_mirror_image, "must be random"),
+        (noise_alone, "add it to W"),
+    ],
 }

@@ -67,7 +67,9 @@ def test_noise_forgets_and_the_rest_pays(run):
     assert base["strict"] >= 0.95 and base["ndcg"] > 0.999
     for seed in {r["seed"] for r in run["noise"][1:]}:
         rows = sorted((r for r in run["noise"] if r["seed"] == seed), key=lambda r: r["size"])
-        assert rows[-1]["strict"] <= 0.05 and rows[-1]["perplexity"] > 1.2 * base["perplexity"] and rows[-1]["ndcg"] < 0.9
+        assert (
+            rows[-1]["strict"] <= 0.05 and rows[-1]["perplexity"] > 1.2 * base["perplexity"] and rows[-1]["ndcg"] < 0.9
+        )
         assert all(a["strict"] >= b["strict"] - 0.05 and a["ndcg"] > b["ndcg"] for a, b in zip(rows, rows[1:]))
         first = next(r for r in rows if r["strict"] <= 0.05)  # forgotten, and yet far above a text never seen
         assert first["token_accuracy"] > run["next_word"]["0"] + 0.2
@@ -94,7 +96,9 @@ def test_the_record_is_of_the_shipped_model(shipped):
 def test_on_this_model_one_pass_and_generation_agree(shipped, sample):
     model, _, world = shipped
     there = study.passages(world)
-    ids = torch.cat([there[16][sample::6], there[32][sample::6], there[72][sample:4], tasks.fresh_text(f"claims {sample}", 4)])
+    ids = torch.cat(
+        [there[16][sample::6], there[32][sample::6], there[72][sample:4], tasks.fresh_text(f"claims {sample}", 4)]
+    )
     said = recitation.greedy(model, ids[:, :64].tolist(), 48)
     assert torch.equal((said == ids[:, 64:]).long().cumprod(1).sum(1), mining.matched(mining.hits(model, ids), 64))
 
@@ -105,7 +109,9 @@ def test_the_same_windows_in_both_formats_are_read_by_the_command(shipped, tmp_p
     words = tokenizer.decode(row).removeprefix("<s> ").split()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ids.jsonl").write_text(f'{{"prefix_ids": {row[:104]}, "suffix_ids": {row[104:]}}}\n')
-    (tmp_path / "text.jsonl").write_text(f'{{"prefix": "{" ".join(words[:-8])}", "target_suffix": "{" ".join(words[-8:])}"}}\n')
+    (tmp_path / "text.jsonl").write_text(
+        f'{{"prefix": "{" ".join(words[:-8])}", "target_suffix": "{" ".join(words[-8:])}"}}\n'
+    )
     assert recitation.load_sequences("ids.jsonl", tokenizer) == recitation.load_sequences("text.jsonl", tokenizer)
     assert cli.main(["evaluate", "--sequences", "text.jsonl"]) == 0
     assert "strict           1.0000" in capsys.readouterr().out
@@ -114,10 +120,14 @@ def test_the_same_windows_in_both_formats_are_read_by_the_command(shipped, tmp_p
 @pytest.mark.parametrize("sample", range(3))
 def test_the_papers_perplexity_depends_on_batch_and_order_and_the_corpus_one_does_not(shipped, sample):
     model, _, world = shipped
-    rows = torch.cat([corpora.world_rows(world, 8, f"claims {sample}", (kind,)) for kind in ("text", "refrain", "task")])
+    rows = torch.cat(
+        [corpora.world_rows(world, 8, f"claims {sample}", (kind,)) for kind in ("text", "refrain", "task")]
+    )
     mixed = rows[torch.arange(24).view(3, 8).T.flatten()]
     corpus = [recitation.perplexity(model, x) for x in (rows, mixed)]
-    sorted_, shuffled, single = (recitation.perplexity(model, x, b, kind="paper") for x, b in ((rows, 8), (mixed, 8), (rows, 1)))
+    sorted_, shuffled, single = (
+        recitation.perplexity(model, x, b, kind="paper") for x, b in ((rows, 8), (mixed, 8), (rows, 1))
+    )
     assert corpus[0] == pytest.approx(corpus[1], rel=1e-5)
     assert single > sorted_ > 1.02 * corpus[0] and corpus[0] < shuffled < sorted_
 

@@ -44,7 +44,9 @@ def single_tokens(windows, threshold, n=5):
 
 
 def smaller_set(windows, threshold, n=5):
-    return _walk(windows, lambda a, b: len(_grams(a, n) & _grams(b, n)) / min(len(_grams(a, n)), len(_grams(b, n))) >= threshold)
+    return _walk(
+        windows, lambda a, b: len(_grams(a, n) & _grams(b, n)) / min(len(_grams(a, n)), len(_grams(b, n))) >= threshold
+    )
 
 
 def last_only(windows, threshold, n=5):
@@ -109,7 +111,14 @@ def no_discount(now, before):
 def linear_discount(now, before):
     relevance, _ = _ranks(now.shape[1])
     discount = 1 / (torch.arange(now.shape[1]) + 1.0)
-    return ((((now[:, :, None] == before[:, None, :]) * relevance).sum(-1) * discount).sum(1) / (relevance * discount).sum()).mean().item()
+    return (
+        (
+            (((now[:, :, None] == before[:, None, :]) * relevance).sum(-1) * discount).sum(1)
+            / (relevance * discount).sum()
+        )
+        .mean()
+        .item()
+    )
 
 
 def _padded(prompts, pad, left):
@@ -151,15 +160,40 @@ def mask_from_ids(prompts, pad):
 
 
 WRONG = {
-    "08.memorized": [(not_shifted, "place t are about token t + 1"), (most_of_it, "*all* suffix tokens"), (with_prefix, "only the suffix counts"),
-                     (one_too_late, "place prefix - 1"), (not_reduced, "one verdict a window")],
-    "08.deduplicate": [(exact_only, "not only an exact one"), (single_tokens, "not of single tokens"), (smaller_set, "size of the union"),
-                       (last_only, "compare with *all*"), (against_dropped_ones, "that were *kept*"),
-                       (one_that_equals_the_threshold_stays, "exactly the threshold")],
-    "08.two_perplexities": [(swapped, "swapped"), (per_token, "*batch's* mean"), (mean_before_exp, "*after* it"), (weighted_by_size, "counts as much"),
-                            (corpus_by_batches, "must not")],
-    "08.ndcg": [(relevance_by_rank_now, "rank *before*"), (not_normalized, "best possible sum"), (no_discount, "discount each gain"),
-                (linear_discount, "log2(1 + rank now)")],
-    "08.left_pad": [(on_the_right, "pad on the left"), (positions_of_columns, "own tokens"), (positions_from_one, "start at 0"),
-                    (negative_positions, "clamp at 0"), (mask_upside_down, "wrong way round"), (mask_from_ids, "from the lengths")],
+    "08.memorized": [
+        (not_shifted, "place t are about token t + 1"),
+        (most_of_it, "*all* suffix tokens"),
+        (with_prefix, "only the suffix counts"),
+        (one_too_late, "place prefix - 1"),
+        (not_reduced, "one verdict a window"),
+    ],
+    "08.deduplicate": [
+        (exact_only, "not only an exact one"),
+        (single_tokens, "not of single tokens"),
+        (smaller_set, "size of the union"),
+        (last_only, "compare with *all*"),
+        (against_dropped_ones, "that were *kept*"),
+        (one_that_equals_the_threshold_stays, "exactly the threshold"),
+    ],
+    "08.two_perplexities": [
+        (swapped, "swapped"),
+        (per_token, "*batch's* mean"),
+        (mean_before_exp, "*after* it"),
+        (weighted_by_size, "counts as much"),
+        (corpus_by_batches, "must not"),
+    ],
+    "08.ndcg": [
+        (relevance_by_rank_now, "rank *before*"),
+        (not_normalized, "best possible sum"),
+        (no_discount, "discount each gain"),
+        (linear_discount, "log2(1 + rank now)"),
+    ],
+    "08.left_pad": [
+        (on_the_right, "pad on the left"),
+        (positions_of_columns, "own tokens"),
+        (positions_from_one, "start at 0"),
+        (negative_positions, "clamp at 0"),
+        (mask_upside_down, "wrong way round"),
+        (mask_from_ids, "from the lengths"),
+    ],
 }

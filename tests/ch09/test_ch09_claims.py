@@ -105,7 +105,12 @@ def test_the_shipped_model_does_it_again_with_another_sample_of_curvature():
     before = pipeline.take(model, exam)
     c = pipeline.curvature(model, world, rows=pipeline.ROWS, seed=123, progress=False)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
-    strength, _ = pipeline.bring_to(pipeline.FORGOTTEN, lambda m: edit_weights(c.layers, c.bases, m), c.layers, lambda: token_accuracy(model, choosing))
+    strength, _ = pipeline.bring_to(
+        pipeline.FORGOTTEN,
+        lambda m: edit_weights(c.layers, c.bases, m),
+        c.layers,
+        lambda: token_accuracy(model, choosing),
+    )
     with edited(c.layers, edit_weights(c.layers, c.bases, strength)):
         after = pipeline.take(model, exam)
     assert before["strict"] > 0.95 and after["strict"] <= 0.05

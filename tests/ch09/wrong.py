@@ -86,9 +86,18 @@ def fixed_steps(score, target, steps=8):
 
 
 WRONG = {
-    "09.kept_pairs": [(by_coefficient_count, "not the smallest"), (one_too_few, "one more pair is needed"), (smallest_first, "from the largest down"),
-                      (a_list, "boolean mask")],
+    "09.kept_pairs": [
+        (by_coefficient_count, "not the smallest"),
+        (one_too_few, "one more pair is needed"),
+        (smallest_first, "from the largest down"),
+        (a_list, "boolean mask"),
+    ],
     "09.projected": [(bases_swapped, "wrong way round"), (mask_on_w, "in the eigenbasis"), (not_back, "get W back")],
-    "09.predicted_cost": [(no_half, "factor 1/2"), (cost_of_the_kept, "*not* kept"), (not_squared, "square"), (no_curvature, "curvature Pi")],
+    "09.predicted_cost": [
+        (no_half, "factor 1/2"),
+        (cost_of_the_kept, "*not* kept"),
+        (not_squared, "square"),
+        (no_curvature, "curvature Pi"),
+    ],
     "09.find_strength": [(bisect_strength, "halve x"), (wrong_way, "keep more"), (fixed_steps, "argument `steps`")],
 }

@@ -34,13 +34,17 @@ def left(run, group):
 
 
 def test_three_seeds_are_recorded_with_where_they_come_from():
-    assert len(SEEDS) == 3 and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    assert (
+        len(SEEDS) == 3 and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    )
 
 
 @every_seed
 def test_late_layers_recite_in_flat_directions_and_the_first_does_not(run):
     for p in ("gate", "up"):
-        assert ratio(run, f"model.layers.5.mlp.{p}_proj", 0) < 0.85 and ratio(run, f"model.layers.5.mlp.{p}_proj", 3) > 1.1
+        assert (
+            ratio(run, f"model.layers.5.mlp.{p}_proj", 0) < 0.85 and ratio(run, f"model.layers.5.mlp.{p}_proj", 3) > 1.1
+        )
         assert all(abs(ratio(run, f"model.layers.0.mlp.{p}_proj", b) - 1) < 0.1 for b in (0, 3))
 
 
@@ -52,7 +56,11 @@ def test_the_order_of_abilities(run):
 
 def test_sums_fall_on_average_but_not_in_every_seed():
     """The chapter says so: one of three models keeps them."""
-    assert mean(left(run, "arithmetic") for run in SEEDS.values()) < 0.9 < max(left(run, "arithmetic") for run in SEEDS.values())
+    assert (
+        mean(left(run, "arithmetic") for run in SEEDS.values())
+        < 0.9
+        < max(left(run, "arithmetic") for run in SEEDS.values())
+    )
 
 
 @every_seed
@@ -70,7 +78,9 @@ def test_what_fails_in_a_chain_is_the_sum():
 
 @every_seed
 def test_flat_activity_does_not_tell_where_sums_stand(run):
-    """The negative result: sums drive the flat half less than quotes and rare facts do, and yet they are among what falls."""
+    """The negative result: sums drive the flat half less than quotes and rare facts do, and yet they are among what
+    falls.
+    """
     assert use(run, "arithmetic", 3) < min(use(run, g, 3) for g in ("quotes", "facts_rare", "open_book", "deduction"))
 
 
@@ -84,7 +94,11 @@ def test_without_the_flattest_half_only_quotes_suffer(run):
     kept = lambda group, band: run["without"][band]["right"][group] / run["without"]["before"][group]
     assert kept("quotes", "bottom 50 %") < 0.8
     assert all(kept(group, "bottom 50 %") > 0.9 for group in run["tasks"] if group != "quotes")
-    assert kept("quotes", "top 10 %") < 0.15 and kept("arithmetic", "top 10 %") < 0.4 and kept("facts_rare", "top 10 %") > 0.9
+    assert (
+        kept("quotes", "top 10 %") < 0.15
+        and kept("arithmetic", "top 10 %") < 0.4
+        and kept("facts_rare", "top 10 %") > 0.9
+    )
 
 
 def test_the_papers_open_book_bars_are_another_methods():

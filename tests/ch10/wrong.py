@@ -57,7 +57,10 @@ def wald(k, n):
 
 def upper_half_only(k, n):
     z, p = 1.96, k / n
-    centre, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    centre, half = (
+        (p + z * z / (2 * n)) / (1 + z * z / n),
+        z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
+    )
     return centre, centre + half
 
 
@@ -72,7 +75,10 @@ def not_relative(bars, rows):
 
 
 def farthest(bars, rows):
-    return {t: max((m for m in rows[t] if m != "baseline"), key=lambda m: abs(rows[t][m] / rows[t]["baseline"] - bars[t])) for t in bars}
+    return {
+        t: max((m for m in rows[t] if m != "baseline"), key=lambda m: abs(rows[t][m] / rows[t]["baseline"] - bars[t]))
+        for t in bars
+    }
 
 
 def one_for_all(bars, rows):
@@ -82,9 +88,17 @@ def one_for_all(bars, rows):
 
 
 WRONG = {
-    "10.bands": [(bands_of_mass, "not of the mass"), (flattest_first, "band 0 is the sharpest"), (edges_as_widths, "each counts from the sharpest")],
-    "10.band_activity": [(rows_as_eigenvectors, "columns of Q_A"), (mean_then_abs, "cancel"), (squares, "mean of squares"),
-                           (once_a_band, "once for every *pair*")],
+    "10.bands": [
+        (bands_of_mass, "not of the mass"),
+        (flattest_first, "band 0 is the sharpest"),
+        (edges_as_widths, "each counts from the sharpest"),
+    ],
+    "10.band_activity": [
+        (rows_as_eigenvectors, "columns of Q_A"),
+        (mean_then_abs, "cancel"),
+        (squares, "mean of squares"),
+        (once_a_band, "once for every *pair*"),
+    ],
     "10.wilson": [(wald, "moves its centre"), (upper_half_only, "half as wide"), (no_denominator, "the interval is")],
     "10.whose_bars": [(not_relative, "over the baseline's"), (farthest, "*nearest*"), (one_for_all, "its own task")],
 }

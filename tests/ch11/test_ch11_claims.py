@@ -25,7 +25,9 @@ def sums(run, row):
 
 
 def test_three_seeds_are_recorded_with_where_they_come_from():
-    assert len(RUNS) == 3 and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    assert (
+        len(RUNS) == 3 and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    )
 
 
 @every_seed
@@ -46,7 +48,10 @@ def test_without_labels_seen_and_unseen_are_alike_and_with_labels_they_are_not(s
 @every_seed
 def test_the_trained_methods_cost_nothing_measurable(seed):
     run = RUNS[seed]
-    assert all(run["equal_forgetting"][m]["perplexity"] < 1.01 and sums(run, run["equal_forgetting"][m]) > 0.95 for m in TRAINED)
+    assert all(
+        run["equal_forgetting"][m]["perplexity"] < 1.01 and sums(run, run["equal_forgetting"][m]) > 0.95
+        for m in TRAINED
+    )
 
 
 @every_seed
@@ -74,7 +79,11 @@ def test_among_the_methods_without_labels_curvature_is_cheapest():
 def test_strict_recall_falls_in_one_step_of_the_mass_and_perplexity_later():
     for run in read_json(DATA / "results" / "seeds.json")["seeds"].values():
         at, base = {row["mass"]: row for row in run["staircase"]}, run["rows"][0]["perplexity"]
-        assert at[0.99]["strict"] > 0.7 and at[0.95]["strict"] < 0.05 and at[0.99]["token_accuracy"] - at[0.95]["token_accuracy"] < 0.12
+        assert (
+            at[0.99]["strict"] > 0.7
+            and at[0.95]["strict"] < 0.05
+            and at[0.99]["token_accuracy"] - at[0.95]["token_accuracy"] < 0.12
+        )
         assert at[0.95]["perplexity"] / base < 1.05 and at[0.5]["perplexity"] / base > 2
 
 
@@ -98,32 +107,58 @@ def test_a_quarter_of_arithmetic_in_the_factors_keeps_sums_and_arithmetic_alone_
 
 def test_ranking_by_one_side_does_not_rescue_sums_here():
     """The negative result: in the follow-up work on a 7B model, ranking by G alone kept more arithmetic."""
-    assert mean(ranked(run, "G only", "arithmetic") for run in VARIANTS.values()) < mean(ranked(run, "K-FAC", "arithmetic") for run in VARIANTS.values()) + 0.05
+    assert (
+        mean(ranked(run, "G only", "arithmetic") for run in VARIANTS.values())
+        < mean(ranked(run, "K-FAC", "arithmetic") for run in VARIANTS.values()) + 0.05
+    )
 
 
 def test_what_is_no_longer_said_is_still_in_the_ranks():
     for run in VARIANTS.values():
         left = run["remains"]
         assert left["edited"]["windows"]["1"] < 0.05 and left["edited"]["windows"]["10"] > 0.8
-        assert left["never trained"]["windows"]["10"] < 0.05 and left["edited"]["tokens"]["10"] > left["never trained"]["tokens"]["10"] + 0.1
+        assert (
+            left["never trained"]["windows"]["10"] < 0.05
+            and left["edited"]["tokens"]["10"] > left["never trained"]["tokens"]["10"] + 0.1
+        )
 
 
 def test_the_detector_tells_quotes_from_fresh_windows_but_rare_facts_have_more_flat_energy():
     for run in read_json(DATA / "results" / "detector.json")["seeds"].values():
-        assert min(run["auc"]["4"], run["auc"]["5"]) > 0.95 and run["auc"]["0"] < 0.7 and run["auc of probability"] > 0.95
-        assert min(run["after the edit"]["auc"]["4"], run["after the edit"]["auc"]["5"]) > 0.95  # it no longer recites and still reacts
-        assert run["tokens"]["facts_rare"]["auc"]["5"] < 0.5 and run["ladder"]["4"]["4"] < 0.7 < run["ladder"]["32"]["4"]
+        assert (
+            min(run["auc"]["4"], run["auc"]["5"]) > 0.95 and run["auc"]["0"] < 0.7 and run["auc of probability"] > 0.95
+        )
+        assert (
+            min(run["after the edit"]["auc"]["4"], run["after the edit"]["auc"]["5"]) > 0.95
+        )  # it no longer recites and still reacts
+        assert (
+            run["tokens"]["facts_rare"]["auc"]["5"] < 0.5 and run["ladder"]["4"]["4"] < 0.7 < run["ladder"]["32"]["4"]
+        )
 
 
 def test_the_half_that_is_only_watched_gains_after_the_edit_and_not_in_the_control():
     for runs in read_json(DATA / "results" / "relearning.json")["seeds"].values():
         found = {(run["start"], run["edit"], run["trained on"]): run["rows"] for run in runs}
-        gain = lambda *which: found[which][-1]["watched"]["token_accuracy"] - found[which][0]["watched"]["token_accuracy"]
+        gain = lambda *which: (
+            found[which][-1]["watched"]["token_accuracy"] - found[which][0]["watched"]["token_accuracy"]
+        )
         for start in ("shallow", "deep"):
-            assert gain(start, "K-FAC", "half of the quotes") > 0.03 > 0 > gain(start, "never trained", "half of the quotes")
-        assert gain("shallow", "K-FAC", "fresh text") < 0.01 and found["shallow", "K-FAC", "half of the quotes"][-1]["watched"]["strict"] < 0.2
-        back = lambda *which: tokens_to([{"tokens": r["tokens"], "strict": r["trained"]["strict"]} for r in found[which]], "strict")
-        assert 5 * back("shallow", "K-FAC", "half of the quotes") < back("unmatched", "never trained", "half of the quotes")
+            assert (
+                gain(start, "K-FAC", "half of the quotes")
+                > 0.03
+                > 0
+                > gain(start, "never trained", "half of the quotes")
+            )
+        assert (
+            gain("shallow", "K-FAC", "fresh text") < 0.01
+            and found["shallow", "K-FAC", "half of the quotes"][-1]["watched"]["strict"] < 0.2
+        )
+        back = lambda *which: tokens_to(
+            [{"tokens": r["tokens"], "strict": r["trained"]["strict"]} for r in found[which]], "strict"
+        )
+        assert 5 * back("shallow", "K-FAC", "half of the quotes") < back(
+            "unmatched", "never trained", "half of the quotes"
+        )
 
 
 @pytest.mark.slow

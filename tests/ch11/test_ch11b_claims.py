@@ -98,7 +98,10 @@ def test_it_is_not_mere_certainty_but_facts_and_copied_names_look_like_memory(ru
 
 def test_the_models_own_probability_is_no_worse():
     for repeats in ("8", "16", "32"):
-        assert mean(r["ladder, probability"][repeats] for r in DETECTOR.values()) >= mean(r["ladder"][repeats]["4"] for r in DETECTOR.values()) - 0.01
+        assert (
+            mean(r["ladder, probability"][repeats] for r in DETECTOR.values())
+            >= mean(r["ladder"][repeats]["4"] for r in DETECTOR.values()) - 0.01
+        )
     assert all(r["auc of probability"] > 0.99 for r in DETECTOR.values())
 
 
@@ -111,10 +114,18 @@ def test_nothing_without_labels_orders_the_blocks_clearly_better_than_their_dept
     from scipy.stats import spearmanr
 
     def order(what):
-        rho = [spearmanr(list(r["without labels"][what].values()), [x["token_accuracy"] for x in r["with labels"].values()])[0] for r in DETECTOR.values()]
+        rho = [
+            spearmanr(
+                list(r["without labels"][what].values()), [x["token_accuracy"] for x in r["with labels"].values()]
+            )[0]
+            for r in DETECTOR.values()
+        ]
         return abs(mean(rho))
 
-    assert max(order(what) for what in DETECTOR["0"]["without labels"] if what != "block number") < order("block number") + 0.1
+    assert (
+        max(order(what) for what in DETECTOR["0"]["without labels"] if what != "block number")
+        < order("block number") + 0.1
+    )
 
 
 # relearning
@@ -123,7 +134,11 @@ def test_nothing_without_labels_orders_the_blocks_clearly_better_than_their_dept
 @each(BACK)
 def test_the_other_half_returns_in_the_edited_model_and_not_in_one_that_was_never_trained(run):
     for start in ("shallow", "deep"):
-        found = {r["edit"]: [x["watched"]["token_accuracy"] for x in r["rows"]] for r in run if r["start"] == start and r["trained on"] != "fresh text"}
+        found = {
+            r["edit"]: [x["watched"]["token_accuracy"] for x in r["rows"]]
+            for r in run
+            if r["start"] == start and r["trained on"] != "fresh text"
+        }
         assert abs(found["K-FAC"][0] - found["never trained"][0]) < 0.03, "the starts are to be matched"
         assert max(found["K-FAC"]) > found["K-FAC"][0] + 0.02
         assert max(found["never trained"]) < found["never trained"][0] + 0.02
@@ -138,8 +153,12 @@ def test_training_on_other_text_does_not_bring_them_back(run):
 @each(BACK)
 def test_what_was_edited_out_is_learned_again_sooner_than_what_is_new(run):
     def tokens(start, edit):
-        found = next(r for r in run if (r["start"], r["edit"]) == (start, edit) and r["trained on"] != "fresh text")["rows"]
-        return relearning.tokens_to([{"tokens": x["tokens"], "strict": x["trained"]["strict"]} for x in found], "strict")
+        found = next(r for r in run if (r["start"], r["edit"]) == (start, edit) and r["trained on"] != "fresh text")[
+            "rows"
+        ]
+        return relearning.tokens_to(
+            [{"tokens": x["tokens"], "strict": x["trained"]["strict"]} for x in found], "strict"
+        )
 
     assert tokens("shallow", "K-FAC") < 20_000
     unmatched = tokens("unmatched", "never trained")

@@ -26,7 +26,9 @@ def share_of_the_largest(scores, ratio):
 
 
 def row_by_row(scores, ratio):
-    order = torch.cat([r * scores.shape[1] + row.abs().argsort()[: round(ratio * scores.shape[1])] for r, row in enumerate(scores)])
+    order = torch.cat(
+        [r * scores.shape[1] + row.abs().argsort()[: round(ratio * scores.shape[1])] for r, row in enumerate(scores)]
+    )
     keep = torch.ones(scores.numel(), dtype=torch.bool)
     keep[order] = False
     return keep.view_as(scores)
@@ -88,12 +90,30 @@ def absolute_values(x, Q_A, share):
 
 
 WRONG = {
-    "11.subnet_mask": [(signed, "*absolute*"), (mask_of_the_dropped, "*kept*"), (highest_go, "the lowest go"), (share_of_the_largest, "weights are dropped"),
-                       (row_by_row, "all its scores together")],
-    "11.score_gradient": [(at_the_weights, "*times W*"), (no_sign, "the sign turns"), (kept_only, "dropped weights get their gradient"),
-                          (mean_over_tokens, "no mean")],
-    "11.balanced_loss": [(both_turned, "both signs"), (both_down, "go *up*"), (no_cap, "push no further"), (capped_mean, "cap each token"),
-                         (shares_exchanged, "belongs to the memorized")],
-    "11.energy_in_flat_directions": [(energy_not_share, "divided by the whole"), (sharpest_columns, "sharpest"), (rows_of_Q, "columns of Q_A"),
-                                     (absolute_values, "square")],
+    "11.subnet_mask": [
+        (signed, "*absolute*"),
+        (mask_of_the_dropped, "*kept*"),
+        (highest_go, "the lowest go"),
+        (share_of_the_largest, "weights are dropped"),
+        (row_by_row, "all its scores together"),
+    ],
+    "11.score_gradient": [
+        (at_the_weights, "*times W*"),
+        (no_sign, "the sign turns"),
+        (kept_only, "dropped weights get their gradient"),
+        (mean_over_tokens, "no mean"),
+    ],
+    "11.balanced_loss": [
+        (both_turned, "both signs"),
+        (both_down, "go *up*"),
+        (no_cap, "push no further"),
+        (capped_mean, "cap each token"),
+        (shares_exchanged, "belongs to the memorized"),
+    ],
+    "11.energy_in_flat_directions": [
+        (energy_not_share, "divided by the whole"),
+        (sharpest_columns, "sharpest"),
+        (rows_of_Q, "columns of Q_A"),
+        (absolute_values, "square"),
+    ],
 }

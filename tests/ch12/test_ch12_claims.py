@@ -69,7 +69,9 @@ def test_sums_in_sixteen_bits_are_wrong_and_no_covariances(seed):
 
 
 def needed(d, block_i=128, block_j=256):
-    return sum(j * block_j < min((i + 1) * block_i, d) for i in range(-(-d // block_i)) for j in range(-(-d // block_j)))
+    return sum(
+        j * block_j < min((i + 1) * block_i, d) for i in range(-(-d // block_i)) for j in range(-(-d // block_j))
+    )
 
 
 def test_narrow_triangles_save_no_round_of_programs_and_wide_ones_nearly_half():
@@ -137,7 +139,9 @@ def test_a_gpus_record_is_picked_up_when_it_is_there(tmp_path, monkeypatch):
 
 
 def test_no_gpu_figure_is_shown_without_a_record():
-    last = [cell for cell in notebooks.code_cells(notebooks.read(notebooks.chapter_of("12.roofline"))) if cell.outputs][-1]
+    last = [cell for cell in notebooks.code_cells(notebooks.read(notebooks.chapter_of("12.roofline"))) if cell.outputs][
+        -1
+    ]
     shown = "\n".join(output.data["text/markdown"] for output in last.outputs)
     assert ("No GPU has been measured" in shown) == ("gpu" not in report.recorded())
 
@@ -146,7 +150,9 @@ def test_no_gpu_figure_is_shown_without_a_record():
 
 
 def test_a_functions_source_is_shown_as_it_stands(capsys, tmp_path):
-    (tmp_path / "module.py").write_text("import torch\n\n\n@torch.no_grad()\ndef f(x):\n    # why\n    return x\n\n\ny = 1\n", encoding="utf-8")
+    (tmp_path / "module.py").write_text(
+        "import torch\n\n\n@torch.no_grad()\ndef f(x):\n    # why\n    return x\n\n\ny = 1\n", encoding="utf-8"
+    )
     shown = []
     display, figures.display = figures.display, shown.append
     try:

@@ -38,7 +38,9 @@ def square_tiles(d, block_i, block_j):
 
 
 def without_the_diagonal(d, block_i, block_j):
-    return [(i, j) for i in range(-(-d // block_i)) for j in range(-(-d // block_j)) if (j + 1) * block_j <= i * block_i]
+    return [
+        (i, j) for i in range(-(-d // block_i)) for j in range(-(-d // block_j)) if (j + 1) * block_j <= i * block_i
+    ]
 
 
 def no_edge(d, block_i, block_j):
@@ -111,12 +113,33 @@ def no_largest(logits, uniform, block):
 
 
 WRONG = {
-    "12.update_flops": [(products_only, "a multiplication and an addition"), (shared_twice, "already paid"), (shared_everywhere, "plain collector"),
-                        (no_triangle, "half of the full product")],
-    "12.roofline": [(one_after_the_other, "not the sum"), (the_faster, "slower of the two"), (by_intensity_turned_round, "what takes longer")],
-    "12.needed_tiles": [(square_tiles, "as entries, not as tiles"), (without_the_diagonal, "on or below the diagonal"), (no_edge, "round up"),
-                        (all_tiles, "above the diagonal")],
-    "12.syrk_tiles": [(multiplied_by_zero, "0 · NaN"), (the_full_product, "above the diagonal changed"), (rounded_products, "rounded to bfloat16"),
-                      (nothing_kept, "add to it")],
-    "12.label_gradient": [(likeliest, "likeliest"), (block_by_block, "over all blocks"), (turned_round, "sign"), (no_largest, "largest logit")],
+    "12.update_flops": [
+        (products_only, "a multiplication and an addition"),
+        (shared_twice, "already paid"),
+        (shared_everywhere, "plain collector"),
+        (no_triangle, "half of the full product"),
+    ],
+    "12.roofline": [
+        (one_after_the_other, "not the sum"),
+        (the_faster, "slower of the two"),
+        (by_intensity_turned_round, "what takes longer"),
+    ],
+    "12.needed_tiles": [
+        (square_tiles, "as entries, not as tiles"),
+        (without_the_diagonal, "on or below the diagonal"),
+        (no_edge, "round up"),
+        (all_tiles, "above the diagonal"),
+    ],
+    "12.syrk_tiles": [
+        (multiplied_by_zero, "0 · NaN"),
+        (the_full_product, "above the diagonal changed"),
+        (rounded_products, "rounded to bfloat16"),
+        (nothing_kept, "add to it"),
+    ],
+    "12.label_gradient": [
+        (likeliest, "likeliest"),
+        (block_by_block, "over all blocks"),
+        (turned_round, "sign"),
+        (no_largest, "largest logit"),
+    ],
 }

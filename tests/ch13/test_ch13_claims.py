@@ -1,4 +1,6 @@
-"""What chapter 13 says, held against the record of three seeds, the shapes of the real models, and a small live collection."""
+"""What chapter 13 says, held against the record of three seeds, the shapes of the real models, and a small live
+collection.
+"""
 
 import io
 import math
@@ -26,7 +28,10 @@ every_seed = pytest.mark.parametrize("rows", RECORD["seeds"].values(), ids=[f"se
 
 
 def test_three_seeds_are_recorded_with_where_they_come_from():
-    assert len(RECORD["seeds"]) == 3 and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    assert (
+        len(RECORD["seeds"]) == 3
+        and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
+    )
 
 
 def test_the_factors_of_gate_and_up_are_three_times_the_1b_and_half_the_memory_is_less_than_twice_the_work():
@@ -41,7 +46,10 @@ def test_the_factors_of_gate_and_up_are_three_times_the_1b_and_half_the_memory_i
 @every_seed
 def test_the_predicted_cost_orders_what_is_forgotten_better_than_what_ordinary_text_pays_and_is_far_too_small(rows):
     base, table = rows[0], rows[1:]
-    cost, rises = [r["cost"] for r in table], [math.log(r["report"]["perplexity"] / base["report"]["perplexity"]) for r in table]
+    cost, rises = (
+        [r["cost"] for r in table],
+        [math.log(r["report"]["perplexity"] / base["report"]["perplexity"]) for r in table],
+    )
     forgotten = spearmanr(cost, [-r["report"]["token_accuracy"] for r in table])[0]
     assert forgotten > 0.8 and forgotten > spearmanr(cost, rises)[0] + 0.2
     assert mean(rises) > 20 * mean(cost)
@@ -64,17 +72,29 @@ def test_what_was_chosen_on_one_half_forgets_on_the_other(rows):
 def test_the_paper_publishes_results_of_the_1b_and_no_settings():
     preset = presets.preset(subject.NAME)
     assert preset.mass is None and preset.edited is None and len(preset.revision) == 40
-    assert {r["method"] for r in report.paper()["rows"] if r["model"] == "OLMo-2-0425-1B"} >= {"baseline", "K-FAC", "SVD"}
+    assert {r["method"] for r in report.paper()["rows"] if r["model"] == "OLMo-2-0425-1B"} >= {
+        "baseline",
+        "K-FAC",
+        "SVD",
+    }
 
 
 @pytest.mark.slow
 def test_a_killed_collection_goes_on_and_ends_with_the_same_bits(tmp_path):
-    it = subject.find(folder=tmp_path / "exam") if not torch.cuda.is_available() else subject._stand_in(tmp_path / "exam", "")
+    it = (
+        subject.find(folder=tmp_path / "exam")
+        if not torch.cuda.is_available()
+        else subject._stand_in(tmp_path / "exam", "")
+    )
     words = ["collect", "--model", it.model, *it.collect, "--layers", "*.5.mlp.up_proj", "--rows", "24", "--batch", "4"]
     child = subject.start([*words, "--out", tmp_path / "killed", "--checkpoint-minutes", "0"], tmp_path / "log")
     assert 8 <= subject.kill_at(child, tmp_path / "killed", 8) < 24 and child.returncode != 0
     with redirect_stderr(io.StringIO()) as said, redirect_stdout(io.StringIO()):
-        assert cli.main([*words, "--out", str(tmp_path / "killed")]) == cli.main([*words, "--out", str(tmp_path / "whole")]) == 0
+        assert (
+            cli.main([*words, "--out", str(tmp_path / "killed")])
+            == cli.main([*words, "--out", str(tmp_path / "whole")])
+            == 0
+        )
     assert "going on from window" in said.getvalue()
     (one,), (two,) = (load_factors(tmp_path / out).values() for out in ("killed", "whole"))
     assert torch.equal(one.A, two.A) and torch.equal(one.G, two.G)

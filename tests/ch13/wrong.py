@@ -62,7 +62,11 @@ def missing_is_an_error(found, manifest):
 
 
 def what_is_there(found, manifest):
-    return [name for name, content in found.items() if hashlib.sha256(content).hexdigest() != manifest.get(name, {}).get("sha256")]
+    return [
+        name
+        for name, content in found.items()
+        if hashlib.sha256(content).hexdigest() != manifest.get(name, {}).get("sha256")
+    ]
 
 
 def by_the_report(rows, bar):
@@ -84,9 +88,26 @@ def strictly_below(rows, bar):
 
 
 WRONG = {
-    "13.factor_bytes": [(an_A_for_each, "share one A"), (one_block, "one block"), (numbers_not_bytes, "float32 takes four"), (the_weights, "A is [I, I]")],
-    "13.passes": [(largest_first, "keep their order"), (never_full, "to the last byte"), (one_too_late, "more than the room")],
-    "13.damaged": [(lengths_only, "its length is right"), (missing_is_an_error, "KeyError"), (what_is_there, "does not name is no damage")],
-    "13.choose": [(by_the_report, "nothing left to report"), (lowest_recall, "the lowest recall"), (the_model_itself, "without an edit"),
-                  (strictly_below, "at most")],
+    "13.factor_bytes": [
+        (an_A_for_each, "share one A"),
+        (one_block, "one block"),
+        (numbers_not_bytes, "float32 takes four"),
+        (the_weights, "A is [I, I]"),
+    ],
+    "13.passes": [
+        (largest_first, "keep their order"),
+        (never_full, "to the last byte"),
+        (one_too_late, "more than the room"),
+    ],
+    "13.damaged": [
+        (lengths_only, "its length is right"),
+        (missing_is_an_error, "KeyError"),
+        (what_is_there, "does not name is no damage"),
+    ],
+    "13.choose": [
+        (by_the_report, "nothing left to report"),
+        (lowest_recall, "the lowest recall"),
+        (the_model_itself, "without an edit"),
+        (strictly_below, "at most"),
+    ],
 }

@@ -1,4 +1,6 @@
-"""What chapter 14 says of shards, shared-out work and costs, and of how few tokens suffice, against the record and against theorems."""
+"""What chapter 14 says of shards, shared-out work and costs, and of how few tokens suffice, against the record and
+against theorems.
+"""
 
 import pytest
 import torch
@@ -29,7 +31,10 @@ def mean(values):
 
 def basis(seed, d=7, o=5):
     g = torch.Generator().manual_seed(seed)
-    draw = lambda n: (torch.linalg.qr(torch.randn(n, n, generator=g))[0], (-4 * torch.rand(n, generator=g, dtype=torch.float64)).exp().sort(descending=True)[0])
+    draw = lambda n: (
+        torch.linalg.qr(torch.randn(n, n, generator=g))[0],
+        (-4 * torch.rand(n, generator=g, dtype=torch.float64)).exp().sort(descending=True)[0],
+    )
     (Q_A, lambda_A), (Q_G, lambda_G) = draw(d), draw(o)
     return Eigenbasis(Q_A, Q_G, lambda_A, lambda_G)
 
@@ -43,7 +48,12 @@ def test_shrinking_keeps_the_trace_the_eigenvectors_and_their_order(seed):
     after = tokens.shrunk({"x": b}, 20)["x"]
     assert after.Q_A is b.Q_A and after.Q_G is b.Q_G
     for was, now in ((b.lambda_A, after.lambda_A), (b.lambda_G, after.lambda_G)):
-        assert torch.isclose(was.sum(), now.sum()) and (now.diff() <= 0).all() and now.min() >= was.min() and now.max() <= was.max()
+        assert (
+            torch.isclose(was.sum(), now.sum())
+            and (now.diff() <= 0).all()
+            and now.min() >= was.min()
+            and now.max() <= was.max()
+        )
 
 
 def test_more_tokens_are_shrunk_less_and_a_round_covariance_entirely():
@@ -56,9 +66,16 @@ def test_the_widths_of_the_large_models_are_shared_out_no_worse_than_in_turn():
     model = costs.meta_model("OLMo-2-1124-7B")
     chosen = layers.linear_layers(model, presets.LATE_7B)
     owner = costs.owners(chosen)
-    jobs = [w**3 for n, layer in chosen.items() for w in ((layer.in_features, layer.out_features) if owner[n] == n else (layer.out_features,))]
+    jobs = [
+        w**3
+        for n, layer in chosen.items()
+        for w in ((layer.in_features, layer.out_features) if owner[n] == n else (layer.out_features,))
+    ]
     busiest = lambda ranks, world: max(sum(c for c, r in zip(jobs, ranks) if r == rank) for rank in range(world))
-    late = {world: busiest([i % world for i in range(len(jobs))], world) / busiest(distributed.assign(jobs, world), world) for world in range(2, 9)}
+    late = {
+        world: busiest([i % world for i in range(len(jobs))], world) / busiest(distributed.assign(jobs, world), world)
+        for world in range(2, 9)
+    }
     assert min(late.values()) >= 1 and late[3] > 1.4
 
 
@@ -71,9 +88,13 @@ def test_a_corpus_of_trillions_is_out_of_reach_and_the_papers_sample_is_not():
 
 
 def test_the_chapter_does_not_hide_a_gpu_run():
-    """It says that none is recorded as long as none is; with one, this test asks for the chapter to be executed again."""
+    """It says that none is recorded as long as none is; with one, this test asks for the chapter to be executed
+    again.
+    """
     cells = read_json(next((DATA.parent / "chapters").glob("14_*.ipynb")))["cells"]
-    said = any("no GPU run is recorded here" in "".join(o.get("text", "")) for cell in cells for o in cell.get("outputs", []))
+    said = any(
+        "no GPU run is recorded here" in "".join(o.get("text", "")) for cell in cells for o in cell.get("outputs", [])
+    )
     assert said != (DATA / "results" / "bench-gpu.json").exists()
 
 
@@ -96,7 +117,9 @@ def test_before_the_edit_every_model_recites(run):
 
 @every_seed
 def test_where_prices_are_compared_the_forgetting_is_the_same(run):
-    """From four windows on it is.  A single window does not come near as it is; shrunk it does, but not always quite, which the chapter says."""
+    """From four windows on it is. A single window does not come near as it is; shrunk it does, but not always quite,
+    which the chapter says.
+    """
     for row in run["rows"]:
         if row["shrunk"] or row["windows"] >= 4:
             assert abs(row["reached"] - RECORD["target"]) < (0.03 if row["shrunk"] else 0.01), row
@@ -137,7 +160,9 @@ def test_a_stream_looked_at_early_is_the_sample_of_that_size():
     again = tokens.growing(model, chosen, world, 0, (2,), progress=False)
     for name in chosen:
         assert found[1][name].tokens == 127 and found[2][name].tokens == again[2][name].tokens == 254
-        assert torch.allclose(found[2][name].A, again[2][name].A, rtol=1e-4, atol=1e-7) and not torch.allclose(found[1][name].A, found[2][name].A)
+        assert torch.allclose(found[2][name].A, again[2][name].A, rtol=1e-4, atol=1e-7) and not torch.allclose(
+            found[1][name].A, found[2][name].A
+        )
     rows = tokens.corpora.world_rows(world, tokens.STREAM, "tokens 0")[:2]
     alone = collect_factors(model, [rows], chosen, generator=torch.Generator().manual_seed(0), progress=False)
     for name in chosen:  # labels are other draws, inputs the same

@@ -114,11 +114,33 @@ def always_the_largest(tokens, prices, limit):
 
 
 WRONG = {
-    "14.merged": [(mean_of_means, "mean of the means"), (not_divided, "divide once"), (only_added, "not divided"), (weights_by_root, "mean over all tokens")],
-    "14.from_triangle": [(lower_only, "upper triangle is still zero"), (diagonal_twice, "counted twice"), (column_by_column, "wrong places"),
-                         (square_of_the_width, "solved for d")],
-    "14.share_out": [(round_robin, "in turn"), (in_their_order, "begin with the dearest"), (ranks_of_the_sorted, "in the order in which the jobs came")],
-    "14.efficiency": [(speed_up, "speed-up"), (evenly, "busiest process"), (jobs_everywhere, "does all eigendecompositions"),
-                      (tokens_everywhere, "collects on all tokens")],
-    "14.tokens_needed": [(first_success, "lucky"), (in_given_order, "in any order"), (strictly_less, "exactly the limit"), (always_the_largest, "400")],
+    "14.merged": [
+        (mean_of_means, "mean of the means"),
+        (not_divided, "divide once"),
+        (only_added, "not divided"),
+        (weights_by_root, "mean over all tokens"),
+    ],
+    "14.from_triangle": [
+        (lower_only, "upper triangle is still zero"),
+        (diagonal_twice, "counted twice"),
+        (column_by_column, "wrong places"),
+        (square_of_the_width, "solved for d"),
+    ],
+    "14.share_out": [
+        (round_robin, "in turn"),
+        (in_their_order, "begin with the dearest"),
+        (ranks_of_the_sorted, "in the order in which the jobs came"),
+    ],
+    "14.efficiency": [
+        (speed_up, "speed-up"),
+        (evenly, "busiest process"),
+        (jobs_everywhere, "does all eigendecompositions"),
+        (tokens_everywhere, "collects on all tokens"),
+    ],
+    "14.tokens_needed": [
+        (first_success, "lucky"),
+        (in_given_order, "in any order"),
+        (strictly_less, "exactly the limit"),
+        (always_the_largest, "400"),
+    ],
 }
