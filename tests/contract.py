@@ -8,7 +8,7 @@ from kfcourse import paths
 from kfcourse.notebooks import notebooks
 from kfcourse.notebooks.execution import METADATA
 
-CODE_CELLS = (8, 25)
+CODE_CELLS = (8, 40)
 MEDIAN_LINES, MAX_LINES = 6, 30  # of a code cell, blank lines not counted
 CODE_IN_A_ROW = 2
 MEAN_WORDS, MEDIAN_WORDS, MAX_WORDS = (45, 95), (35, 90), 220  # of the prose between two groups of code cells
@@ -17,14 +17,33 @@ CELLS_WITH_OUTPUT = 5  # at least
 MAX_BYTES = 1_000_000  # of the whole file
 LAST_SECTIONS = ["What we found", "Common confusions", "Quiz", "References", "The next question"]
 MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|private|usr)/|\b[A-Z]:\\\w|site-packages")
-MARKER = re.compile(r"(?m)^# NBVAL_CHECK_OUTPUT$")
+COMPARED = "nbval-check-output"  # the tag of a cell whose printed output must stay as it is
+COLUMNS = 100  # of a code cell's lines
+# The chapters that are written in full: with drawings, derivations, predictions and exercises that build something.
+WRITTEN = ()
+EQUATIONS = {"03": 3, "04": 3, "05": 3, "06": 3}  # displayed ones, at least; one in any other chapter that is written
+WRITTEN_SECTIONS = ["What we found", "Common confusions", "Quiz", "Go further", "References", "The next question"]
+WRITTEN_EXERCISES = (4, 9)
+BUILDING = 20  # minutes that the longest exercise takes, at least
 ADDRESS = re.compile(r"0x[0-9a-f]{8,}")
 
 
 def violations(nb, number, facts):
     """What a chapter breaks, as sentences. `number`: its two digits; `facts`: {exercise id: Exercise}."""
-    parts = (first_cell(nb, number), shape(nb), exercises(nb, facts), last_sections(nb), stored(nb))
+    written = number in WRITTEN
+    parts = (
+        first_cell(nb, number),
+        shape(nb),
+        exercises(nb, facts, WRITTEN_EXERCISES if written else EXERCISES),
+        last_sections(nb, WRITTEN_SECTIONS if written else LAST_SECTIONS),
+        stored(nb),
+    )
+    parts += (teaching(nb, number, facts),) if written else ()
     return [sentence for part in parts for sentence in part]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
 
 
 def outside(value, band):
@@ -98,17 +117,17 @@ def shape(nb):
                 yield f"{average(counts):.0f} words between code cells in the {name}, not {band}: {counts}"
         if max(counts) > MAX_WORDS:
             yield f"{max(counts)} words without code, more than {MAX_WORDS}"
-    if not any(MARKER.search(cell.source) and cell.outputs for cell in cells):
-        yield "no cell with an output is marked # NBVAL_CHECK_OUTPUT"
+    if not any(COMPARED in tags(cell) and cell.outputs for cell in cells):
+        yield f"no cell with an output has the tag {COMPARED}"
     for cell in cells:
-        if "NBVAL_CHECK_OUTPUT" in MARKER.sub("", cell.source):
-            yield f"NBVAL_CHECK_OUTPUT does not stand alone on a line, where nbval would see it: {cell.source[:50]!r}"
+        if "NBVAL_" in cell.source:
+            yield f"a comment for nbval is in the reader's sight, use the tag {COMPARED}: {cell.source[:50]!r}"
 
 
-def exercises(nb, facts):
+def exercises(nb, facts, band):
     found = notebooks.exercises(nb)
-    if outside(len(found), EXERCISES):
-        yield f"{len(found)} exercises, not {EXERCISES[0]} to {EXERCISES[1]}"
+    if outside(len(found), band):
+        yield f"{len(found)} exercises, not {band[0]} to {band[1]}"
     if set(found) != set(facts):
         yield f"the notebook's exercises and those with checks differ: {sorted(set(found) ^ set(facts))}"
     code = "\n".join(cell.source for cell in notebooks.code_cells(nb))
@@ -137,17 +156,71 @@ def one_exercise(exercise_id, definition, before, cell, facts):
         yield f"{exercise_id}: the cell before it does not name the title {facts.title!r}"
 
 
-def last_sections(nb):
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def one_idea(cell):
+    """What makes a code cell hard to read on a projector."""
+    for line in cell.source.splitlines():
+        if len(line) > COLUMNS:
+            yield f"a line of {len(line)} columns, more than {COLUMNS}: {line.strip()[:50]!r}"
+    for node in ast.walk(notebooks.parse_cell(cell.source)):
+        if isinstance(node, ast.NamedExpr):
+            yield f"a walrus: {ast.unparse(node)[:50]!r}"
+        if isinstance(node, COMPREHENSIONS) and any(
+            isinstance(n, COMPREHENSIONS) for n in ast.walk(node) if n is not node
+        ):
+            yield f"a comprehension within a comprehension: {ast.unparse(node)[:50]!r}"
+        if isinstance(node, ast.keyword) and node.arg == "alt":
+            yield "alt text in a cell: give it to the figure, in the chapter's figures.py, with plots.described"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "|---" in node.value:
+            yield "the formatting of a table in a cell: use kfcourse.show.tables"
+
+
+def teaching(nb, number, facts):
+    """What a chapter that is written in full has besides."""
+    cells = notebooks.code_cells(nb)
+    for cell in cells:
+        yield from one_idea(cell)
+    drawn = [cell for cell in cells if "drawing" in tags(cell)]
+    if not any("image/png" in output.get("data", {}) for cell in drawn for output in cell.outputs):
+        yield "no cell with the tag 'drawing' shows a conceptual drawing"
+    text = "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    equations, wanted = text.count("$$") // 2, EQUATIONS.get(number, 1)
+    if equations < wanted:
+        yield f"{equations} displayed equations, fewer than {wanted}"
+    code = "\n".join(cell.source for cell in cells)
+    guessed, revealed = (re.findall(rf'(?m)^{name}\(\s*"([\w.]+)"', code) for name in ("predict", "reveal"))
+    if not guessed or set(guessed) != set(revealed):
+        yield f"the predictions {guessed} and their answers {revealed} do not fit together"
+    if any(not name.startswith(f"{number}.") for name in guessed):
+        yield f"a prediction's name does not begin with '{number}.': {guessed}"
+    numbered = re.findall(rf"(?m)^### Exercise {number}\.(\d+) · \S", text)
+    if numbered != [str(i) for i in range(1, len(numbered) + 1)] or len(numbered) < len(facts):
+        yield f"the exercises are not numbered '### Exercise {number}.1 · Title' and so on: {numbered}"
+    for kind in ("with pencil", "design the control", "open"):
+        if not re.search(rf"(?m)^### Exercise {number}\.\d+ · .*\({kind}\)$", text):
+            yield f"no exercise's heading ends in '({kind})'"
+    if facts and max(exercise.minutes for exercise in facts.values()) < BUILDING:
+        yield f"no exercise builds something: the longest takes fewer than {BUILDING} minutes"
+    if f'hint("{number}.' not in text:
+        yield f'nothing tells the reader that hint("{number}...") gives hints'
+    further = text.partition("\n## Go further\n")[2].partition("\n## ")[0]
+    if len(re.findall(r"(?m)^\d+\. ", further)) < 3:
+        yield "'Go further' does not list three projects, numbered '1. '"
+
+
+def last_sections(nb, wanted):
     text = "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
     headings = re.findall(r"(?m)^## +(.*?)\s*$", text)
-    if headings[-len(LAST_SECTIONS) :] != LAST_SECTIONS:
-        yield f"the last sections are {headings[-len(LAST_SECTIONS) :]}, not {LAST_SECTIONS}"
+    if headings[-len(wanted) :] != wanted:
+        yield f"the last sections are {headings[-len(wanted) :]}, not {wanted}"
         return
     section = dict(zip(headings, re.split(r"(?m)^## .*$", text)[1:], strict=True))
     for word in ("paper", "our", "yours"):
         if word not in section["What we found"].lower():
             yield f"'What we found' does not speak of '{word}'"
-    for name in LAST_SECTIONS:
+    for name in wanted:
         if not section[name].strip():
             yield f"the section '{name}' is empty"
     questions = re.split(r"(?m)^\*\*\d+\.\*\*", section["Quiz"])[1:]

@@ -159,7 +159,7 @@ def tiny_chapter():
         new_markdown_cell(PROSE),
         new_code_cell('hint("97.double")'),
         new_markdown_cell(PROSE),
-        new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(double(4), mean([1, 2, 3]))"),
+        new_code_cell("print(double(4), mean([1, 2, 3]))", metadata={"tags": ["nbval-check-output"]}),
         new_markdown_cell(LAST),
     ]
     for i, cell in enumerate(cells):

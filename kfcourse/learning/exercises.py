@@ -70,7 +70,7 @@ def exercise(exercise_id):
                     raise
             if not told:
                 told = True
-                _show(f"**{exercise_id}**: not written yet, so the reference stands in.")
+                show(f"**{exercise_id}**: not written yet, so the reference stands in.")
             return reference(exercise_id, function.__globals__)(*args, **kwargs)
 
         _active[exercise_id] = call
@@ -89,11 +89,11 @@ def check(exercise_id, strict=False):
     function, facts = _active[exercise_id].__wrapped__, exercise_facts(exercise_id)
     verdict = judge(facts, function)
     if verdict.state == "right":
-        _show(f"✓ **{exercise_id}** is right. {facts.explanation}")
+        show(f"✓ **{exercise_id}** is right. {facts.explanation}")
     elif verdict.state == "wrong":
         if strict or _strict():
             raise AssertionError(f"{exercise_id}: {verdict.message}")
-        _show(f"✗ **{exercise_id}**: {verdict.message}")
+        show(f"✗ **{exercise_id}**: {verdict.message}")
     elif strict or not _reference_allowed():
         raise NotImplementedError(f"{exercise_id} is not written yet")
     else:
@@ -102,7 +102,7 @@ def check(exercise_id, strict=False):
             raise AssertionError(
                 f"{exercise_id}: the course's own answer fails its check ({ours.message}); please report it"
             )
-        _show(f"– **{exercise_id}**: reference checked, yours is still to write.")
+        show(f"– **{exercise_id}**: reference checked, yours is still to write.")
 
 
 def hint(exercise_id):
@@ -111,10 +111,10 @@ def hint(exercise_id):
     _hints_given[exercise_id] += 1
     number = _hints_given[exercise_id]
     if number <= len(hints):
-        _show(f"**{exercise_id}**, hint {number} of {len(hints)}: {hints[number - 1]}")
+        show(f"**{exercise_id}**, hint {number} of {len(hints)}: {hints[number - 1]}")
     else:
         worked = notebooks.chapter_of(exercise_id)
-        _show(f"**{exercise_id}**: no more hints. The answer is in `{worked.parent.name}/{worked.name}`.")
+        show(f"**{exercise_id}**: no more hints. The answer is in `{worked.parent.name}/{worked.name}`.")
 
 
 def exercise_facts(exercise_id):
@@ -252,7 +252,7 @@ def _strict():
     return any(os.environ.get(name, "").lower() not in ("", "0", "false") for name in ("KFAC_STRICT", "CI"))
 
 
-def _show(markdown):
+def show(markdown):
     """Rich text in a notebook, plain text elsewhere."""
     plain = markdown.replace("**", "").replace("`", "")
     ipython = sys.modules.get("IPython")

@@ -64,14 +64,23 @@ class _Picture:
         return {"image/png": self.png, "text/plain": repr(self)}, {"image/png": {"alt": self.alt}}
 
 
-def picture(fig, alt):
-    """A figure as a displayable picture with alt text; the figure is closed."""
+def described(fig, alt: str):
+    """The figure, with the words for those who cannot see it; `show` finds them there."""
+    fig.alt = alt
+    return fig
+
+
+def picture(fig, alt: str | None = None):
+    """A figure as a displayable picture with alt text (its own, from `described`, if none is given); it is closed."""
+    alt = alt or getattr(fig, "alt", None)
+    if not alt:
+        raise ValueError("this figure has no alt text: give it one with plots.described(fig, alt)")
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", metadata={"Software": None})
     plt.close(fig)
     return _Picture(buffer.getvalue(), alt)
 
 
-def show(fig, alt):
+def show(fig, alt: str | None = None):
     """Display a figure with its alt text, and close it."""
     display(picture(fig, alt))
