@@ -7,7 +7,7 @@ import pytest
 from kfcourse import Exercise
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
-from shared import wrong_answers
+from shared import right_answers, wrong_answers
 
 CHAPTERS = {path.name[:2]: path for path in notebooks.chapters()}
 EVERY = [(number, name) for number, path in CHAPTERS.items() for name in notebooks.exercises(notebooks.read(path))]
@@ -77,6 +77,14 @@ def test_wrong_answers_are_named(number, exercise_id):
         verdict = exercises.judge(facts, function)
         assert verdict.state == "wrong", f"{function.__name__} was accepted"
         assert fragment in verdict.message, f"{function.__name__}: {verdict.message}"
+
+
+@pytest.mark.parametrize("number", CHAPTERS)
+def test_right_answers_of_unusual_form_pass(number):
+    for exercise_id, functions in right_answers(number).items():
+        for function in functions:
+            verdict = exercises.judge(exercises.exercise_facts(exercise_id), function)
+            assert verdict.state == "right", f"{exercise_id}, {function.__name__}: {verdict.message}"
 
 
 @pytest.mark.parametrize("number", CHAPTERS)
