@@ -51,12 +51,12 @@ def load(a, dtype=None):
 def corpus_of(a, model, tokenizer, preset):
     """(function that makes the windows, what they depend on) for `collect`."""
     world, corpus = models.load_world(a.model), a.corpus or (preset and preset.corpus)
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 512
+    longest = models.positions(model) or 512
     length = a.length or min(preset.length if preset else 512, longest)
     rows = a.rows or (preset.tokens // length if preset else pipeline.ROWS)
     if corpus:
         return (
-            lambda: corpora.text_windows(corpus, tokenizer, length, rows, progress=True),
+            lambda: corpora.text_windows(corpus, tokenizer, length, rows, progress=True, model=model),
             {
                 "corpus": str(corpus),
                 "files": corpora.checksums(corpus),
@@ -275,8 +275,8 @@ def exam_of(a, model, tokenizer, half):
         )
     elif a.sequences and a.text:
         windows, text = (
-            recitation.load_sequences(a.sequences, tokenizer),
-            corpora.text_windows(a.text, tokenizer, a.length),
+            recitation.load_sequences(a.sequences, tokenizer, model),
+            corpora.text_windows(a.text, tokenizer, a.length, model=model),
         )
     else:
         raise ValueError(
@@ -346,10 +346,10 @@ def evaluate(a):
         {"model": str(a.model), "commit": a.commit, "provenance": files.provenance()},
     )
     if a.sequences:
-        windows = recitation.load_sequences(a.sequences, tokenizer)
+        windows = recitation.load_sequences(a.sequences, tokenizer, model)
         result["sequences"] = {"file": str(a.sequences), **recitation.recitation(model, windows, a.batch).as_dict()}
     if a.text:
-        text = corpora.text_windows(a.text, tokenizer, a.length)
+        text = corpora.text_windows(a.text, tokenizer, a.length, model=model)
         result["text"] = {
             "file": str(a.text),
             **{kind: recitation.perplexity(model, text, kind=kind) for kind in ("corpus", "paper")},
@@ -560,7 +560,11 @@ def parser():
             "--sequences", help="memorized windows: jsonl with prefix_ids and suffix_ids, or prefix and target_suffix"
         )
         p.add_argument("--text", help="other text, .jsonl or .txt, for perplexity and nDCG")
-        p.add_argument("--length", type=positive, default=512, help="tokens in a window of --text")
+        p.add_argument(
+            "--length",
+            type=positive,
+            help="tokens in a window of --text; default: 512, or as many as the model has positions",
+        )
         p.add_argument("--limit", type=positive, help="windows of each that are used; default: all")
         p.add_argument("--batch", type=positive, default=64, help="windows at a time")
         p.add_argument("--json", help="also write the result to this file")
@@ -636,7 +640,11 @@ def parser():
     p = command(evaluate, "evaluate", "measure recitation, perplexity and tasks")
     p.add_argument("--sequences", help="jsonl with prefix_ids and suffix_ids, or prefix and target_suffix")
     p.add_argument("--text", help=".jsonl or .txt to take the perplexity of")
-    p.add_argument("--length", type=positive, default=512, help="tokens in a window of --text")
+    p.add_argument(
+        "--length",
+        type=positive,
+        help="tokens in a window of --text; default: 512, or as many as the model has positions",
+    )
     p.add_argument("--limit", type=positive, help="items of each task that are used; default: all")
     p.add_argument("--batch", type=positive, default=64)
     p.add_argument("--json", help="also write the result to this file")

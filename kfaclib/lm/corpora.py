@@ -1,11 +1,10 @@
 """Token windows to collect curvature on: the small world's own mixture, or any text, packed without padding.
 
-A corpus is named by a word: a file (.jsonl, .txt, .jsonl.gz ...), a dataset on the hub or in a folder
-("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of MIXTURES, or
-several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
+A corpus is named by a word: a file (as `rows` reads them: .jsonl, .txt, .csv, .jsonl.gz ...), a dataset on the hub or
+in a folder ("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of
+MIXTURES, or several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 """
 
-import gzip
 import hashlib
 import itertools
 import json
@@ -17,6 +16,8 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.io import files
+from kfaclib.lm import rows
+from kfaclib.lm.models import positions
 from kfaclib.toy import world as w
 
 # The sub-corpora with their shares of the 50-billion-token mix that OLMo-2 was finished on. Read shard after shard
@@ -41,26 +42,6 @@ def world_rows(world, count, seed, kinds=("text", "refrain", "task")):
     rng = random.Random(f"collection {world.seed} {seed}")
     drawn = rng.choices(kinds, [world.mix[k] for k in kinds], k=count)
     return torch.tensor([w.row(world, kind, rng)[0] for kind in drawn])
-
-
-def _is_rows(path):
-    return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
-
-
-def _file_documents(path):
-    """Yield the documents of a file: the "text" of every row of a .jsonl, or the whole of any other file."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        if not _is_rows(path):
-            yield file.read()
-            return
-        for number, line in enumerate(file, 1):
-            try:
-                yield json.loads(line)["text"] + ""  # a text that is not one is a TypeError, too
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f'{path}, line {number}: expected one JSON object a line with a "text" in it'
-                ) from None
 
 
 def _dataset_documents(name):
@@ -116,8 +97,8 @@ def documents(corpus):
     mixture, path = parts(corpus), Path(corpus)
     if mixture:
         return interleave([documents(name) for name in mixture], list(mixture.values()))
-    if path.is_file() or _is_rows(path) or path.name.endswith((".txt", ".txt.gz")):
-        return _file_documents(path)
+    if rows.is_file_name(path):
+        return rows.documents(path)
     return _dataset_documents(str(corpus))
 
 
@@ -142,12 +123,8 @@ def _chunks(corpus):
         while True:
             try:
                 chunk = waiting.result()
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"the corpus {corpus} is not text in UTF-8 ({error}), after {read} documents"
-                ) from None
-            except ValueError:
-                raise
+            except (ValueError, rows.DamagedFileError, IsADirectoryError, PermissionError):
+                raise  # what is wrong with a file is wrong the next time, too
             except Exception as error:  # every library has its own for a connection that is gone
                 if read == 0 and isinstance(error, FileNotFoundError):
                     raise
@@ -162,11 +139,30 @@ def _chunks(corpus):
             yield chunk
 
 
-def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
+def _check_ids(corpus, ids, vocabulary):
+    """ValueError if a token of these ids is none of a model of `vocabulary` tokens."""
+    if ids and max(ids) >= vocabulary:
+        raise ValueError(
+            f"{corpus}: the tokenizer makes token {max(ids)} of it, and the model has {vocabulary} tokens: this is the "
+            "tokenizer of another model"
+        )
+
+
+def text_windows(corpus, tokenizer, length=None, count=None, progress=False, model=None):
     """[N, length] token ids of the corpus's documents, end to end, without padding; at most `count` windows.
 
-    Documents are tokenized by the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
+    length: by default 512, or as many tokens as the model has positions. model: the one that shall read the windows;
+    longer ones than it has positions, and tokens that it does not have, are a ValueError. Documents are tokenized by
+    the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
     """
+    longest = model and positions(model)
+    length = length or min(512, longest or 512)
+    if longest and length > longest:
+        raise ValueError(
+            f"windows of {length} tokens are longer than the {longest} positions of the model: give a --length of at "
+            f"most {longest}"
+        )
+    vocabulary = model and model.get_input_embeddings().num_embeddings
     pieces, tokens = [], 0
     with tqdm(
         total=count and count * length,
@@ -177,6 +173,8 @@ def text_windows(corpus, tokenizer, length=512, count=None, progress=False):
     ) as bar:
         for chunk in _chunks(corpus):
             for ids in tokenizer(chunk, verbose=False)["input_ids"]:
+                if vocabulary:
+                    _check_ids(corpus, ids, vocabulary)
                 pieces.append(torch.tensor(ids, dtype=torch.int32))
                 tokens += len(ids)
                 bar.update(min(len(ids), bar.total - bar.n) if bar.total else len(ids))

@@ -16,6 +16,7 @@ from kfaclib.toy import world as w
 logging.disable_progress_bar()  # a bar for a file of seven megabytes says nothing
 
 SIZES = {"olmo2-tiny": (192, 768, 6), "olmo2-mini": (128, 512, 4)}  # hidden, ffn, layers
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")  # what configurations call their number
 
 
 def make_tokenizer():
@@ -120,6 +121,12 @@ def load(name, revision=None, device=None, dtype=None):
             f"{str(error)[:300]}"
         ) from None
     return model.to(device).eval(), tokenizer
+
+
+def positions(model):
+    """The number of positions a model was made for; None if its architecture sets no bound (BLOOM, Mamba)."""
+    config = model.config.get_text_config()
+    return next((n for key in POSITIONS if (n := getattr(config, key, None))), None)
 
 
 def commit(name, revision=None):

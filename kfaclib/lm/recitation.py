@@ -5,14 +5,14 @@ similarity of at least 0.75.  levenshtein: mean normalized distance (0 is verbat
 suffix tokens that are the argmax under teacher forcing; it moves long before strict recall does.
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
+
+from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
 
 @dataclass(frozen=True)
@@ -26,53 +26,6 @@ class Recitation:
     windows: int
 
     as_dict = asdict
-
-
-def load_sequences(path, tokenizer):
-    """Windows from a jsonl file: [(prefix ids, suffix ids)].
-
-    Rows are {"prefix_ids": [...], "suffix_ids": [...]}, or text {"prefix": ..., "target_suffix": ...} that the
-    tokenizer turns into ids.  Raises ValueError naming file and line of a row that is neither.
-    """
-    windows, size = [], len(tokenizer)
-    lines = Path(path).read_text(encoding="utf-8").split("\n")  # splitlines() would cut inside texts
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError:
-            raise ValueError(f"{path}, line {number}: not JSON (one object a line is expected)") from None
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: not a JSON object ({{...}}), but {line[:20]!r}")
-        if {"prefix_ids", "suffix_ids"} <= record.keys():
-            window = record["prefix_ids"], record["suffix_ids"]
-            if not all(isinstance(part, list) and all(type(token) is int for token in part) for part in window):
-                raise ValueError(f"{path}, line {number}: prefix_ids and suffix_ids are lists of whole numbers")
-        elif {"prefix", "target_suffix"} <= record.keys():
-            if not (isinstance(record["prefix"], str) and isinstance(record["target_suffix"], str)):
-                raise ValueError(f"{path}, line {number}: prefix and target_suffix are texts")
-            window = (
-                tokenizer(record["prefix"])["input_ids"],
-                tokenizer(record["target_suffix"], add_special_tokens=False)["input_ids"],
-            )
-        else:
-            raise ValueError(
-                f"{path}, line {number}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has "
-                f"{sorted(record)}"
-            )
-        if not all(window):
-            raise ValueError(f"{path}, line {number}: an empty prefix or suffix")
-        strange = [token for part in window for token in part if not 0 <= token < size]
-        if strange:
-            raise ValueError(
-                f"{path}, line {number}: token id {strange[0]} does not exist in this tokenizer of {size} tokens: "
-                "the file was made for another model"
-            )
-        windows.append(window)
-    if not windows:
-        raise ValueError(f"{path} has no rows")
-    return windows
 
 
 def split_windows(ids, prefix=64):
