@@ -1,4 +1,4 @@
-"""Rows of prefixes and suffixes become windows of token ids; what a model or a tokenizer cannot mean by them is refused."""
+"""Rows of prefixes and suffixes become windows of token ids, or are refused with file and line."""
 
 import unicodedata
 
