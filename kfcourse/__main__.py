@@ -15,7 +15,7 @@ from kfaclib.io.report import results_table, table
 from kfcourse import paths
 from kfcourse.learning import copies
 from kfcourse.notebooks import execution, notebooks
-from kfcourse.site import pages
+from kfcourse.site import pages, tables
 
 SECONDS, GIB = 120, 4  # what a chapter may take on two free cores
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
@@ -128,6 +128,8 @@ def execute(words, check):
         else:
             notebooks.write(nb, path)
             print(f"{path.stem}: written")
+    for page in [] if check else tables.update():
+        print(f"{page.relative_to(paths.ROOT)}: its tables are brought up to date")
     return 1 if bad else 0
 
 

@@ -1,9 +1,9 @@
 """What several test files call."""
 
 import importlib.util
-from pathlib import Path
 
 from kfaclib.commands import cli
+from kfcourse import paths
 
 
 def kfac(*words):
@@ -13,7 +13,7 @@ def kfac(*words):
 
 def _answers(number, kind):
     """The module tests/chNN/<kind>.py, None where there is none."""
-    path = Path(__file__).parent / f"ch{number}" / f"{kind}.py"
+    path = paths.ROOT / "tests" / f"ch{number}" / f"{kind}.py"
     if not path.is_file():
         return None
     spec = importlib.util.spec_from_file_location(f"{kind}_ch{number}", path)

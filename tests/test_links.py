@@ -11,6 +11,7 @@ TEXTS = sorted(
         "*.md",
         "pages/**/*.md",
         "teaching/**/*.md",
+        "kfcourse/**/*.md",
         "data/**/*.md",
         "chapters/*.ipynb",
         "teaching/**/*.ipynb",

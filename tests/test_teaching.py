@@ -10,24 +10,28 @@ import pytest
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
 from kfcourse.paths import ROOT
-from kfcourse.site import syllabi
+from kfcourse.site import tables
 
 FOLDER = ROOT / "teaching"
-SYLLABI = syllabi.PAGE.read_text(encoding="utf-8")
-QUESTIONS = (FOLDER / "questions.md").read_text(encoding="utf-8")
-EVERY = [f"{number:02}" for number in range(1, 15)]
+SYLLABI = (FOLDER / "syllabi.md").read_text(encoding="utf-8")
+EVERY = [path.name[:2] for path in notebooks.chapters()]
+PAGES = {number: ROOT / "kfcourse" / f"ch{number}" / "questions.md" for number in EVERY}
+QUESTIONS = "\n".join(page.read_text(encoding="utf-8") for page in PAGES.values() if page.is_file())
 BEYOND = {"2402.16835", "2410.02159"}  # read in the course, whether or not a chapter refers to them
 PASS = 5
 
 
 def parts():
-    """{question's id: its text} of questions.md."""
-    _, *pieces = re.split(r"(?m)^### (\d\d-[A-Z])\. ", QUESTIONS)
-    return dict(zip(pieces[::2], (re.split(r"(?m)^## ", piece)[0] for piece in pieces[1::2]), strict=True))
+    """{question's id: its text} of the chapters' questions."""
+    _, *pieces = re.split(r"(?m)^## (\d\d-[A-Z])\. ", QUESTIONS)
+    return dict(zip(pieces[::2], (re.split(r"(?m)^# ", piece)[0] for piece in pieces[1::2]), strict=True))
 
 
-def test_the_minutes_are_the_chapters():
-    assert syllabi.computed(SYLLABI) == SYLLABI, "run python -m kfcourse.site.syllabi"
+@pytest.mark.parametrize("page", tables.TABLES)
+def test_its_tables_are_the_computed_ones(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert tables.computed(page, text) == text, "run python -m kfcourse.site.tables"
+    assert {block["name"] for block in tables.BLOCK.finditer(text)} == set(tables.TABLES[page])
 
 
 def test_each_course_has_its_weeks():
@@ -35,8 +39,11 @@ def test_each_course_has_its_weeks():
     for text, weeks in ((six, 6), (twelve, 12)):
         assert re.findall(r"(?m)^### Week (\d+):", text) == [str(week + 1) for week in range(weeks)]
         for week in re.split(r"(?m)^### Week", text)[1:]:
-            assert syllabi.BLOCK.search(week) and re.search(r"\*\*Write:\*\* .*\d\d-[AB]", week), week[:60]
-    assert sorted(number for block in syllabi.BLOCK.findall(twelve) for number in block[1].split()) == EVERY
+            assert tables.BLOCK.search(week) and re.search(r"\*\*Write:\*\* .*\d\d-[AB]", week), week[:60]
+    numbers = [n for block in tables.BLOCK.finditer(twelve) for n in block["words"].split()]
+    assert len(numbers) == len(set(numbers)) and set(numbers) <= set(EVERY)
+    rest = next(block[0] for block in tables.BLOCK.finditer(twelve) if block["name"] == "rest")
+    assert sorted([*numbers, *re.findall(r"\.\./chapters/(\d\d)_", rest)]) == EVERY
 
 
 def test_what_the_syllabi_name_exists():
@@ -67,7 +74,7 @@ def test_commands_and_links_exist():
         text = page.read_text(encoding="utf-8")
         for command in re.findall(r"course\.py (\w+)", text):
             assert command in course["COMMANDS"], f"{page.name}: {command}"
-    for page in (syllabi.PAGE, FOLDER / "questions.md", FOLDER / "README.md"):
+    for page in (FOLDER / "syllabi.md", FOLDER / "questions.md", FOLDER / "README.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (FOLDER / target).exists(), f"{page.name}: {target}"
 

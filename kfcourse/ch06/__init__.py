@@ -1,1 +1,3 @@
 """Chapter 06: its checks, figures and variants."""
+
+ROUTES = ("prove it",)  # the routes that lead here

@@ -1,1 +1,3 @@
 """Chapter 07: its checks, figures and variants."""
+
+ROUTES = ("prove it",)  # the routes that lead here

@@ -1,1 +1,3 @@
 """Chapter 10: its checks, figures and variants."""
+
+ROUTES = ("see it",)  # the routes that lead here

@@ -1,1 +1,3 @@
 """Chapter 13: its checks, figures and variants."""
+
+ROUTES = ("build it",)  # the routes that lead here

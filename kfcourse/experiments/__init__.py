@@ -9,26 +9,7 @@ from pathlib import Path
 from kfaclib.io import files
 from kfcourse.paths import DATA
 
-EXPERIMENTS = {  # name: the module that runs it; the record is data/results/<name>.json
-    "crosscheck": "kfcourse.experiments.crosscheck",
-    "fisher_labels": "kfcourse.experiments.fisher_labels",
-    "leaks": "kfcourse.experiments.leaks",
-    "landscape": "kfcourse.experiments.landscape",
-    "kfac_error": "kfcourse.experiments.kfac_error",
-    "grokking": "kfcourse.experiments.grokking",
-    "recitation": "kfcourse.experiments.recitation",
-    "sharpness": "kfcourse.experiments.sharpness",
-    "spectra": "kfcourse.experiments.spectra",
-    "seeds": "kfcourse.experiments.seeds",
-    "abilities": "kfcourse.experiments.abilities",
-    "vit": "kfcourse.experiments.vit",
-    "baselines": "kfcourse.experiments.baselines",
-    "relearning": "kfcourse.experiments.relearning",
-    "variants": "kfcourse.experiments.variants",
-    "detector": "kfcourse.experiments.detector",
-    "tokens": "kfcourse.experiments.tokens",
-    "choices": "kfcourse.experiments.choices",
-}
+EXPERIMENTS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py")))
 
 
 def record(name, out=None):
@@ -37,5 +18,5 @@ def record(name, out=None):
         raise ValueError(f"no experiment {name!r}; there are: {', '.join(EXPERIMENTS)}")
     out = Path(out or DATA / "results" / f"{name}.json")
     files.check_writable(out)
-    import_module(EXPERIMENTS[name]).run(out)
+    import_module(f"kfcourse.experiments.{name}").run(out)
     return out

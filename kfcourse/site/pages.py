@@ -19,6 +19,7 @@ from kfcourse.site import publishing, routes, signposts
 GROUPS = {  # the documents beside the chapters, by the heading they stand under
     "To look things up": ("pages/*.md",),
     "To teach with": ("teaching/**/*.md",),
+    "Written questions": ("kfcourse/ch[0-9][0-9]/questions.md",),
     "About the course": ("data/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 }
 SETTINGS = {

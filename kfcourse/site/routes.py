@@ -5,6 +5,7 @@ import textwrap
 from dataclasses import dataclass
 from html import escape
 
+from kfcourse.learning.exercises import chapter_module
 from kfcourse.notebooks import notebooks, outline
 
 NAMED = re.compile(r"\bchapters?((?:[\s,]|and|to|\d{1,2})*\d{1,2})", flags=re.I)
@@ -12,12 +13,11 @@ NAMED = re.compile(r"\bchapters?((?:[\s,]|and|to|\d{1,2})*\d{1,2})", flags=re.I)
 
 @dataclass(frozen=True)
 class Route:
-    """A way through the course: to the `goals`, through all that they need, except that `trusted` chapters are not
-    read.
+    """A way through the course: to the chapters that name it in their `kfcourse/chNN/__init__.py`, as in
+    `ROUTES = ("build it",)`, through all that these need, except that `trusted` chapters are not read.
     """
 
     name: str
-    goals: tuple[str, ...]
     trusted: tuple[str, ...]
     minutes: tuple[str, ...]
     how: str
@@ -26,7 +26,6 @@ class Route:
 ROUTES = (
     Route(
         "see it",
-        ("03", "10", "11"),
         ("04", "05", "06"),
         ("read", "run"),
         "What happens, in pictures you make yourself. Predict, run, move the sliders, and leave the exercises. Two "
@@ -35,7 +34,6 @@ ROUTES = (
     ),
     Route(
         "build it",
-        ("09", "12", "13", "14"),
         (),
         ("read", "run", "solve"),
         "You write it: every exercise, from a slice of a loss to the edit of a real model, its kernels, and more "
@@ -43,7 +41,6 @@ ROUTES = (
     ),
     Route(
         "prove it",
-        ("06", "07", "11"),
         (),
         ("read", "run", "solve"),
         "Why it is true, and where it is not: the derivations, the cases in which they are exact, the controls, and "
@@ -84,9 +81,21 @@ def graph(heads):
     }
 
 
+def goals(number):
+    """The names of the routes that lead to a chapter; ValueError if one of them does not exist."""
+    names = getattr(chapter_module(number, "__init__"), "ROUTES", ())
+    known = [route.name for route in ROUTES]
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"kfcourse/ch{number}/__init__.py: no route is called {name!r}; there are: {', '.join(known)}"
+            )
+    return names
+
+
 def along(route, needed):
-    """The chapters of a route in order: its goals and what they need, as far as they are there."""
-    found, ahead = set(), [goal for goal in route.goals if goal in needed]
+    """The chapters of a route in order: those that name it, and what they need."""
+    found, ahead = set(), [number for number in needed if route.name in goals(number)]
     while ahead:
         number = ahead.pop()
         if number not in found and number not in route.trusted:

@@ -1,17 +1,10 @@
-"""The computed tables of teaching/syllabi.md: what each week takes, from the chapters' first cells and exercises.
+"""What teaching/syllabi.md computes: what each week takes, from the chapters' first cells and exercises.
 
-`python -m kfcourse.site.syllabi` writes them again.
+kfcourse/site/tables.py writes it into the page.
 """
 
-import re
-
-from kfaclib.io.files import atomic
-from kfcourse import paths
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks, outline
-
-PAGE = paths.ROOT / "teaching" / "syllabi.md"
-BLOCK = re.compile(r"(<!-- work ((?:\d\d ?)+): begin -->\n).*?(<!-- work: end -->)", flags=re.S)
 
 
 def row(number):
@@ -45,17 +38,7 @@ def work(numbers):
     return "\n".join(lines)
 
 
-def computed(text):
-    """The page's text with its tables filled in."""
-    return BLOCK.sub(lambda match: f"{match[1]}{work(match[2].split())}\n{match[3]}", text)
-
-
-def update():
-    """Write the tables into teaching/syllabi.md."""
-    text = computed(PAGE.read_text(encoding="utf-8"))
-    with atomic(PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    update()
+def rest(scheduled):
+    """Markdown about the chapters that are not among the `scheduled` ones (their numbers); empty if there are none."""
+    left = [path.name[:2] for path in notebooks.chapters() if path.name[:2] not in scheduled]
+    return f"These chapters have no week yet:\n\n{work(left)}" if left else ""
