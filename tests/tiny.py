@@ -23,8 +23,8 @@ def check_mean(mean):
 HINTS = ("Think of an example.", "Write it down for two numbers.", "Now do the same in Python.")
 EXERCISES = {
     "97.double": Exercise("Double a number", 1, 2, HINTS, check_double, "Multiplying by two keeps the sign."),
-    "97.total": Exercise("Add numbers up", 1, 3, HINTS, check_total, "Python's sum does it."),
-    "97.mean": Exercise("Take a mean", 2, 4, HINTS, check_mean, "The sum over the count."),
+    "97.total": Exercise("Add numbers up", 1, 3, HINTS, check_total, "Python's sum adds any list of numbers."),
+    "97.mean": Exercise("Take a mean", 2, 4, HINTS, check_mean, "The sum, divided by how many there are."),
 }
 """
 
