@@ -125,9 +125,9 @@ def tiny_olmo():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A saved olmo2-mini that was never trained."""
-    from kfaclib.lm import models
+    from kfaclib.toy import small_olmo2
     from kfaclib.toy import world as w
 
     path = tmp_path_factory.mktemp("models") / "untrained"
-    models.save(models.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
+    small_olmo2.save(small_olmo2.make_model("olmo2-mini", seed=5), path, w.make_world(5, quotes=6, rare=6, rung=1))
     return path

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from kfaclib.commands import cli
 from kfaclib.lm import models
-from kfaclib.toy import training
+from kfaclib.toy import small_olmo2, training
 from kfaclib.toy import world as w
 from shared import kfac
 
@@ -31,7 +31,8 @@ def test_collect_edit_and_evaluate_in_a_row(folder, tmp_path, capsys):
     assert changed == [f"{LAYER}.weight"] and after[changed[0]].dtype == torch.bfloat16
     AutoModelForCausalLM.from_pretrained(tmp_path / "e")
     quotes = [
-        {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])} for q in models.load_world(folder).quotes
+        {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}
+        for q in small_olmo2.load_world(folder).quotes
     ]
     rows = tmp_path / "quotes.jsonl"
     rows.write_text("\n".join(map(json.dumps, quotes)))
@@ -74,7 +75,7 @@ def test_an_unknown_layer_names_some_that_exist(folder, tmp_path, capsys):
 
 def test_factors_of_another_model_are_refused_before_anything_is_written(factors, tmp_path, capsys):
     other = tmp_path / "other"
-    models.save(models.make_model("olmo2-mini", seed=6), other, w.make_world(6, quotes=4, rare=4, rung=1))
+    small_olmo2.save(small_olmo2.make_model("olmo2-mini", seed=6), other, w.make_world(6, quotes=4, rare=4, rung=1))
     said = fails(capsys, "edit", "--model", other, "--factors", factors, "--mass", 0.5, "--out", tmp_path / "e")
     assert "another model" in said and LAYER in said and not (tmp_path / "e").exists()
 
@@ -108,7 +109,7 @@ def test_too_little_memory_is_said_before_the_work(folder, tmp_path, capsys, mon
 def test_a_model_without_a_world_wants_a_corpus_and_sequences(folder, tmp_path, capsys):
     bare = tmp_path / "bare"
     AutoModelForCausalLM.from_pretrained(folder).save_pretrained(bare)
-    models.make_tokenizer().save_pretrained(bare)
+    small_olmo2.make_tokenizer().save_pretrained(bare)
     assert "--corpus" in fails(capsys, "collect", "--model", bare, "--layers", LAYER, "--out", tmp_path / "f")
     assert "--sequences" in fails(capsys, "evaluate", "--model", bare)
     assert "world.json" in fails(capsys, "reproduce", "--model", bare)
@@ -136,7 +137,7 @@ def test_a_small_model_trains_logs_and_loads_and_the_same_seed_gives_the_same_we
     assert log[-1]["step"] == 3 and {"loss", "strict", "arithmetic"} <= log[-1].keys()
     first, second = (models.load(tmp_path / out)[0].state_dict() for out in ("a", "b"))
     assert all(torch.equal(first[k], second[k]) for k in first)
-    assert models.load_world(tmp_path / "a").quote_repeats == 3
+    assert small_olmo2.load_world(tmp_path / "a").quote_repeats == 3
 
 
 def test_help_loads_no_model_class():

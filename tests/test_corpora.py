@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from kfaclib.lm import corpora, models
+from kfaclib.lm import corpora
+from kfaclib.toy import small_olmo2
 
 WORDS = "ada gave the anchor to ben ."
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return models.make_tokenizer()
+    return small_olmo2.make_tokenizer()
 
 
 def rows(path, texts):

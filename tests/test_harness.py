@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kfaclib.lm import harness, models
+from kfaclib.toy import harness_tasks, small_olmo2
 from kfaclib.toy import world as w
 from kfcourse.paths import DATA
 from shared import kfac
@@ -16,13 +17,13 @@ from shared import kfac
 
 @pytest.fixture(scope="module")
 def made():
-    return harness.rows(w.make_world(5, quotes=4, rare=8, rung=1), count=12)
+    return harness_tasks.rows(w.make_world(5, quotes=4, rare=8, rung=1), count=12)
 
 
 def test_every_format_of_the_paper_has_a_local_task(made):
-    assert set(made) == set(harness.FORMATS) and sorted(form for form, _ in harness.FORMATS.values()) == sorted(
-        harness.REAL
-    )
+    assert set(made) == set(harness_tasks.FORMATS) and sorted(
+        form for form, _ in harness_tasks.FORMATS.values()
+    ) == sorted(harness.REAL)
 
 
 def test_the_right_choice_is_among_the_choices_and_labelled(made):
@@ -41,7 +42,7 @@ def test_questions_do_not_hold_what_is_asked_for_twice(made):
 
 
 def test_the_files_are_what_the_configurations_name(made, tmp_path):
-    names = harness.write_tasks(tmp_path, made)
+    names = harness_tasks.write_tasks(tmp_path, made)
     assert len(names) == len(made)
     for name in names:
         config = json.loads((tmp_path / f"{name}.yaml").read_text())
@@ -88,7 +89,7 @@ def test_without_the_harness_the_message_says_what_to_install_before_any_model_i
 
 def test_local_tasks_want_a_world():
     with pytest.raises(ValueError, match="no world.json"):
-        harness.examine(None, None, "local")
+        harness_tasks.examine(None, None, "local")
 
 
 def test_two_results_stand_side_by_side(folder, tmp_path, capsys):
@@ -112,15 +113,15 @@ def with_the_harness():
 def test_the_harness_itself_reads_them_and_the_shipped_model_passes(tmp_path):
     with_the_harness()
     model, tokenizer = models.load(DATA / "olmo2-tiny")
-    made = harness.rows(models.load_world(DATA / "olmo2-tiny"), count=10)
-    found = harness.evaluate(model, tokenizer, harness.write_tasks(tmp_path, made), tmp_path)
+    made = harness_tasks.rows(small_olmo2.load_world(DATA / "olmo2-tiny"), count=10)
+    found = harness.evaluate(model, tokenizer, harness_tasks.write_tasks(tmp_path, made), tmp_path)
     assert len(found) == len(made) and all(min(row.values()) >= 0.9 for row in found.values()), found
 
 
 @pytest.mark.slow
 def test_the_command_runs_tasks_of_a_folder_of_ones_own(folder, made, tmp_path, capsys):
     with_the_harness()
-    names = harness.write_tasks(tmp_path / "tasks", {task: made[task][:4] for task in ("boolean", "facts_rare")})
+    names = harness_tasks.write_tasks(tmp_path / "tasks", {task: made[task][:4] for task in ("boolean", "facts_rare")})
     words = (
         "evaluate",
         "--model",

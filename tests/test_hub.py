@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from kfaclib.curvature.factors import load_factors
-from kfaclib.lm import models, presets
+from kfaclib.lm import presets
+from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from shared import kfac
 
@@ -39,7 +40,7 @@ def make(folder, family, **changes):
     getattr(transformers, "GPT2LMHeadModel" if family == "GPT2" else f"{family}ForCausalLM")(
         config
     ).bfloat16().save_pretrained(folder)
-    models.make_tokenizer().save_pretrained(folder)
+    small_olmo2.make_tokenizer().save_pretrained(folder)
     return folder
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from kfaclib.lm import mining
 from kfaclib.lm.recitation import greedy
 from kfaclib.toy import world as w
+from kfaclib.toy.stream import Stream, world_stream
 
 V = 50
 
@@ -178,7 +179,7 @@ def world():
 
 
 def test_the_stream_holds_what_it_says(world):
-    stream = mining.world_stream(world, seed=0, quotes=4, again=2, rung=2, fresh=3, echoes=2)
+    stream = world_stream(world, seed=0, quotes=4, again=2, rung=2, fresh=3, echoes=2)
     assert stream.rows == {"quotes": 6, "ladder": 12, "fresh": 3, "echoes": 2}
     rows = stream.ids.view(-1, w.ROW).tolist()
     assert len(rows) == 23 and len(stream.repeats) == len(stream.ids) and all(r[0] == w.BOS for r in rows)
@@ -193,29 +194,29 @@ def test_the_stream_holds_what_it_says(world):
 
 
 def test_fresh_rows_and_echoes_were_never_in_training(world):
-    stream = mining.world_stream(world, seed=0, quotes=0, again=0, rung=0, fresh=3, echoes=2)
+    stream = world_stream(world, seed=0, quotes=0, again=0, rung=0, fresh=3, echoes=2)
     assert not stream.repeats.any() and stream.known(0) == 0
     twice = [r for r in stream.ids.view(-1, w.ROW).tolist() if r[1:64] == r[65:128]]
     assert len(twice) == 2
 
 
 def test_a_stream_is_drawn_by_its_seed(world):
-    make = lambda seed: mining.world_stream(world, seed, quotes=2, again=0, rung=1, fresh=2, echoes=1).ids
+    make = lambda seed: world_stream(world, seed, quotes=2, again=0, rung=1, fresh=2, echoes=1).ids
     assert torch.equal(make(1), make(1)) and not torch.equal(make(1), make(2))
 
 
 def test_a_window_belongs_to_what_most_of_its_suffix_belongs_to(world):
-    stream = mining.world_stream(world, seed=0, quotes=1, again=0, rung=0, fresh=0, echoes=0)
+    stream = world_stream(world, seed=0, quotes=1, again=0, rung=0, fresh=0, echoes=0)
     n = world.quote_repeats
     # the passage and its </s> end before token 113, so a suffix from 64 + s has 49 - s of its 48 tokens there
     assert (
-        mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
+        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
             16
         )
         == n
     )
     assert (
-        mining.Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
+        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
             40
         )
         == 0

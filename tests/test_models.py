@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kfaclib.io import files
 from kfaclib.lm import models
+from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from kfcourse.paths import DATA
 
@@ -32,11 +33,11 @@ def test_the_shipped_model_is_an_olmo2_within_its_budget_and_loads_as_any_model_
 
 
 def test_an_unknown_word_is_the_unknown_token():
-    assert models.make_tokenizer()("ada elephantine")["input_ids"] == [w.BOS, *w.encode("ada"), w.UNK]
+    assert small_olmo2.make_tokenizer()("ada elephantine")["input_ids"] == [w.BOS, *w.encode("ada"), w.UNK]
 
 
 def test_its_world_is_the_one_it_was_trained_on():
-    world = models.load_world(TINY)
+    world = small_olmo2.load_world(TINY)
     assert len(world.quotes) == 128 and w.digest(world) == files.read_json(TINY / "world.json")["digest"]
 
 
@@ -45,7 +46,7 @@ def test_a_world_that_the_seed_no_longer_gives_is_refused(copy):
     record["settings"]["seed"] += 1
     (copy / "world.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="no longer give"):
-        models.load_world(copy)
+        small_olmo2.load_world(copy)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
@@ -79,9 +80,9 @@ def test_a_folder_without_a_model_and_an_unknown_name_say_so(tmp_path):
 
 
 def test_saved_and_loaded_weights_agree_to_bfloat16(tmp_path):
-    model, world = models.make_model("olmo2-mini", seed=3), w.make_world(3, quotes=4, rare=4, rung=1)
+    model, world = small_olmo2.make_model("olmo2-mini", seed=3), w.make_world(3, quotes=4, rare=4, rung=1)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    models.save(model, tmp_path, world)
+    small_olmo2.save(model, tmp_path, world)
     after = models.load(tmp_path)[0].state_dict()
     assert all(torch.equal(after[k].cpu().float(), before[k].bfloat16().float()) for k in before)
-    assert models.load_world(tmp_path) == world
+    assert small_olmo2.load_world(tmp_path) == world

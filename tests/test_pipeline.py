@@ -9,8 +9,7 @@ import torch
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edited
 from kfaclib.io import report
-from kfaclib.lm import models
-from kfaclib.toy import pipeline
+from kfaclib.toy import pipeline, small_olmo2
 from kfaclib.toy import world as w
 from kfcourse.experiments import seeds
 
@@ -19,7 +18,7 @@ METHODS = ["baseline", "K-FAC", "EK-FAC", "SVD", "random basis"]
 
 @pytest.fixture(scope="module")
 def small():
-    return models.make_model("olmo2-mini", seed=1).eval(), w.make_world(1, quotes=8, rare=8, rung=1)
+    return small_olmo2.make_model("olmo2-mini", seed=1).eval(), w.make_world(1, quotes=8, rare=8, rung=1)
 
 
 @pytest.fixture(scope="module")

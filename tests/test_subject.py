@@ -6,6 +6,8 @@ import torch
 from kfaclib.io import files
 from kfaclib.lm import corpora, models
 from kfaclib.lm.recitation import by_one_pass, load_sequences, recitation
+from kfaclib.toy import small_olmo2
+from kfaclib.toy.rows import world_rows
 from kfaclib.toy.tasks import HALVES, quote_windows
 from kfcourse.ch13 import subject
 
@@ -38,11 +40,9 @@ def test_without_weights_the_small_model_stands_in_and_says_so(tmp_path, monkeyp
     it = subject.find(folder=tmp_path)
     assert it.stand_in and "stand-in" in it.label and "not on this machine" in it.why
     _, tokenizer = models.load(subject.STAND_IN)
-    world = models.load_world(subject.STAND_IN)
+    world = small_olmo2.load_world(subject.STAND_IN)
     packed = corpora.text_windows(tmp_path / "corpus.jsonl", tokenizer, 128, subject.ROWS)
-    assert torch.equal(
-        packed, corpora.world_rows(world, subject.ROWS, 0)
-    )  # the way through text and back loses nothing
+    assert torch.equal(packed, world_rows(world, subject.ROWS, 0))  # the way through text and back loses nothing
     assert len(load_sequences(it.exam["report"][0], tokenizer)) == len(world.quotes) // 2
     with pytest.raises(ValueError, match="acme/absent is neither a folder nor a model"):
         subject.find("acme/absent", tmp_path)
@@ -66,8 +66,8 @@ def test_a_model_of_ones_own_is_taken_only_with_an_exam(folder, tmp_path, monkey
 @pytest.mark.slow
 def test_strict_recall_by_one_pass_is_that_of_generating():
     model, _ = models.load(subject.STAND_IN)
-    world = models.load_world(subject.STAND_IN)
-    rows = corpora.world_rows(world, 4, 3)[:, :40].tolist() + quote_windows(world, "choose")[:4].tolist()
+    world = small_olmo2.load_world(subject.STAND_IN)
+    rows = world_rows(world, 4, 3)[:, :40].tolist() + quote_windows(world, "choose")[:4].tolist()
     windows = [(row[:24], row[24:]) for row in rows]
     strict, tokens = by_one_pass(model, windows, batch=3)
     generated = recitation(model, windows)

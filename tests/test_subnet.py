@@ -14,8 +14,7 @@ from transformers import Olmo2Config
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import subnet
 from kfaclib.editing.edit import edited
-from kfaclib.lm import models
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.experiments import baselines
 from kfcourse.experiments.recitation import noisy
@@ -30,7 +29,7 @@ def matter(model):
 
 def small(seed=0):
     """(model, its two edited layers, memorized windows [6, 20], clean rows [10, 24])."""
-    model = models.fresh(
+    model = small_olmo2.fresh(
         Olmo2Config(
             vocab_size=40,
             hidden_size=16,
@@ -158,7 +157,7 @@ def test_unseen_quotes_never_enter(method):
     """Other unseen quotes, the same edit, bit for bit; other seen quotes, another edit."""
     world = w.make_world(5, quotes=8)
     model = (
-        models.fresh(
+        small_olmo2.fresh(
             Olmo2Config(
                 vocab_size=len(w.VOCABULARY),
                 hidden_size=16,

@@ -15,6 +15,7 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import sweep
 from kfaclib.editing.edit import edit_weights
 from kfaclib.lm import models, presets
+from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from shared import kfac
 
@@ -108,7 +109,7 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
     text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(4)))
     windows = [
         {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}
-        for q in models.load_world(folder).quotes[:2]
+        for q in small_olmo2.load_world(folder).quotes[:2]
     ]
     quotes.write_text("\n".join(map(json.dumps, windows)))
     words = (

@@ -9,7 +9,9 @@ from kfaclib.collecting import costs
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.io.paths import data
-from kfaclib.lm import corpora, models
+from kfaclib.lm import models
+from kfaclib.toy import small_olmo2
+from kfaclib.toy.rows import world_rows
 
 SEQUENCE = 512
 ROWS = {"cuda": 32, "cpu": 16}  # sequences in a batch
@@ -52,7 +54,7 @@ def subject(device):
         return "OLMo-2-1B's shapes, random weights", model, ids.to(device)
     folder = data("olmo2-tiny")
     model, _ = models.load(folder, device=device)
-    return "olmo2-tiny", model, corpora.world_rows(models.load_world(folder), ROWS[device], 0)
+    return "olmo2-tiny", model, world_rows(small_olmo2.load_world(folder), ROWS[device], 0)
 
 
 def in_groups(layers, blocks):

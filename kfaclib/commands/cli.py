@@ -23,7 +23,8 @@ from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files, report, storage
 from kfaclib.io.paths import data
 from kfaclib.lm import corpora, harness, models, presets, recitation, snapshot
-from kfaclib.toy import pipeline, tasks, training
+from kfaclib.toy import harness_tasks, pipeline, small_olmo2, tasks, training
+from kfaclib.toy.rows import world_rows
 from kfaclib.toy.world import ROW
 
 
@@ -50,7 +51,7 @@ def load(a, dtype=None):
 
 def corpus_of(a, model, tokenizer, preset):
     """(function that makes the windows, what they depend on) for `collect`."""
-    world, corpus = models.load_world(a.model), a.corpus or (preset and preset.corpus)
+    world, corpus = small_olmo2.load_world(a.model), a.corpus or (preset and preset.corpus)
     longest = models.positions(model) or 512
     length = a.length or min(preset.length if preset else 512, longest)
     rows = a.rows or (preset.tokens // length if preset else pipeline.ROWS)
@@ -66,7 +67,7 @@ def corpus_of(a, model, tokenizer, preset):
             },
         )
     if world:
-        return (lambda: corpora.world_rows(world, rows, a.seed)), {
+        return (lambda: world_rows(world, rows, a.seed)), {
             "corpus": f"the model's own mixture, seed {a.seed}",
             "world": world.seed,
             "rows": rows,
@@ -267,7 +268,7 @@ def exam_of(a, model, tokenizer, half):
     """(memorized windows, text [N, S]) from --sequences and --text, or from the small model's world; at most a.limit of
     each.
     """
-    world = models.load_world(a.model)
+    world = small_olmo2.load_world(a.model)
     if world and not (a.sequences or a.text):
         windows, text = (
             recitation.split_windows(tasks.quote_windows(world, half)),
@@ -342,7 +343,7 @@ def evaluate(a):
     files.check_writable(a.json)
     model, tokenizer, _ = load(a)
     world, result = (
-        models.load_world(a.model),
+        small_olmo2.load_world(a.model),
         {"model": str(a.model), "commit": a.commit, "provenance": files.provenance()},
     )
     if a.sequences:
@@ -355,7 +356,7 @@ def evaluate(a):
             **{kind: recitation.perplexity(model, text, kind=kind) for kind in ("corpus", "paper")},
         }
     if a.tasks:
-        result["tasks"] = harness.examine(model, tokenizer, a.tasks, world, a.task_folder, a.limit, a.batch)
+        result["tasks"] = harness_tasks.examine(model, tokenizer, a.tasks, world, a.task_folder, a.limit, a.batch)
     if world and not (a.sequences or a.text or a.tasks):
         result["row"] = {"method": "as given", **pipeline.take(model, pipeline.make_exam(model, world, "report"))}
         del result["row"]["ndcg"]  # of a model against itself
@@ -380,12 +381,12 @@ def evaluate(a):
 
 
 def reproduce(a):
-    if models.load_world(a.model) is None:
+    if small_olmo2.load_world(a.model) is None:
         return reproduce_on_files(a)
     model, _ = models.load(a.model, a.revision)
     files.check_writable(a.json)
     result = pipeline.reproduce(
-        model, models.load_world(a.model), a.layers or pipeline.LAYERS, a.rows or pipeline.ROWS, a.seed, say=say
+        model, small_olmo2.load_world(a.model), a.layers or pipeline.LAYERS, a.rows or pipeline.ROWS, a.seed, say=say
     )
     result = {
         "model": Path(a.model).name,
@@ -441,7 +442,7 @@ def reproduce_on_files(a):
             },
         }
         return measured | (
-            {"tasks": harness.examine(model, tokenizer, a.tasks, None, a.task_folder, a.limit, a.batch)}
+            {"tasks": harness_tasks.examine(model, tokenizer, a.tasks, None, a.task_folder, a.limit, a.batch)}
             if a.tasks
             else {}
         )
@@ -693,7 +694,7 @@ def parser():
     )
     exam(p)
     p = command(train, "train", "train a small OLMo-2 on its world, or the small ViT on its digits", model=False)
-    p.add_argument("--size", choices=[*models.SIZES, "vit-tiny"], default="olmo2-tiny")
+    p.add_argument("--size", choices=[*small_olmo2.SIZES, "vit-tiny"], default="olmo2-tiny")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument(
         "--steps",

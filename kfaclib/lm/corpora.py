@@ -1,4 +1,4 @@
-"""Token windows to collect curvature on: the small world's own mixture, or any text, packed without padding.
+"""Token windows of any text to collect curvature on, packed without padding.
 
 A corpus is named by a word: a file (as `rows` reads them: .jsonl, .txt, .csv, .jsonl.gz ...), a dataset on the hub or
 in a folder ("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of
@@ -8,7 +8,6 @@ MIXTURES, or several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 import hashlib
 import itertools
 import json
-import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from tqdm.auto import tqdm
 from kfaclib.io import files
 from kfaclib.lm import rows
 from kfaclib.lm.models import positions
-from kfaclib.toy import world as w
 
 # The sub-corpora with their shares of the 50-billion-token mix that OLMo-2 was finished on. Read shard after shard
 # in alphabetical order, a sample of 100 MB would be web text (dclm) to the last byte.
@@ -32,16 +30,6 @@ MIXTURES = {
     }
 }
 CHUNK = 64  # documents read, and given to the tokenizer, at a time
-
-
-def world_rows(world, count, seed, kinds=("text", "refrain", "task")):
-    """[count, ROW] token ids of the training mixture without the passages it repeats; `kinds` narrows it.
-
-    Repeated passages are left out because the edit is to forget them; chapter 11 asks what changes when they are in.
-    """
-    rng = random.Random(f"collection {world.seed} {seed}")
-    drawn = rng.choices(kinds, [world.mix[k] for k in kinds], k=count)
-    return torch.tensor([w.row(world, kind, rng)[0] for kind in drawn])
 
 
 def _dataset_documents(name):

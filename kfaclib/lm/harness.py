@@ -1,21 +1,14 @@
-"""Downstream tasks through lm-evaluation-harness, for real models and, in the same formats, for the small one.
+"""Downstream tasks through lm-evaluation-harness.
 
     kfac edit --model allenai/OLMo-2-0425-1B --factors factors --mass 0.6 --out edited
     kfac evaluate --model edited --tasks real --json edited.json
 
 "real" stands for BoolQ, Winogrande, OpenBookQA, GSM8K, TriviaQA and PopQA, whose data the harness downloads; "local"
-for tasks of the small world in the same formats, which need no network; other names are the harness's own tasks, or
-those of a folder of one's own. The harness is an optional extra: pip install -e ".[harness]".
+for the tasks of `kfaclib.toy.harness_tasks`, which need no network; other names are the harness's own tasks, or those
+of a folder of one's own. The harness is an optional extra: pip install -e ".[harness]".
 """
 
-import tempfile
-from pathlib import Path
-
 import torch
-
-from kfaclib.io import files
-from kfaclib.toy import tasks
-from kfaclib.toy import world as w
 
 REAL = ("boolq", "winogrande", "openbookqa", "gsm8k", "triviaqa", "popqa")
 # The harness has no PopQA. Its format is TriviaQA's; a row's possible answers are a JSON list in a string.
@@ -38,73 +31,6 @@ POPQA = {
         }
     ],
 }
-MEAN = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
-EXACT = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
-# our task: (whose format it is written in, what the harness is told about it)
-FORMATS = {
-    "boolean": ("boolq", {"output_type": "multiple_choice", "doc_to_choice": ["false", "true"], "metric_list": MEAN}),
-    "tracking": ("winogrande", {"output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": MEAN}),
-    "open_book": ("openbookqa", {"output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": MEAN}),
-    "arithmetic": ("gsm8k", {"output_type": "generate_until", "metric_list": EXACT}),
-    "facts_frequent": ("triviaqa", {"output_type": "generate_until", "metric_list": EXACT}),
-    "facts_rare": ("popqa", {"output_type": "generate_until", "metric_list": EXACT}),
-}
-STOP = "."  # ends a written answer; all choices are one word long, so that none wins by its length
-
-
-def rows(world, half="report", count=200):
-    """{task: [row]} of the local tasks: {"question", "answer"} texts, and for a choice its "choices" and the "label" of
-    the right one.
-    """
-    made = {}
-    for task, items in tasks.make_suite(world, half, count).items():
-        if task not in FORMATS:
-            continue
-        made[task] = []
-        for prompt, answer in items:
-            words, said = [w.VOCABULARY[t] for t in prompt[1:]], [w.VOCABULARY[t] for t in answer]
-            row = {"question": " ".join(words), "answer": " ".join(x for x in said if x != STOP)}
-            if task in ("tracking", "open_book"):  # the values that the context offers, in the order in which it does
-                kind = next(k for k in ("container", "first", "color", "city") if said[0] in w.W[k])
-                asked = words[: words.index("now") if task == "tracking" else words.index("question")]
-                row["choices"] = list(dict.fromkeys(x for x in asked if x in w.W[kind]))
-            elif task == "boolean":
-                row["choices"] = ["false", "true"]
-            if "choices" in row:
-                row["label"] = row["choices"].index(row["answer"])
-            made[task].append(row)
-    return made
-
-
-def write_tasks(folder, made):
-    """Write rows as jsonl and one configuration a task (JSON, which is YAML) into `folder`; returns the names for the
-    harness.
-    """
-    names = []
-    for task, some in made.items():
-        form, config = FORMATS[task]
-        path, name = Path(folder) / f"{task}.jsonl", f"local_{form}_{task}"
-        files.write_rows(path, some)
-        choice = config["output_type"] == "multiple_choice"
-        config = {
-            "task": name,
-            "dataset_path": "json",
-            "dataset_kwargs": {"data_files": {"test": str(path)}},
-            "test_split": "test",
-            "doc_to_text": "question",
-            "doc_to_target": "label" if choice else "answer",
-            "target_delimiter": " ",
-            **config,
-        }
-        if not choice:
-            longest = max(len(row["answer"].split()) for row in some)
-            config["generation_kwargs"] = {"until": [STOP], "do_sample": False, "max_gen_toks": longest}
-            config["filter_list"] = [
-                {"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}
-            ]
-        files.write_json(Path(folder) / f"{name}.yaml", config)
-        names.append(name)
-    return names
 
 
 def parts():
@@ -147,27 +73,6 @@ def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
         k.split(",")[0] if k.endswith(",none") else k: v for k, v in row.items() if isinstance(v, float)
     }
     return {name: plain(row) for name, row in found["results"].items()}
-
-
-def examine(model, tokenizer, wanted, world=None, folder=None, limit=None, batch=32):
-    """`evaluate` of what `--tasks` says: "local" (the tasks of this world), "real" (those of REAL), or names joined by
-    commas.
-    """
-    if wanted != "local":
-        return evaluate(
-            model,
-            tokenizer,
-            list(REAL) if wanted == "real" else [name.strip() for name in wanted.split(",")],
-            folder,
-            limit,
-            batch,
-        )
-    if world is None:
-        raise ValueError(
-            "--tasks local: this model has no world.json, so there are no local tasks for it: choose --tasks real"
-        )
-    with tempfile.TemporaryDirectory() as own:
-        return evaluate(model, tokenizer, write_tasks(own, rows(world)), own, limit, batch)
 
 
 @torch.no_grad()

@@ -5,13 +5,10 @@ Everything rests on one pass with the text given (teacher forcing): as long as a
 seen exactly the given text, so its first error is the first position whose argmax is not the next token.
 """
 
-import random
-from dataclasses import dataclass
-
 import torch
 from tqdm.auto import tqdm
 
-from kfaclib.toy import world as w
+from kfaclib.lm.recitation import PREFIX, SUFFIX
 
 
 @torch.no_grad()
@@ -35,7 +32,7 @@ def matched(hit, at):
     return hit[:, at - 1 :].cumprod(1).sum(1)
 
 
-def mine(model, ids, starts, prefix=w.PREFIX, suffix=w.SUFFIX, batch=64, progress=True):
+def mine(model, ids, starts, prefix=PREFIX, suffix=SUFFIX, batch=64, progress=True):
     """The `starts` of the windows in ids [T] whose `suffix` tokens are all the argmax, given the window's tokens before
     them.
 
@@ -75,7 +72,7 @@ def deduplicate(windows, threshold=0.7, n=5):
     return kept
 
 
-def position_stress(model, ids, prefix=w.PREFIX, longer=range(1, 21), drop=range(1, w.PREFIX - 20)):
+def position_stress(model, ids, prefix=PREFIX, longer=range(1, 21), drop=range(1, PREFIX - 20)):
     """How far windows ids [N, S] are recited from their own place, and at best from other places: two int64 tensors
     [N].
 
@@ -87,40 +84,3 @@ def position_stress(model, ids, prefix=w.PREFIX, longer=range(1, 21), drop=range
     for k in drop:
         scores.append(matched(hits(model, torch.cat([ids[:, :1], ids[:, 1 + k :]], 1)), prefix - k))
     return scores[0], torch.stack(scores).amax(0)
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A text to mine, with its ground truth.
-
-    ids [T]: token ids, rows of the length of a training row, end to end.  repeats [T]: how often the training text
-    held the passage that this token belongs to; 0 for text that it never held.  rows: {kind: number of rows}.
-    """
-
-    ids: torch.Tensor
-    repeats: torch.Tensor
-    rows: dict
-
-    def known(self, start, prefix=w.PREFIX, suffix=w.SUFFIX):
-        """How often training held the passage that most of the suffix of the window at `start` belongs to (0:
-        never).
-        """
-        return int(self.repeats[start + prefix : start + prefix + suffix].median())
-
-
-def world_stream(world, seed, quotes=18, again=6, rung=6, fresh=28, echoes=8):
-    """A `Stream` of shuffled rows: `quotes` passages that training repeated most, the first `again` of them a second
-    time, the first `rung` passages of every step of the ladder, `fresh` rows of new stories and `echoes`, new stories
-    told twice."""
-    rng = random.Random(f"stream {seed}")
-    told = [(q, world.quote_repeats) for q in world.quotes[:quotes] + world.quotes[:again]]
-    told += [(p, n) for n, passages in world.ladder.items() for p in passages[:rung]]
-    rows = [(w.row(world, "quote", rng, p)[0], [n] * (len(p) + 2) + [0] * (w.ROW - len(p) - 2)) for p, n in told]
-    rows += [(w.row(world, "text", rng)[0], [0] * w.ROW) for _ in range(fresh)]
-    for _ in range(echoes):
-        story = w.encode(w.text(rng, w.ROW // 2))
-        rows.append(([w.BOS, *story, *story][: w.ROW], [0] * w.ROW))
-    rng.shuffle(rows)
-    ids, repeats = (torch.tensor(x).flatten() for x in zip(*rows))
-    kinds = {"quotes": quotes + again, "ladder": rung * len(world.ladder), "fresh": fresh, "echoes": echoes}
-    return Stream(ids, repeats, kinds)

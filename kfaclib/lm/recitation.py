@@ -14,6 +14,8 @@ from rapidfuzz.distance import Levenshtein
 
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
+PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
+
 
 @dataclass(frozen=True)
 class Recitation:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import Olmo2Config
 
-from kfaclib.lm import models
+from kfaclib.toy import small_olmo2
 from kfaclib.toy.world import W
 
 KINDS = ("first", "last", "verb", "adjective", "object", "city", "adverb", "digit")
@@ -78,8 +78,8 @@ def stream(secrets, seed, rows=ROWS):
 
 
 def make_model(width=WIDTH, seed=0):
-    """A fresh OLMo-2 of two layers, float32, with the start that `kfaclib.lm.models` gives small models."""
-    return models.fresh(
+    """A fresh OLMo-2 of two layers, float32, with the start that `small_olmo2.fresh` gives small models."""
+    return small_olmo2.fresh(
         Olmo2Config(
             vocab_size=len(WORDS),
             hidden_size=width,

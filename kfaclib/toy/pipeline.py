@@ -14,9 +14,9 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited, kept_share
-from kfaclib.lm import corpora
 from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
 from kfaclib.toy import tasks
+from kfaclib.toy.rows import world_rows
 
 LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"  # the upper half of olmo2-tiny, as in the paper gate and up
 ROWS = 512  # rows of 128 tokens that curvature is collected on
@@ -38,7 +38,7 @@ class Curvature:
 def curvature(model, world, patterns=LAYERS, rows=ROWS, seed=0, batch=32, progress=True):
     """Collect and decompose the curvature of a small model on its own mixture (without the quotes)."""
     layers = linear_layers(model, patterns)
-    batches = corpora.world_rows(world, rows, seed).split(batch)
+    batches = world_rows(world, rows, seed).split(batch)
     bases = decompose(
         collect_factors(model, batches, layers, generator=torch.Generator().manual_seed(seed), progress=progress)
     )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from kfaclib.lm import models
-from kfaclib.toy import tasks
+from kfaclib.toy import small_olmo2, tasks
 from kfaclib.toy import world as w
 
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, BATCH = 2.5e-3, 200, 0.1, 16
@@ -53,14 +53,14 @@ def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
     out, steps = Path(out), steps or STEPS[size]
     out.mkdir(parents=True, exist_ok=True)
     (out / "training.jsonl").unlink(missing_ok=True)
-    world, model = w.make_world(seed, **WORLDS[size]), models.make_model(size, seed)
+    world, model = w.make_world(seed, **WORLDS[size]), small_olmo2.make_model(size, seed)
     for further in range(1 + FURTHER[size]):
         if further:
             model, _ = models.load(out, device="cpu")
         report = train_round(
             model.to(device), world, out / "training.jsonl", size, steps // (2 if further else 1), further, every
         )
-        models.save(model, out, world)
+        small_olmo2.save(model, out, world)
         if min(report.values()) >= LEARNED:
             break
 

@@ -14,8 +14,9 @@ import json
 import random
 from dataclasses import dataclass, field
 
+from kfaclib.lm.recitation import PREFIX, SUFFIX
+
 ROW = 128  # tokens in a training row
-PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 

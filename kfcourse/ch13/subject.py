@@ -22,7 +22,8 @@ from kfaclib.collecting import resumable
 from kfaclib.io import files, storage
 from kfaclib.lm import corpora, models, presets, snapshot
 from kfaclib.lm.recitation import load_sequences, split_windows
-from kfaclib.toy import tasks
+from kfaclib.toy import small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.paths import DATA
 
 NAME = "allenai/OLMo-2-0425-1B"
@@ -92,12 +93,12 @@ def write_exam(folder, windows, text):
 def _stand_in(folder, why):
     """The small model, with its corpus and its exam written to files, since a real model has nothing else."""
     _, tokenizer = models.load(STAND_IN, device="cpu")
-    world = models.load_world(STAND_IN)
+    world = small_olmo2.load_world(STAND_IN)
     spoken = lambda rows: [
         tokenizer.decode(row[1:]) for row in rows.tolist()
     ]  # the tokenizer puts the first token back
     corpus = Path(folder) / "corpus.jsonl"
-    files.write_rows(corpus, [{"text": document} for document in spoken(corpora.world_rows(world, ROWS, 0))])
+    files.write_rows(corpus, [{"text": document} for document in spoken(world_rows(world, ROWS, 0))])
     exam = write_exam(
         folder,
         {half: split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES},

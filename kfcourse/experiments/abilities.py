@@ -10,10 +10,11 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edit_weights, edited, kept_share, project
 from kfaclib.io import files
-from kfaclib.lm import activations, corpora, models
+from kfaclib.lm import activations, models
 from kfaclib.lm.recitation import greedy, perplexity, split_windows, token_accuracy
-from kfaclib.toy import chains, pipeline, tasks
+from kfaclib.toy import chains, pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.seeds import CHECKPOINTS
 
 ITEMS, CHAINS, SHORT = (
@@ -104,7 +105,7 @@ def measure(model, world, seed):
     reporting half.
     """
     layers, changed = linear_layers(model, "*.mlp.*"), linear_layers(model, pipeline.LAYERS)
-    rows = corpora.world_rows(world, pipeline.ROWS, seed).split(32)
+    rows = world_rows(world, pipeline.ROWS, seed).split(32)
     bases = decompose(collect_factors(model, rows, layers, generator=torch.Generator().manual_seed(seed)))
     pairs = {name: activations.bands(basis) for name, basis in bases.items()}
     mine = {name: bases[name] for name in changed}
@@ -177,5 +178,5 @@ def run(out):
     results = {}
     for seed, folder in tqdm(CHECKPOINTS.items(), desc="seeds"):
         model, _ = models.load(folder)
-        results[seed] = measure(model, models.load_world(folder), seed)
+        results[seed] = measure(model, small_olmo2.load_world(folder), seed)
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": results})

@@ -17,9 +17,10 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import subnet
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
-from kfaclib.lm import corpora, models
+from kfaclib.lm import models
 from kfaclib.lm.recitation import perplexity, recitation, split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.recitation import noisy
 from kfcourse.experiments.seeds import CHECKPOINTS, each
 
@@ -87,7 +88,7 @@ def search(model, world):
     layers, rows, chosen = linear_layers(model, pipeline.LAYERS), [], {}
     quotes, text = tasks.quote_windows(world, "choose"), tasks.fresh_text(f"{world.seed} choose", DOCUMENTS)
     mine, others = quotes[::2], split_windows(quotes[1::2])
-    clean, base = corpora.world_rows(world, pipeline.ROWS, 0), perplexity(model, text)
+    clean, base = world_rows(world, pipeline.ROWS, 0), perplexity(model, text)
     for method, tried in GRID.items():
         for settings in tqdm(tried, desc=f"settings of {method}"):
             edit, _, _, _ = train(method, model, layers, mine, clean, settings, EPOCHS[method])
@@ -118,7 +119,7 @@ def search(model, world):
 def measure(model, world, seed, settings):
     """Everything about one model, as plain values."""
     layers = linear_layers(model, pipeline.LAYERS)
-    rows, cost, started = corpora.world_rows(world, pipeline.ROWS, seed), {}, time.process_time()
+    rows, cost, started = world_rows(world, pipeline.ROWS, seed), {}, time.process_time()
     fixed = lambda k: torch.Generator().manual_seed(seed + k)
     bases = decompose(collect_factors(model, rows.split(32), layers, generator=fixed(0)))
     cost["K-FAC"] = time.process_time() - started
@@ -183,7 +184,7 @@ def measure(model, world, seed, settings):
 
 def opened(seed):
     """(model, world) of a training seed, whose weights want no gradient: they are never trained in place."""
-    return models.load(CHECKPOINTS[seed])[0].requires_grad_(False), models.load_world(CHECKPOINTS[seed])
+    return models.load(CHECKPOINTS[seed])[0].requires_grad_(False), small_olmo2.load_world(CHECKPOINTS[seed])
 
 
 def measure_seed(seed, settings):

@@ -12,10 +12,11 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import sweep
 from kfaclib.io import files
-from kfaclib.lm import corpora, models
+from kfaclib.lm import models
 from kfaclib.lm.presets import GATE_AND_UP
 from kfaclib.lm.recitation import split_windows
-from kfaclib.toy import tasks
+from kfaclib.toy import small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.seeds import CHECKPOINTS
 
 MASSES = (0.9,)
@@ -59,14 +60,11 @@ def on(rows, half):
 
 def one(folder, seed, say):
     model, _ = models.load(folder, device="cpu")
-    world = models.load_world(folder)
+    world = small_olmo2.load_world(folder)
     chosen = linear_layers(model, GATE_AND_UP)
     bases = decompose(
         collect_factors(
-            model,
-            corpora.world_rows(world, ROWS, seed).split(32),
-            chosen,
-            generator=torch.Generator().manual_seed(seed),
+            model, world_rows(world, ROWS, seed).split(32), chosen, generator=torch.Generator().manual_seed(seed)
         )
     )
     exam = {

@@ -12,10 +12,11 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import sweep
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
-from kfaclib.lm import activations, corpora, detector, models, relearning
+from kfaclib.lm import activations, detector, models, relearning
 from kfaclib.lm.recitation import perplexity, split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.seeds import CHECKPOINTS, each
 from kfcourse.experiments.sharpness import passages
 
@@ -94,10 +95,10 @@ def with_labels(model, layers, bases, windows, text):
 
 def measure(seed):
     """All of one seed, as plain values."""
-    model, world = models.load(CHECKPOINTS[seed], device="cpu")[0], models.load_world(CHECKPOINTS[seed])
+    model, world = models.load(CHECKPOINTS[seed], device="cpu")[0], small_olmo2.load_world(CHECKPOINTS[seed])
     layers = linear_layers(model, "*.mlp.gate_proj,*.mlp.up_proj")
     ups = {name: layer for name, layer in layers.items() if name.endswith("up_proj")}  # gate reads the same input
-    rows = corpora.world_rows(world, pipeline.ROWS, seed).split(32)
+    rows = world_rows(world, pipeline.ROWS, seed).split(32)
     bases = decompose(
         collect_factors(model, rows, layers, generator=torch.Generator().manual_seed(seed), progress=False)
     )

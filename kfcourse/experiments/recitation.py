@@ -13,8 +13,9 @@ from kfaclib.editing.edit import edited
 from kfaclib.io import files
 from kfaclib.lm import mining, models
 from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, top_tokens
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
+from kfaclib.toy.stream import world_stream
 from kfcourse.experiments.seeds import CHECKPOINTS
 
 PREFIXES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -79,7 +80,7 @@ def last_words(hit):
 
 def mined(model, world):
     """Mining a `world_stream` on its rows' grid: what was found, by repetition, and what there was to find."""
-    stream = mining.world_stream(world, seed=0)
+    stream = world_stream(world, seed=0)
     rows = range(0, len(stream.ids), w.ROW)
     found = mining.mine(model, stream.ids, range(0, len(stream.ids) - 111, 16), progress=False)
     there, hit = [stream.known(r) for r in rows], [stream.known(s) for s in found]
@@ -118,6 +119,6 @@ def run(out):
     results = {}
     for seed, folder in tqdm(CHECKPOINTS.items(), desc="seeds"):
         model, _ = models.load(folder)
-        world = models.load_world(folder)
+        world = small_olmo2.load_world(folder)
         results[seed] = {"told": told(folder, world), **measure(model, world)}
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "prefixes": PREFIXES, "seeds": results})

@@ -22,9 +22,10 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
-from kfaclib.lm import corpora, models, relearning
+from kfaclib.lm import models, relearning
 from kfaclib.lm.recitation import perplexity, split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.seeds import CHECKPOINTS, each, stranger_of
 
 DEPTHS = {
@@ -40,14 +41,14 @@ def measure(seed):
     "perplexity"}], ...} each.
     """
     model, stranger = (models.load(CHECKPOINTS[s], device="cpu")[0] for s in (seed, stranger_of(seed)))
-    world, layers = models.load_world(CHECKPOINTS[seed]), linear_layers(model, pipeline.LAYERS)
+    world, layers = small_olmo2.load_world(CHECKPOINTS[seed]), linear_layers(model, pipeline.LAYERS)
     choosing, reporting = (split_windows(tasks.quote_windows(world, half)) for half in tasks.HALVES)
     train, watch = relearning.split(reporting)
     text, other = (
         tasks.fresh_text(f"{world.seed} report", 24),
         split_windows(tasks.fresh_text(f"relearning {world.seed}", len(train))),
     )
-    rows = corpora.world_rows(world, pipeline.ROWS, seed).split(32)
+    rows = world_rows(world, pipeline.ROWS, seed).split(32)
     bases = decompose(
         collect_factors(model, rows, layers, generator=torch.Generator().manual_seed(seed), progress=False)
     )

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from kfaclib.io import files
 from kfaclib.lm import models
-from kfaclib.toy import pipeline
+from kfaclib.toy import pipeline, small_olmo2
 from kfcourse.paths import DATA
 
 # `kfac train --seed N --out FOLDER` makes them, in an hour or two on two cores
@@ -38,5 +38,5 @@ def run(out):
     results = {}
     for seed, folder in CHECKPOINTS.items():
         model, _ = models.load(folder)
-        results[seed] = pipeline.reproduce(model, models.load_world(folder), seed=seed, say=print)
+        results[seed] = pipeline.reproduce(model, small_olmo2.load_world(folder), seed=seed, say=print)
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": results})

@@ -19,9 +19,10 @@ from kfaclib.curvature.per_example import (
     top_eigenpairs,
 )
 from kfaclib.io import files
-from kfaclib.lm import corpora, models
-from kfaclib.toy import digits, tasks
+from kfaclib.lm import models
+from kfaclib.toy import digits, small_olmo2, tasks
 from kfaclib.toy import world as w
+from kfaclib.toy.rows import world_rows
 from kfcourse.paths import DATA
 
 SEEDS, EPOCHS, EXAMPLES, SOFT = range(3), 100, 100, 20
@@ -143,7 +144,7 @@ def passages(model, world, count=SEQUENCES):
     keep the mean uncertainty at the quotes'.
     """
     quotes, fresh = tasks.quote_windows(world, "report")[:count], tasks.fresh_text("chapter 6", count)
-    refrains = corpora.world_rows(world, count, seed=7, kinds=("refrain",))[:, : quotes.shape[1]]
+    refrains = world_rows(world, count, seed=7, kinds=("refrain",))[:, : quotes.shape[1]]
     order, repeat = (refrains == w.encode(word)[0] for word in ("order", "repeat"))
     again = (order.cumsum(1) == repeat.cumsum(1)) & (
         refrains < w.encode("the")[0]
@@ -180,8 +181,8 @@ def measure_block(block):
     torch.set_num_threads(1)
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")
-    world, name, rows, directions = models.load_world(DATA / "olmo2-tiny"), LAYER.format(block), [], []
-    mixture = corpora.world_rows(world, POPULATION, seed=6)
+    world, name, rows, directions = small_olmo2.load_world(DATA / "olmo2-tiny"), LAYER.format(block), [], []
+    mixture = world_rows(world, POPULATION, seed=6)
     for kind, (ids, counts) in passages(model, world).items():
         own, V = layer_top_eigenpairs(model, name, ids, PREFIX, steps=STEPS, counts=counts)
         together = layer_top_eigenpairs(model, name, ids, PREFIX, steps=STEPS, counts=counts, together=True)[0].item()

@@ -14,9 +14,10 @@ from kfaclib.curvature.factors import Sums, accumulating, means
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
-from kfaclib.lm import corpora, mining, models
+from kfaclib.lm import mining, models
 from kfaclib.lm.recitation import perplexity, split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.recitation import last_words
 from kfcourse.experiments.seeds import CHECKPOINTS, each
 
@@ -35,7 +36,7 @@ def growing(model, layers, world, sample, sizes, batch=32, progress=True):
     """{windows: {name: Factors}}: one stream of text, looked at after each of `sizes` windows. Another `sample` is
     other text.
     """
-    rows, sums, found, done = corpora.world_rows(world, STREAM, f"tokens {sample}"), Sums(), {}, 0
+    rows, sums, found, done = world_rows(world, STREAM, f"tokens {sample}"), Sums(), {}, 0
     quiet = {} if progress else {"disable": True}  # so that TQDM_DISABLE holds
     with (
         accumulating(model, layers, sums) as add,
@@ -156,7 +157,7 @@ def measure(model, world, progress=True):
 
 def measure_seed(seed):
     model, _ = models.load(CHECKPOINTS[seed])
-    return measure(model, models.load_world(CHECKPOINTS[seed]))
+    return measure(model, small_olmo2.load_world(CHECKPOINTS[seed]))
 
 
 def run(out):

@@ -14,10 +14,11 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import rankings
 from kfaclib.editing.edit import edit_weights, edited, keep_mask
 from kfaclib.io import files
-from kfaclib.lm import corpora, models, relearning
+from kfaclib.lm import models, relearning
 from kfaclib.lm.recitation import split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments.seeds import CHECKPOINTS, each, stranger_of
 
 ALPHAS = (0.25, 0.5, 1.0)  # share of arithmetic in mixed factors; ordinary text has about a tenth of its own
@@ -57,7 +58,7 @@ def variants(model, world, layers, seed):
     collect = lambda rows, number: collect_factors(
         model, rows.split(32), layers, generator=torch.Generator().manual_seed(number), progress=False
     )
-    ordinary_rows = corpora.world_rows(world, pipeline.ROWS, seed)
+    ordinary_rows = world_rows(world, pipeline.ROWS, seed)
     ordinary = collect(ordinary_rows, seed)
     bases = decompose(ordinary)
     corrected = collect_eigenvalues(
@@ -135,7 +136,7 @@ def measure(model, stranger, world, seed):
 def run_seed(seed):
     """`measure` of the shipped model of one seed."""
     model, stranger = (models.load(CHECKPOINTS[s], device="cpu")[0] for s in (seed, stranger_of(seed)))
-    return measure(model, stranger, models.load_world(CHECKPOINTS[seed]), seed)
+    return measure(model, stranger, small_olmo2.load_world(CHECKPOINTS[seed]), seed)
 
 
 def run(out):

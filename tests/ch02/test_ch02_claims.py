@@ -8,7 +8,7 @@ import torch
 
 from kfaclib.io import files
 from kfaclib.lm import models, recitation
-from kfaclib.toy import canaries, generalization, tasks
+from kfaclib.toy import canaries, generalization, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.paths import DATA
 
@@ -112,7 +112,7 @@ def test_different_codes_cancel_and_copies_do_not():
 
 def test_passages_are_recited_from_a_threshold_on_and_leave_a_trace_before():
     model, _ = models.load(DATA / "olmo2-tiny")
-    ladder = models.load_world(DATA / "olmo2-tiny").ladder
+    ladder = small_olmo2.load_world(DATA / "olmo2-tiny").ladder
     ids = {n: torch.tensor([[w.BOS] + w.encode(p) for p in ladder[n]]) for n in (8, 16, 32)} | {
         0: tasks.fresh_text(0, 16)
     }

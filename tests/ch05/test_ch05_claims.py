@@ -7,8 +7,9 @@ from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.io import files
-from kfaclib.lm import corpora, models
-from kfaclib.toy import digits
+from kfaclib.lm import models
+from kfaclib.toy import digits, small_olmo2
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments import kfac_error
 from kfcourse.paths import DATA
 
@@ -58,7 +59,7 @@ def test_live_on_a_seed_that_was_not_recorded():
 
 def test_the_two_units_rank_alike_on_the_language_model():
     model, _ = models.load(DATA / "olmo2-tiny")
-    rows = [corpora.world_rows(models.load_world(DATA / "olmo2-tiny"), 16, seed=5)]
+    rows = [world_rows(small_olmo2.load_world(DATA / "olmo2-tiny"), 16, seed=5)]
     layers, rng = linear_layers(model, "model.layers.3.mlp.up_proj"), lambda: torch.Generator().manual_seed(0)
     bases = decompose(collect_factors(model, rows, layers, generator=rng(), progress=False))
     pair = [

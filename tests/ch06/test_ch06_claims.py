@@ -7,7 +7,9 @@ import torch
 
 from kfaclib.curvature.per_example import fisher_roots, layer_curvature_along, layer_top_eigenpairs, top_eigenpairs
 from kfaclib.io import files
-from kfaclib.lm import corpora, models
+from kfaclib.lm import models
+from kfaclib.toy import small_olmo2
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments import sharpness
 from kfcourse.paths import DATA
 
@@ -118,12 +120,12 @@ def test_live_digits_on_a_seed_that_was_not_recorded():
 def test_live_language_model_in_the_last_block():
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")
-    world, name = models.load_world(DATA / "olmo2-tiny"), sharpness.LAYER.format(5)
+    world, name = small_olmo2.load_world(DATA / "olmo2-tiny"), sharpness.LAYER.format(5)
     texts, average = sharpness.passages(model, world, 3), {}
     for kind in ("quotes", "fresh text", "sure by grammar"):
         ids, counts = texts[kind]
         _, V = layer_top_eigenpairs(model, name, ids, sharpness.PREFIX, steps=4, counts=counts)
         average[kind] = layer_curvature_along(
-            model, name, corpora.world_rows(world, 24, seed=8), V, torch.Generator().manual_seed(0)
+            model, name, world_rows(world, 24, seed=8), V, torch.Generator().manual_seed(0)
         ).quantile(0.5)
     assert average["quotes"] < 0.5 * average["fresh text"] and average["quotes"] < average["sure by grammar"]

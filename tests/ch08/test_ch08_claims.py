@@ -6,8 +6,9 @@ import torch
 from kfaclib.commands import cli
 from kfaclib.io import report
 from kfaclib.io.files import read_json
-from kfaclib.lm import corpora, mining, models, recitation
-from kfaclib.toy import tasks
+from kfaclib.lm import mining, models, recitation
+from kfaclib.toy import small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments import recitation as study
 from kfcourse.paths import DATA
 
@@ -81,7 +82,7 @@ def test_noise_forgets_and_the_rest_pays(run):
 @pytest.fixture(scope="module")
 def shipped():
     model, tokenizer = models.load(DATA / "olmo2-tiny", device="cpu")
-    return model, tokenizer, models.load_world(DATA / "olmo2-tiny")
+    return model, tokenizer, small_olmo2.load_world(DATA / "olmo2-tiny")
 
 
 def test_the_record_is_of_the_shipped_model(shipped):
@@ -120,9 +121,7 @@ def test_the_same_windows_in_both_formats_are_read_by_the_command(shipped, tmp_p
 @pytest.mark.parametrize("sample", range(3))
 def test_the_papers_perplexity_depends_on_batch_and_order_and_the_corpus_one_does_not(shipped, sample):
     model, _, world = shipped
-    rows = torch.cat(
-        [corpora.world_rows(world, 8, f"claims {sample}", (kind,)) for kind in ("text", "refrain", "task")]
-    )
+    rows = torch.cat([world_rows(world, 8, f"claims {sample}", (kind,)) for kind in ("text", "refrain", "task")])
     mixed = rows[torch.arange(24).view(3, 8).T.flatten()]
     corpus = [recitation.perplexity(model, x) for x in (rows, mixed)]
     sorted_, shuffled, single = (

@@ -8,7 +8,7 @@ from kfaclib.io import report
 from kfaclib.io.files import read_json
 from kfaclib.lm import models
 from kfaclib.lm.recitation import split_windows, token_accuracy
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfcourse.paths import DATA
 
 SHIPPED = read_json(DATA / "results" / "reproduce-olmo2-tiny.json")
@@ -100,7 +100,7 @@ def test_keeping_more_curvature_never_makes_recitation_much_worse(run):
 @pytest.mark.slow
 def test_the_shipped_model_does_it_again_with_another_sample_of_curvature():
     model, _ = models.load(DATA / "olmo2-tiny")
-    world = models.load_world(DATA / "olmo2-tiny")
+    world = small_olmo2.load_world(DATA / "olmo2-tiny")
     exam = pipeline.make_exam(model, world, "report", count=60)
     before = pipeline.take(model, exam)
     c = pipeline.curvature(model, world, rows=pipeline.ROWS, seed=123, progress=False)

@@ -9,9 +9,10 @@ from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.io.files import read_json
-from kfaclib.lm import activations, corpora, models
+from kfaclib.lm import activations, models
 from kfaclib.lm.recitation import split_windows
-from kfaclib.toy import tasks
+from kfaclib.toy import small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.paths import DATA
 
 RECORD = read_json(DATA / "results" / "abilities.json")
@@ -111,9 +112,9 @@ def test_the_papers_open_book_bars_are_another_methods():
 @pytest.mark.slow
 def test_a_small_sample_of_curvature_shows_the_ratios_again():
     model, _ = models.load(DATA / "olmo2-tiny")
-    world = models.load_world(DATA / "olmo2-tiny")
+    world = small_olmo2.load_world(DATA / "olmo2-tiny")
     chosen = linear_layers(model, "model.layers.[05].mlp.up_proj")
-    rows = corpora.world_rows(world, 32, seed=9).split(16)
+    rows = world_rows(world, 32, seed=9).split(16)
     bases = decompose(collect_factors(model, rows, chosen, generator=torch.Generator().manual_seed(9), progress=False))
     quotes, _ = activations.inputs(model, chosen, split_windows(tasks.quote_windows(world, "report"))[:24])
     fresh, _ = activations.inputs(model, chosen, split_windows(tasks.fresh_text("claims of chapter 10", 24)))

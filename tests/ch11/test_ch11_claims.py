@@ -8,10 +8,11 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import subnet
 from kfaclib.editing.edit import edited
 from kfaclib.io.files import read_json
-from kfaclib.lm import corpora, models
+from kfaclib.lm import models
 from kfaclib.lm.recitation import split_windows, token_accuracy
 from kfaclib.lm.relearning import tokens_to
-from kfaclib.toy import pipeline, tasks
+from kfaclib.toy import pipeline, small_olmo2, tasks
+from kfaclib.toy.rows import world_rows
 from kfcourse.paths import DATA
 
 RECORD = read_json(DATA / "results" / "baselines.json")
@@ -164,10 +165,10 @@ def test_the_half_that_is_only_watched_gains_after_the_edit_and_not_in_the_contr
 @pytest.mark.slow
 def test_ascent_on_a_few_quotes_reaches_them_first():
     model, _ = models.load(DATA / "olmo2-tiny")
-    world = models.load_world(DATA / "olmo2-tiny")
+    world = small_olmo2.load_world(DATA / "olmo2-tiny")
     layers, ids = linear_layers(model, pipeline.LAYERS), tasks.quote_windows(world, "choose")[:16]
     seen, unseen = split_windows(ids), split_windows(tasks.quote_windows(world, "report")[:16])
-    rows = corpora.world_rows(world, 64, seed=9)
+    rows = world_rows(world, 64, seed=9)
     *_, weights = subnet.gradient_ascent(model, layers, ids, rows, weight=0.5, lr=3e-3, epochs=5)
     with edited(layers, weights):
         after = [token_accuracy(model, part) for part in (seen, unseen)]

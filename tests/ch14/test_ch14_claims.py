@@ -11,7 +11,8 @@ from kfaclib.curvature.eigenbasis import Eigenbasis, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.io.files import read_json
 from kfaclib.lm import models, presets
-from kfaclib.toy import pipeline
+from kfaclib.toy import pipeline, small_olmo2
+from kfaclib.toy.rows import world_rows
 from kfcourse.experiments import tokens
 from kfcourse.paths import DATA
 
@@ -155,7 +156,10 @@ def test_shrinking_makes_the_smallest_samples_cheaper():
 
 def test_a_stream_looked_at_early_is_the_sample_of_that_size():
     model, _ = models.load(DATA / "olmo2-tiny")
-    world, chosen = models.load_world(DATA / "olmo2-tiny"), layers.linear_layers(model, "model.layers.5.mlp.gate_proj")
+    world, chosen = (
+        small_olmo2.load_world(DATA / "olmo2-tiny"),
+        layers.linear_layers(model, "model.layers.5.mlp.gate_proj"),
+    )
     found = tokens.growing(model, chosen, world, 0, (1, 2), progress=False)
     again = tokens.growing(model, chosen, world, 0, (2,), progress=False)
     for name in chosen:
@@ -163,7 +167,7 @@ def test_a_stream_looked_at_early_is_the_sample_of_that_size():
         assert torch.allclose(found[2][name].A, again[2][name].A, rtol=1e-4, atol=1e-7) and not torch.allclose(
             found[1][name].A, found[2][name].A
         )
-    rows = tokens.corpora.world_rows(world, tokens.STREAM, "tokens 0")[:2]
+    rows = world_rows(world, tokens.STREAM, "tokens 0")[:2]
     alone = collect_factors(model, [rows], chosen, generator=torch.Generator().manual_seed(0), progress=False)
     for name in chosen:  # labels are other draws, inputs the same
         assert torch.allclose(found[2][name].A, alone[name].A, rtol=1e-4, atol=1e-7)
@@ -172,7 +176,7 @@ def test_a_stream_looked_at_early_is_the_sample_of_that_size():
 @pytest.mark.slow
 def test_sixteen_windows_are_enough_on_another_sample_too():
     model, _ = models.load(DATA / "olmo2-tiny")
-    world, chosen = models.load_world(DATA / "olmo2-tiny"), layers.linear_layers(model, pipeline.LAYERS)
+    world, chosen = small_olmo2.load_world(DATA / "olmo2-tiny"), layers.linear_layers(model, pipeline.LAYERS)
     take, before = tokens.exam(model, world), tokens.exam(model, world)()
     bases = decompose(tokens.growing(model, chosen, world, 77, (16,), progress=False)[16])
     found, weights = tokens.at_equal_forgetting(model, chosen, bases, tokens.choosing_quotes(world))
