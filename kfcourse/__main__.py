@@ -112,7 +112,7 @@ def execute(words, check):
     for path in notebooks.chapters(words):
         before, nb = path.read_bytes(), notebooks.read(path)
         with bar_of(nb, path.stem) as bar:
-            failure = execution.execute(nb, execution.environment(threads=2), bar.update)
+            failure = execution.execute(nb, execution.environment(threads=1), bar.update)
         if failure:
             bad += 1
             print(f"FAILED {failure_text(path.stem, failure)}\n  The file is left as it was.", file=sys.stderr)

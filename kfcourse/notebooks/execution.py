@@ -63,7 +63,8 @@ def environment(threads=None):
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "no_bars.py").write_text(NO_BARS, encoding="utf-8")
     env.setdefault("HF_HUB_OFFLINE", "1")
-    env.setdefault("OMP_NUM_THREADS", "2")
+    env.setdefault("OMP_NUM_THREADS", "1")
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits does not keep a core busy
     if threads:
         env["OMP_NUM_THREADS"] = str(threads)
     return env
