@@ -2,6 +2,7 @@
 notation and glossary.
 """
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import links
 from kfcourse import paths
 from kfcourse.notebooks import notebooks, outline
-from kfcourse.site import pages, publishing, routes, signposts
+from kfcourse.site import api, pages, publishing, routes, signposts
 
 CHAPTERS = notebooks.chapters()
 LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
@@ -38,6 +39,7 @@ def html(site):
 def test_every_chapter_and_document_has_a_page(html):
     expected = {f"chapters/{p.stem}.html" for p in CHAPTERS} | {"index.html", "pages/timings.html", "search.html"}
     expected |= {p.with_suffix(".html").as_posix() for found in pages.documents().values() for p in found}
+    expected |= {p.with_suffix(".html").as_posix() for p in api.pages()}
     assert (
         {"pages/glossary.html", "pages/notation.html", "teaching/grading.html", "data/README.html", "CONTRIBUTING.html"}
         <= expected
@@ -89,6 +91,41 @@ def test_search_finds_words_without_a_server(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")  # a script, since a page in a folder may not fetch
     terms = json.loads(index[index.index("{") : index.rindex("}") + 1])["terms"]
     assert "staircas" in terms or "staircase" in terms  # the words' stems are kept
+
+
+@pytest.mark.slow
+def test_the_librarys_reference_is_complete_and_the_search_finds_it(site, html):
+    documented = {name for page in html.values() for name in re.findall(r'<dt class="sig [^>]*id="([\w.]+)"', page)}
+    for names in api.modules().values():
+        for name in names:
+            tree = ast.parse(Path(api.ROOT.parent, *name.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+            public = [
+                part
+                for part in tree.body
+                if isinstance(part, (ast.FunctionDef, ast.ClassDef))
+                and not part.name.startswith("_")
+                and ast.get_docstring(part)
+            ]
+            missing = {f"{name}.{part.name}" for part in public} - documented
+            assert not missing, f"the reference does not show {sorted(missing)}"
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    assert '"collect_factors"' in index and '"kfaclib.curvature.factors"' in index
+    signature = html["api/kfaclib.curvature.html"].partition('id="kfaclib.curvature.factors.collect_factors"')[2][:6000]
+    assert "generator" in signature and "mock" not in html["api/kfaclib.curvature.html"].lower()
+
+
+@pytest.mark.parametrize(
+    "docstring, rst",
+    [
+        ("One `a_b` and x_.", r"One \ ``a_b``\  and x\_."),
+        ("A |C|^2 * 2.", r"A \|C\|^2 \* 2."),
+        ("Use it:\n\n    a = b * c_\n    d\n\nEnd.", "Use it\\:\n\n::\n\n    a = b * c_\n    d\n\nEnd."),
+        ("- one\n  more_\n- two", "- one\n  more\\_\n- two"),
+        ("key: words\n    that go on", "key\\: words\nthat go on"),
+    ],
+)
+def test_docstrings_are_text_with_code_and_nothing_else(docstring, rst):
+    assert "\n".join(api.as_rst(docstring.splitlines())) == rst
 
 
 def test_warnings_are_errors(checkout):

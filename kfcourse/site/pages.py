@@ -3,10 +3,11 @@ for anything.
 """
 
 import copy
-import io
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import nbformat
 
 from kfcourse import paths
 from kfcourse.notebooks import notebooks
-from kfcourse.site import publishing, routes, signposts
+from kfcourse.site import api, publishing, routes, signposts
 
 GROUPS = {  # the documents beside the chapters, by the heading they stand under
     "To look things up": ("pages/*.md",),
@@ -25,7 +26,7 @@ GROUPS = {  # the documents beside the chapters, by the heading they stand under
 SETTINGS = {
     "project": signposts.TITLE,
     "html_title": signposts.TITLE,
-    "extensions": ["myst_nb", "kfcourse.site.mathml", "kfcourse.site.crosslinks"],
+    "extensions": ["myst_nb", "kfcourse.site.mathml", "kfcourse.site.crosslinks", "kfcourse.site.api"],
     "html_theme": "sphinx_book_theme",
     "html_theme_options": {
         "use_download_button": False,
@@ -110,6 +111,8 @@ def write_sources(executed, folder):
     heads, where, listed = routes.chapters(), publishing.address(), documents()
     heads = {number: head for number, head in heads.items() if head[0] in executed}
     listed["To look things up"].append(Path("pages", "timings.md"))
+    reference = api.pages() if (paths.ROOT / "kfaclib").is_dir() else {}
+    listed["The library"] = list(reference)
     pages = (
         {Path("chapters", f"{name}.ipynb") for name in executed}
         | {Path("index.md")}
@@ -118,6 +121,7 @@ def write_sources(executed, folder):
     generated = {
         Path("pages", "timings.md"): signposts.timings(heads, executed),
         Path("index.md"): signposts.start_page(heads, executed, listed),
+        **reference,
     }
     for path in pages:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -137,27 +141,32 @@ def render(executed, folder):
 
     RuntimeError if Sphinx fails or has anything to warn of.
     """
-    from docutils.utils import SystemMessage  # Sphinx is slow to import and only needed here
-    from sphinx.application import Sphinx
-    from sphinx.errors import SphinxError
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-    folder, warnings = Path(folder), io.StringIO()
+    folder = Path(folder)
     with tempfile.TemporaryDirectory(prefix="kfaclib-pages-", ignore_cleanup_errors=True) as temporary:
         source, made = Path(temporary, "source"), Path(temporary, "pages")
         source.mkdir()
         write_sources(executed, source)
-        try:
-            with patch_docutils(), docutils_namespace():
-                app = Sphinx(
-                    source, None, made, Path(temporary, "doctrees"), "html", SETTINGS, status=None, warning=warnings
-                )
-                app.build()
-        except (SphinxError, SystemMessage) as error:
-            raise RuntimeError(f"the pages could not be rendered: {error}") from error
-        said = (
-            re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(str(source) + os.sep, "").strip()
-        )  # without colours and our folder
+        settings = "".join(f"{name} = {value!r}\n" for name, value in (SETTINGS | api.settings()).items())
+        (source / "conf.py").write_text(settings, encoding="utf-8")
+        # in a process of its own: what autodoc imports is full of mocks, and nobody else may come across it
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-N",
+            "-b",
+            "html",
+            "-d",
+            Path(temporary, "doctrees"),
+            source,
+            made,
+        ]
+        here = Path(__file__).parents[2]
+        done = subprocess.run(command, cwd=here, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        said = done.stderr.replace(str(source) + os.sep, "").strip()
+        if done.returncode:
+            raise RuntimeError(f"the pages could not be rendered: {said}")
         if said:
             raise RuntimeError(f"the pages could not be rendered without warnings:\n{said}")
         shutil.rmtree(folder, ignore_errors=True)

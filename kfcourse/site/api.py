@@ -1,0 +1,102 @@
+"""The library's reference: pages that Sphinx autodoc fills from the docstrings and annotations of kfaclib, a page for
+each of its folders.
+
+The modules are imported with what they import (PyTorch and its like) replaced by mocks, so a page takes seconds and a
+machine without a GPU shows the same. The docstrings are plain text with `code`; this extension makes reStructuredText
+of them.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import kfaclib
+
+ROOT = Path(kfaclib.__file__).parent
+FOLDER = Path("api")
+LEFT_OUT = ("__main__", "triton_")  # modules that nobody imports; kernels that are documented with what calls them
+
+
+def settings():
+    """Sphinx's settings for the reference. What the library imports from elsewhere is replaced by mocks."""
+    imported = re.compile(r"(?m)^\s*(?:from|import) (\w+)")
+    names = {name for path in ROOT.rglob("*.py") for name in imported.findall(path.read_text(encoding="utf-8"))}
+    return {
+        "autodoc_mock_imports": sorted(names - sys.stdlib_module_names - {ROOT.name}),
+        "autodoc_member_order": "bysource",
+        "autodoc_typehints_format": "short",
+        "python_maximum_signature_line_length": 100,
+        "add_module_names": False,
+    }
+
+
+def modules():
+    """{name of a folder in kfaclib: full names of its modules}, in the order of the folders' names."""
+    found = {}
+    for path in sorted(ROOT.glob("*/*.py")):
+        names = found.setdefault(path.parent.name, [])
+        if path.stem != "__init__" and not path.stem.startswith(LEFT_OUT):
+            names.append(f"kfaclib.{path.parent.name}.{path.stem}")
+    return {folder: names for folder, names in found.items() if names}
+
+
+def pages():
+    """{path: reStructuredText} of the reference: one page that shows the whole package, and one for each folder."""
+    heading = lambda text, line: f"{text}\n{line * len(text)}\n"
+    text = [heading("kfaclib", "="), ".. automodule:: kfaclib\n"]
+    text += [
+        f"* :doc:`kfaclib.{folder}`: {', '.join(f':mod:`~{name}`' for name in names)}"
+        for folder, names in modules().items()
+    ]
+    made = {FOLDER / "kfaclib.rst": "\n".join(text) + "\n"}
+    for folder, names in modules().items():
+        parts = [heading(f"kfaclib.{folder}", "="), f".. automodule:: kfaclib.{folder}\n   :members:\n"]
+        for name in names:
+            parts += [heading(name.rpartition(".")[2], "-"), f".. automodule:: {name}\n   :members:\n"]
+        made[FOLDER / f"kfaclib.{folder}.rst"] = "\n".join(parts)
+    return made
+
+
+def as_rst(docstring):
+    """A docstring (lines) as reStructuredText (lines): paragraphs, lists whose items begin with "- ", and indented
+    blocks after an empty line, which stay as they are laid out. Nothing but `code` is markup.
+    """
+    lines, kind, empty = [], "", True
+    for line in docstring:
+        if not line.strip():
+            lines.append("")
+        elif not line.startswith(" "):
+            lines += [""] if kind == "block" and not empty else []
+            kind = "list" if line.startswith("- ") else "list" if kind == "list" and not empty else "text"
+            lines.append(inline(line))
+        elif kind == "block" or empty and kind != "list":
+            lines += ["::", ""] if kind != "block" else []
+            kind = "block"
+            lines.append(line)
+        else:
+            lines.append(inline(line if kind == "list" else line.lstrip()))
+        empty = not line.strip()
+    return lines
+
+
+def inline(line):
+    """One line of prose; a dash that begins an item of a list stays one."""
+    start = re.match(r"\s*(?:- )?", line)[0]
+    text, *pieces = re.split(r"`+([^`]+)`+", line[len(start) :])
+    made = escaped(text)
+    for code, text in zip(pieces[::2], pieces[1::2], strict=True):
+        made += rf"\ ``{code}``\ {escaped(text)}"
+    return start + made
+
+
+def escaped(text):
+    return re.sub(r"([\\*_|`<>:@])", r"\\\1", text)
+
+
+def setup(app):
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect(
+        "autodoc-process-docstring",
+        lambda app, what, name, obj, options, lines: lines.__setitem__(slice(None), as_rst(lines)),
+    )
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
