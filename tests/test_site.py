@@ -154,7 +154,6 @@ def test_timings_come_from_the_last_run(checkout, monkeypatch):
 
 
 def test_links_to_files_that_are_no_pages(checkout):
-    (checkout / "data").mkdir()
     (checkout / "data" / "a.json").write_text("{}")
     known, at = {Path("pages/b.md")}, Path("teaching/c.md")
     text = "[a *file*](../data/a.json), [a page](../pages/b.md#x), [else](https://arxiv.org), [gone](gone.md)"
