@@ -30,7 +30,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
-EXTRAS = "test,pages,gpu"
+EXTRAS = "course,test,pages,gpu"
 COMMANDS = (
     "run",
     "test",

@@ -106,10 +106,8 @@ def test_the_bootstrap_cell_is_valid_and_pins_the_release():
     assert imported <= sys.stdlib_module_names  # nothing is installed yet when it begins
     assert f'"--branch", "{EXAMPLE.ref}", "{EXAMPLE.repository}"' in source
     left = re.search(r"startswith\(\((.*)\)\)", source)[1].replace('"', "").split(", ")
-    needed = {
-        Requirement(r).name
-        for r in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {Requirement(r).name for r in project["dependencies"] + project["optional-dependencies"]["course"]}
     assert set(left) <= needed and {"torch", "transformers", "anywidget"} <= {
         n for n in needed if not n.startswith(tuple(left))
     }

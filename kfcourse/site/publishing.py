@@ -35,7 +35,8 @@ root = pathlib.Path("kfac-course-{ref}").resolve()
 if not (root / "pyproject.toml").exists():
     clone = ["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--depth", "1"]
     subprocess.run([*clone, "--branch", "{ref}", "{repository}", str(root)], check=True)
-needed = tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]
+project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+needed = project["dependencies"] + project["optional-dependencies"]["course"]
 needed = [name for name in needed if not name.startswith(("ipykernel", "ipywidgets", "jupyterlab", "nbclient", "nbformat"))]
 subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *needed], check=True)
 os.environ.update(KFAC_ROOT=str(root), PYTHONPATH=str(root))

@@ -81,7 +81,7 @@ It compares every file with its checksum, makes an environment in `.venv`, insta
 notebooks. On Windows: `py -{python} start.py`. By hand, the same is
 
     python3 -m venv .venv
-    .venv/bin/python -m pip install --no-index --find-links wheels -e course
+    .venv/bin/python -m pip install --no-index --find-links wheels -e "course[course]"
     .venv/bin/jupyter lab course/build/workshop
 
 - `course/build/workshop/`: the notebooks, one a block, with their gaps; `answers/` beside them, executed.
@@ -195,9 +195,10 @@ def make(out, platform="this", python=None):
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty: remove it, or name another folder with --out")
     python = python or here
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["course"]
     print("fetching wheels ...", flush=True)
-    fetch_wheels([*project["project"]["dependencies"], *BUILDING], out / "wheels", PLATFORMS[platform], python)
+    fetch_wheels([*needed, *BUILDING], out / "wheels", PLATFORMS[platform], python)
     copy_course(out / "course")
     print("making the workshop's notebooks ...", flush=True)
     built = out / "course" / "build"

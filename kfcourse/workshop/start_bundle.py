@@ -68,7 +68,7 @@ def main(words):
                 "--find-links",
                 str(HERE / "wheels"),
                 "-e",
-                str(HERE / "course"),
+                str(HERE / "course") + "[course]",
             ]
         )
         mark.touch()
