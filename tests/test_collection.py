@@ -16,7 +16,7 @@ from kfaclib.collecting import resumable
 from kfaclib.commands import cli
 from kfaclib.curvature.factors import collect_factors, load_factors, shared_inputs
 from kfaclib.curvature.layers import factor_bytes, linear_layers
-from kfaclib.io import storage
+from kfaclib.io import folders, storage
 
 SETTINGS = {"labels": "sampled", "seed": 3, "model": "a test"}
 
@@ -31,7 +31,7 @@ def quiet(text):
 
 
 def collected(model, windows, out, patterns="*.mlp.*", passes=1, batch=4, every=600.0, say=quiet, **settings):
-    """{name: Factors} of `collection.collect` into the folder `out`."""
+    """{name: Factors} of `resumable.collect` into the folder `out`."""
     layers = linear_layers(model, patterns)
     owner = shared_inputs(model, layers)
     settings = SETTINGS | {"passes": resumable.plan(layers, owner, 10**9, passes)} | settings
@@ -307,9 +307,9 @@ def test_a_disk_that_fills_up_is_said_and_once_there_is_room_it_goes_on(
 
 
 def test_too_small_a_disk_is_said_before_the_work(tmp_path, monkeypatch):
-    resumable.check_disk(tmp_path / "to" / "come", 1000)
+    folders.check_room(tmp_path / "to" / "come", 1000, "factors")
     with pytest.raises(OSError, match="need .* GiB and the disk has"):
-        resumable.check_disk(tmp_path / "to" / "come", 2**60)
+        folders.check_room(tmp_path / "to" / "come", 2**60, "factors")
 
 
 # real processes

@@ -16,7 +16,7 @@ def alone(monkeypatch, tmp_path):
     (tmp_path / "constraints.txt").write_text("torch>=2\nno-such-package==1\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.setattr(doctor, "DATA", tmp_path / "data")
-    for name in ("_kernel", "_smoke", "_memory"):
+    for name in ("kernel", "smoke", "memory"):
         monkeypatch.setattr(doctor, name, lambda *_: (True, "fine", ""))
     return tmp_path
 
@@ -52,5 +52,5 @@ def test_a_kernel_that_does_not_start_is_named(monkeypatch):
         raise RuntimeError("no ports")
 
     monkeypatch.setattr(jupyter_client.manager, "start_new_kernel", refuse)
-    well, finding, mend = doctor._kernel()
+    well, finding, mend = doctor.kernel()
     assert not well and "no ports" in finding and "firewall" in mend

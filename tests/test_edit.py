@@ -302,3 +302,11 @@ def test_the_edited_model_computes_with_the_edited_weights_and_gradients_still_f
         assert not torch.allclose(model(input_ids=ids).logits, plain, atol=1e-3)
     assert torch.equal(model(input_ids=ids).logits, plain)
     assert all(layer.weight.requires_grad and layer.weight.is_leaf for layer in layers.values())
+
+
+@pytest.mark.parametrize("mass", [1e-300, 5e-324, 1e-12])
+@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e-300])
+def test_a_tiny_mass_keeps_the_first_pair_however_small_the_eigenvalues_are(mass, scale):
+    values = scale * torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64)
+    assert keep_prefix(values, values, mass).tolist() == [1, 0, 0]
+    assert keep_prefix(values, values, 0.5).tolist() == keep_prefix(values / scale, values / scale, 0.5).tolist()

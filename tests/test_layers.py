@@ -6,7 +6,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from kfaclib.curvature.factors import collect_factors
-from kfaclib.curvature.layers import check_memory, factor_bytes, linear_layers
+from kfaclib.curvature.layers import check_memory, factor_bytes, linear_layers, summary
 
 
 @pytest.fixture
@@ -68,3 +68,25 @@ def test_too_little_memory_is_an_error_before_the_work_and_just_enough_is_none(t
     check_memory(layers, need)
     with pytest.raises(MemoryError, match="fewer layers per pass"):
         check_memory(layers, need - 1)
+
+
+@pytest.mark.parametrize("patterns", ["", "*.mlp.*,", "*.mlp.*,,*.q_proj", []])
+def test_an_empty_pattern_is_refused(tiny_olmo, patterns):
+    with pytest.raises(ValueError, match="empty pattern"):
+        linear_layers(tiny_olmo(), patterns)
+
+
+@pytest.mark.parametrize("pattern", ["model.layers.[10-15].mlp.*", "*.[8-11].*", "*.[0,1].*", "*.{0,1}.mlp.*"])
+def test_a_pattern_that_does_not_mean_what_it_seems_to_say_is_refused_with_the_right_spelling(tiny_olmo, pattern):
+    with pytest.raises(ValueError, match=r"write \[345\]"):
+        linear_layers(tiny_olmo(), pattern)
+
+
+def test_a_pattern_of_other_modules_names_one_and_its_kind(tiny_olmo):
+    with pytest.raises(ValueError, match=r"no linear layer matches.*only 'model\.norm', of the kind Olmo2RMSNorm"):
+        linear_layers(tiny_olmo(), "model.norm")
+
+
+def test_layers_are_told_at_a_glance():
+    names = [f"model.layers.{i}.mlp.up_proj" for i in (0, 1, 2, 7)] + ["lm_head", "model.layers.3.mlp.down_proj"]
+    assert summary(names) == "model.layers.{0-2,7}.mlp.up_proj, lm_head, model.layers.3.mlp.down_proj"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kfaclib.commands import cli
+from kfaclib.commands.shared import settings_of
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
@@ -172,5 +172,5 @@ def test_what_the_paper_does_not_say_about_the_1b_has_to_be_said_by_the_user():
     preset = presets.preset(name)
     for given, missing in (({}, "--mass"), ({"mass": 0.6}, "--layers"), ({"layers": "*.13.*"}, "--mass")):
         with pytest.raises(ValueError, match=f"{missing} is needed"):
-            cli.settings_of(SimpleNamespace(model=name, **asked | given), preset)
-    assert cli.settings_of(SimpleNamespace(model=name, mass=0.6, layers="*.13.*"), preset) == ("*.13.*", 0.6)
+            settings_of(SimpleNamespace(model=name, **asked | given), preset)
+    assert settings_of(SimpleNamespace(model=name, mass=0.6, layers="*.13.*"), preset) == ("*.13.*", 0.6)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -22,6 +23,11 @@ class Plan:
     at_a_time: int  # bytes of the sums in the largest pass
     disk: int  # bytes: the factors, a checkpoint and the one that follows it
     flops: int  # operations a token, all passes together
+
+
+def available_memory(device: str) -> int:
+    """Free bytes on the device ("cpu" or "cuda") that the factors will be on."""
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
 
 
 def outline(name, revision=None, dtype=torch.float32):

@@ -1,4 +1,4 @@
-"""A collection of hours: planned before it starts, resumable at any moment, on one process or several.
+"""A long-running collection: planned before it starts, resumable at any moment, on one process or several.
 
 Everything is in one folder:
     collection.json           what is collected (settings), on what, with which versions; at the end, what happened on
@@ -6,7 +6,9 @@ Everything is in one folder:
     windows.safetensors       the tokens, packed once; what comes later needs neither the network nor the corpus
     checkpoint-0.safetensors  the sums of process 0 in the pass that is under way, while there is one
     factors.safetensors       the result (factors-1-of-2.safetensors ... if it took two passes)
-    manifest.json             at the end: size and SHA-256 of every file
+    manifest.json             at the end: size and SHA-256 of these files
+
+Other files in the folder are somebody else's: they are neither read nor listed nor removed.
 
 Why a run that was killed ends with the same bits: windows are added in their order, in batches that the checkpoint
 remembers, to sums that the checkpoint holds in full; and the random numbers that a window's labels are sampled with
@@ -14,7 +16,7 @@ depend on the seed and the window's number alone. Every file is written whole or
 """
 
 import hashlib
-import shutil
+import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +25,9 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.curvature import distributed
-from kfaclib.curvature.factors import Sums, accumulating, means, save_factors
+from kfaclib.curvature.factors import FACTORS, Sums, accumulating, means, save_factors
 from kfaclib.curvature.layers import check_memory, factor_bytes
-from kfaclib.io import files, storage
+from kfaclib.io import files, folders, storage
 
 WINDOWS, RECORD = "windows.safetensors", "collection.json"
 
@@ -50,14 +52,43 @@ def _same(path, recorded, wanted):
 # tokens
 
 
+OURS = re.compile(rf"{re.escape(WINDOWS)}|{re.escape(RECORD)}|{FACTORS.pattern}|checkpoint-\d+\.safetensors")
+
+
+def _is_ours(path):
+    """Whether a file under one of our names was written by a collection; a damaged one counts as ours."""
+    try:
+        if path.suffix == ".json":
+            found = files.read_json(path)
+            return isinstance(found, dict) and "settings" in found
+        return str(storage.read_header(path).get("format", "")).startswith("kfaclib ")
+    except (ValueError, FileNotFoundError):
+        return True
+
+
+def check_folder(out):
+    """Before the work: OSError or ValueError if `out` cannot be written, is a file, or has a file of somebody else
+    under a name that a collection writes."""
+    files.check_writable(out)
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
+    folders.ours(out, RECORD)
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        if OURS.fullmatch(path.name) and not _is_ours(path):
+            raise ValueError(f"{path} was not written by `kfac collect`: move it away or choose another --out")
+
+
 def prepare(out, restart=False):
     """Make the folder ready: what killed runs left half-written is removed, and with `restart` everything that a
-    collection wrote.
+    collection wrote; `check_folder` has made sure that files of these names are a collection's.
     """
     out = Path(out)
-    ours = (WINDOWS, RECORD, "factors*.safetensors", "checkpoint-*.safetensors", "manifest.json")
-    for pattern in ours:
-        for path in [*out.glob(f".{pattern}.*"), *(out.glob(pattern) if restart else [])]:
+    for path in list(out.iterdir()) if out.is_dir() else []:
+        half = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", path.name)  # as `files.atomic` calls them
+        if half and (OURS.fullmatch(half[1]) or half[1] == "manifest.json"):
+            path.unlink()
+        elif restart and (OURS.fullmatch(path.name) or path.name == "manifest.json"):
             path.unlink()
 
 
@@ -239,8 +270,7 @@ def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device
             if min(rows, stop - start) == 1:
                 raise MemoryError(
                     "out of memory with a single window: choose more --passes, sums on the CPU (--sums cpu) or a "
-                    "shorter "
-                    "--length; the last checkpoint remains"
+                    "shorter --length; the last checkpoint remains"
                 )
             rows = -(-min(rows, stop - start) // 2)
             if torch.cuda.is_available():
@@ -327,19 +357,6 @@ def collect(
         checkpoint.unlink(missing_ok=True)
     checkpoint.unlink(missing_ok=True)
     return paths
-
-
-def check_disk(out, need):
-    """OSError before the work if the folder's disk has fewer than `need` bytes free."""
-    folder = Path(out).resolve()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise OSError(
-            f"{out}: factors and checkpoints need {need / 2**30:.1f} GiB and the disk has {free / 2**30:.1f} GiB free; "
-            "make room or choose another --out"
-        )
 
 
 def record(out, settings, notes):

@@ -1,6 +1,7 @@
 """Eigenvectors of A and G: the basis in which curvature is nearly diagonal, and its corrected eigenvalues (EK-FAC)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
@@ -8,6 +9,7 @@ from tqdm.auto import tqdm
 from kfaclib.curvature import distributed
 from kfaclib.curvature.capture import capture
 from kfaclib.curvature.factors import _rows, as_batch, backward, check_pass
+from kfaclib.io import storage
 
 
 @dataclass(frozen=True)
@@ -35,29 +37,67 @@ def _eigh(matrix, name, device):
     return values.flip(0).clamp(min=0), vectors.flip(1)
 
 
-def decompose(factors, dtype=torch.float32, device=None):
+def _key(matrix, dtype):
+    """What the eigenvectors of a matrix are kept under: they depend on its bits and on the dtype alone."""
+    return storage.digest({"matrix": matrix}, {"dtype": str(dtype)})[:32]
+
+
+def _kept(path):
+    """(values, vectors) from `path`; None if they are not there, or damaged."""
+    if not path.exists():
+        return None
+    try:
+        _, tensors = storage.read(path, "basis")
+    except ValueError:
+        return None
+    return tensors["values"], tensors["rows"].T
+
+
+def decompose(factors, dtype=torch.float32, device=None, *, folder=None, progress=False, say=lambda text: None):
     """{name: Eigenbasis} from {name: Factors}, where the factors are. eigh runs in float64, eigenvectors are kept in
     `dtype`; a shared A is decomposed once.
 
     device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short. Started by
     torchrun, the processes share the work, and all have all bases.
+    folder: where the eigenvectors of each matrix are kept, in a file named by the matrix's digest, and read again with
+    the same bits; `say` is told if they cannot be kept. progress: show a bar, a step for each matrix.
     """
     jobs = {}  # what is decomposed: matrix, and what an error calls it
     for name, f in factors.items():
         jobs.setdefault(("A", f.A.data_ptr()), (f.A, f"A of layer {name!r}"))
         jobs["G", name] = f.G, f"G of layer {name!r}"
-    matrices = list(jobs.values())
+    matrices, keep = list(jobs.values()), folder is not None
+    if keep and distributed.place()[0] == 0:
+        for half in Path(folder).glob(".basis-*"):  # of a run that was killed
+            half.unlink()
+    distributed.wait_for_all()
+    bar = tqdm(total=len(matrices), desc="eigenvectors", unit="matrix", **({} if progress else {"disable": True}))
 
     def compute(job):
+        nonlocal keep
         matrix, name = matrices[job]
-        values, vectors = _eigh(matrix, name, device or matrix.device)
+        bar.set_postfix_str(name)
+        path = folder and Path(folder) / f"basis-{_key(matrix, dtype)}.safetensors"
+        values, vectors = (path and _kept(path)) or (None, None)
+        if values is None:
+            values, vectors = _eigh(matrix, name, device or matrix.device)
+            if keep:  # by rows, as eigh lays them out: what is read has the bits and the strides of what was computed
+                rows = vectors.to(dtype).T.contiguous()
+                vectors = rows.T
+                try:
+                    storage.write(path, {"values": values, "rows": rows}, {"format": "kfaclib basis 1"})
+                except OSError as error:
+                    keep = False
+                    say(f"the eigenvectors are not kept: {error}")
+        bar.update()
         return values.to(matrix.device), vectors.to(matrix.device, dtype)
 
     def empty(job):
         matrix = matrices[job][0]
         return torch.empty_like(matrix[0], dtype=torch.float64), torch.empty_like(matrix, dtype=dtype)
 
-    done = dict(zip(jobs, distributed.shared_out([len(matrix) for matrix, _ in matrices], compute, empty)))
+    with bar:
+        done = dict(zip(jobs, distributed.shared_out([len(matrix) for matrix, _ in matrices], compute, empty)))
     bases = {}
     for name, f in factors.items():
         (lambda_A, Q_A), (lambda_G, Q_G) = done["A", f.A.data_ptr()], done["G", name]

@@ -4,6 +4,7 @@ For a layer W [O, I] with inputs a and output gradients g of the *summed* loss, 
 G = mean g g^T over the contributing tokens, uncentred.  A causal LM's last position and padding do not contribute.
 """
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from kfaclib import kernels
 from kfaclib.curvature.capture import capture
 from kfaclib.curvature.labels import logit_gradient, output_gradient, sample_labels
 from kfaclib.io import storage
+
+FACTORS = re.compile(r"factors(-\d+-of-\d+)?\.safetensors")  # what `kfac collect` calls its files, and nothing else
 
 
 @dataclass(frozen=True)
@@ -344,7 +347,7 @@ def factor_files(path):
     pass.
     """
     path = Path(path)
-    found = sorted(path.glob("factors*.safetensors")) if path.is_dir() else [path]
+    found = sorted(p for p in path.iterdir() if FACTORS.fullmatch(p.name)) if path.is_dir() else [path]
     return found or [path / "factors.safetensors"]
 
 

@@ -1,9 +1,31 @@
 """Which linear layers are meant, and how much memory their factors need."""
 
+import re
 from fnmatch import fnmatchcase
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
+
+
+def patterns_of(patterns):
+    """The shell patterns of a list, or of a text in which they are joined by commas.  ValueError, with the mend, for
+    one that cannot mean what it says: an empty one, an open bracket, and [10-15], which is read as 0, 1 and 5."""
+    found = [p.strip() for p in (patterns.split(",") if isinstance(patterns, str) else patterns)]
+    if not all(found) or not found:
+        raise ValueError(f"the layers {patterns!r} have an empty pattern: separate patterns by single commas")
+    for pattern in found:
+        if pattern.count("[") != pattern.count("]") or set(pattern) & set("{}"):
+            raise ValueError(
+                f"the pattern {pattern!r} has an open bracket or a brace: a comma separates patterns, so write [345] "
+                "for 3, 4 or 5, and several patterns instead of {...}"
+            )
+        wrong = re.search(r"\[[^\]]*(\d\d-\d|\d-\d\d)[^\]]*\]", pattern)
+        if wrong:
+            raise ValueError(
+                f"the pattern {pattern!r} has {wrong[0]}: brackets stand for one character, not for a range of "
+                "numbers; write [345] or [3-5] for one digit, and 1[0-5] for 10 to 15"
+            )
+    return found
 
 
 def linear_layers(model, patterns="*.mlp.*"):
@@ -13,22 +35,24 @@ def linear_layers(model, patterns="*.mlp.*"):
     "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj". Raises ValueError, naming the layer and the mend,
     if nothing matches a pattern, if a match is a transposed `Conv1D`, or if its weight is tied to another one.
     """
-    patterns = [p.strip() for p in (patterns.split(",") if isinstance(patterns, str) else patterns)]
+    patterns = patterns_of(patterns)
     modules = dict(model.named_modules(remove_duplicate=False))
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     owners = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
     for pattern in patterns:
-        transposed = [n for n, m in modules.items() if isinstance(m, Conv1D) and fnmatchcase(n, pattern)]
+        matched = [name for name in modules if name and fnmatchcase(name, pattern)]
+        transposed = [name for name in matched if isinstance(modules[name], Conv1D)]
         if transposed:
             raise ValueError(
                 f"layer {transposed[0]!r} is a transformers Conv1D, whose weight is transposed: K-FAC here is "
                 "for nn.Linear only; convert the model, or take one of the Llama family"
             )
-        if not any(fnmatchcase(name, pattern) for name in linear):
+        if not any(isinstance(modules[name], nn.Linear) for name in matched):
+            other = f" (only {matched[0]!r}, of the kind {type(modules[matched[0]]).__name__})" if matched else ""
             raise ValueError(
-                f"no linear layer matches {pattern!r}; this model has, for example, "
+                f"no linear layer matches {pattern!r}{other}; this model has, for example, "
                 f"{', '.join(linear[:3] + linear[-2:]) or 'no linear layer at all'}"
             )
     chosen = {name: modules[name] for name in linear if any(fnmatchcase(name, p) for p in patterns)}
@@ -40,6 +64,30 @@ def linear_layers(model, patterns="*.mlp.*"):
                 "curvature is not one Kronecker product; choose layers with a weight of their own"
             )
     return chosen
+
+
+def summary(names):
+    """Layer names as a reader sees them at a glance: those that differ in one number only are told as one, such as
+    model.layers.{0-3,7}.mlp.up_proj."""
+    found = {}
+    for name in names:
+        number = re.search(r"\.(\d+)\.", name)
+        key = (name[: number.start(1)], name[number.end(1) :]) if number else (name, None)
+        found.setdefault(key, []).append(int(number[1]) if number else None)
+    said = []
+    for (before, after), numbers in found.items():
+        if after is None or len(numbers) == 1:
+            said.append(before + (f"{numbers[0]}{after}" if after is not None else ""))
+            continue
+        runs = []
+        for number in sorted(numbers):
+            if runs and number == runs[-1][1] + 1:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        spans = ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
+        said.append(f"{before}{{{spans}}}{after}")
+    return ", ".join(said)
 
 
 def factor_bytes(layers, owner=None):

@@ -29,12 +29,14 @@ def keep_prefix(lambda_G, lambda_A, mass):
             raise ValueError(f"{name} must be finite, descending and not negative: take it from `decompose`")
     if mass == 1:
         return torch.full((len(G),), len(A))
-    below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
-    goal = mass * G.sum() * below[-1] * _ROUNDING
-    if goal == 0:
+    if not G.numel() or not A.numel() or G[0] == 0 or A[0] == 0:
         raise ValueError(
             "all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)"
         )
+    if G[0] * A[0] < 1e-200:  # so small that products and shares of them would vanish: only ratios count
+        G, A = G / G[0], A / A[0]
+    below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
+    goal = (mass * G.sum() * below[-1] * _ROUNDING).clamp(min=1e-300)  # of a tiny mass at least the first pair
     ascending, edge = -A, 1e-13  # products are compared as threshold / G against A: a margin above rounding
 
     def columns(threshold):

@@ -59,17 +59,37 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder):
-    """Write `manifest.json`: size and SHA-256 of every other file in `folder`."""
+def write_manifest(folder, names=None):
+    """Write `manifest.json`: size and SHA-256 of the files `names` in `folder` (default: of every other file)."""
     folder = Path(folder)
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.name != "manifest.json")
-    write_json(folder / "manifest.json", {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files})
+    listed = [p.name for p in folder.iterdir() if p.is_file() and p.name != "manifest.json"] if names is None else names
+    entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in listed}
+    write_json(folder / "manifest.json", dict(sorted(entries.items())))
+
+
+def manifest_of(folder):
+    """What `manifest.json` in `folder` lists, {name: {"bytes", "sha256"}}; None if there is none, or if it is another
+    program's file of that name.  ValueError if it is one of ours, but damaged."""
+    path, keys = Path(folder) / "manifest.json", {"bytes", "sha256"}
+    if not path.exists():
+        return None
+    listed = read_json(path)
+    if not isinstance(listed, dict) or not any(isinstance(x, dict) and keys & set(x) for x in listed.values()):
+        return None
+    for name, known in listed.items():
+        if not isinstance(known, dict) or set(known) != keys or Path(name).name != name:
+            raise ValueError(f"{path} is damaged where it lists {name!r}: restore it, for example with git checkout")
+    return listed
 
 
 def check_manifest(folder):
     """Compare a folder with its `manifest.json`; ValueError names the first file that is missing, cut or changed."""
     folder = Path(folder)
-    for name, known in read_json(folder / "manifest.json").items():
+    listed = manifest_of(folder)
+    if listed is None:
+        read_json(folder / "manifest.json")  # says so if it is missing
+        raise ValueError(f"{folder / 'manifest.json'} is not a list of files with their checksums: restore it")
+    for name, known in listed.items():
         path = folder / name
         if not path.exists():
             raise ValueError(f"{path} is missing: restore it, for example with git checkout {folder.name}")
@@ -87,13 +107,11 @@ def check_manifest(folder):
 
 def provenance(seed=None):
     """Where a result comes from: command, commit, machine, date, seed and versions."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        git = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True
-        ).stdout
-    except OSError:  # no git on this machine
-        git = ""
+    root, git = Path(__file__).resolve().parents[2], ""
+    with contextlib.suppress(OSError):  # no git on this machine
+        if (root / "pyproject.toml").is_file():  # installed elsewhere, the repository around us is somebody else's
+            words = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+            git = subprocess.run(words, capture_output=True, text=True).stdout
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": git.strip() or "unknown",

@@ -17,8 +17,7 @@ def checkout() -> Path:
         said = f"KFAC_ROOT names {root}, which" if named else f"kfaclib was imported from {root}, which"
         raise FileNotFoundError(
             f"{said} is not a checkout of the course, and this needs the course's data: name your own files, or "
-            "clone the "
-            "repository and set KFAC_ROOT to it"
+            "clone the repository and set KFAC_ROOT to it"
         )
     return root
 
@@ -28,3 +27,12 @@ def data(*parts: str) -> Path:
     checkout.
     """
     return checkout().joinpath("data", *parts)
+
+
+def found(*parts: str) -> Path | None:
+    """`data(...)` if there is a checkout and it has this file or folder; None otherwise."""
+    try:
+        path = data(*parts)
+    except FileNotFoundError:
+        return None
+    return path if path.exists() else None

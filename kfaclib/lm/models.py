@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from kfaclib.io import files
@@ -23,7 +23,7 @@ def load(name, revision=None, device=None, dtype=None):
     checkpoint's own on a GPU.
     """
     folder = Path(name)
-    if (folder / "manifest.json").exists():
+    if files.manifest_of(folder):
         files.check_manifest(folder)
     elif folder.exists() and not (folder / "config.json").exists():
         raise ValueError(f"{folder} has no config.json: it is not a model folder in the hub's format")
@@ -67,9 +67,3 @@ def commit(name, revision=None):
         return None
     config = try_to_load_from_cache(str(name), "config.json", revision=revision)
     return Path(config).parent.name if isinstance(config, str) else None
-
-
-def checkpoint_dtype(name, revision=None):
-    """The dtype a checkpoint is stored in, from its configuration (a CPU loads it as float32 to compute with)."""
-    options = dict(revision=revision) if revision else {}
-    return AutoConfig.from_pretrained(name, trust_remote_code=False, **options).dtype or torch.float32

@@ -1,6 +1,9 @@
 """What the paper did on which model, so that `--model NAME` alone repeats it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from kfaclib.lm import models
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,25 @@ PRESETS = {
 def preset(model):
     """The `Preset` of a hub name, None for any other model."""
     return PRESETS.get(str(model))
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A model as a command uses it, and the commit that it is."""
+
+    model: object
+    tokenizer: object
+    preset: Preset | None
+    commit: str | None  # None for a folder
+
+
+def load(name: str, revision: str | None = None, *, dtype=None, say: Callable[[str], None] = print) -> Pinned:
+    """Load a model by `models.load`, pinned to `revision` or, if it has a preset, to the preset's; without either,
+    `say` is told the commit that a repetition has to name."""
+    known = preset(name)
+    asked = revision or (known and known.revision)
+    model, tokenizer = models.load(name, asked, dtype=dtype)
+    commit = models.commit(name, asked)
+    if not asked and commit:
+        say(f"no --revision was given: this is commit {commit} of {name}; pin it to repeat the result")
+    return Pinned(model, tokenizer, known, commit)

@@ -4,16 +4,17 @@ import json
 import math
 import random
 import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
+from kfaclib.io import folders
 from kfaclib.lm import models
 from kfaclib.toy import small_olmo2, tasks
 from kfaclib.toy import world as w
 
+LOG = "training.jsonl"
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, BATCH = 2.5e-3, 200, 0.1, 16
 STEPS = {"olmo2-tiny": 3200, "olmo2-mini": 1600}  # about an hour, and under ten minutes, on two cores
 FURTHER, LEARNED = {"olmo2-tiny": 1, "olmo2-mini": 0}, 0.95  # rounds after the first, while a task is right less often
@@ -45,24 +46,25 @@ def progress_report(model, world, suite):
 
 
 def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
-    """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`.
+    """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`, which is
+    complete or as it was before.
 
     While a task of the choosing half stays below LEARNED, an olmo2-tiny gets a further round (FURTHER at most): half
     the steps from half the learning rate. On some seeds looking things up in the context comes late.
     """
-    out, steps = Path(out), steps or STEPS[size]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "training.jsonl").unlink(missing_ok=True)
+    steps = steps or STEPS[size]
+    folders.check_free(out, LOG)
     world, model = w.make_world(seed, **WORLDS[size]), small_olmo2.make_model(size, seed)
-    for further in range(1 + FURTHER[size]):
-        if further:
-            model, _ = models.load(out, device="cpu")
-        report = train_round(
-            model.to(device), world, out / "training.jsonl", size, steps // (2 if further else 1), further, every
-        )
-        small_olmo2.save(model, out, world)
-        if min(report.values()) >= LEARNED:
-            break
+    with folders.filled(out, LOG) as partial:
+        for further in range(1 + FURTHER[size]):
+            if further:
+                model, _ = models.load(partial, device="cpu")
+            report = train_round(
+                model.to(device), world, partial / LOG, size, steps // (2 if further else 1), further, every
+            )
+            small_olmo2.save(model, partial, world)
+            if min(report.values()) >= LEARNED:
+                break
 
 
 def train_round(model, world, log, size, steps, further, every):

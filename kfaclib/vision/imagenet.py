@@ -43,7 +43,7 @@ class Folder:
 
 def load(name, revision=None):
     """(model in evaluation mode, its image processor) from a folder or a hub name; ValueError if it is no ViT."""
-    if (Path(name) / "manifest.json").exists():
+    if files.manifest_of(name):
         files.check_manifest(name)
     options = dict(revision=revision) if revision else {}
     try:

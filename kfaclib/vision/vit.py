@@ -21,10 +21,11 @@ from kfaclib.curvature.factors import Factors, _check_recorded, as_batch, backwa
 from kfaclib.curvature.labels import logit_gradient
 from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
-from kfaclib.io import files
+from kfaclib.io import files, folders
 from kfaclib.io.paths import data
 from kfaclib.toy import digits
 
+RECIPE = "recipe.json"
 SIDE, BASE, IMAGES, WRONG, EXAM, HALVES = 8, 1300, 4000, 0.1, 800, ("choose", "report")
 EPOCHS, BATCH, LEARNING_RATE, WARM_UP, WEIGHT_DECAY = 100, 128, 7e-4, 50, 0.05
 NOISE = 0.3  # standard deviation of the noise on every training image, every time it is seen; pixels have deviation one
@@ -160,6 +161,7 @@ def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
 
     About a minute and a half on one core.  noise=0 gives the overconfident net that chapter 7 warns of.
     """
+    folders.check_free(out, RECIPE)
     out, images, model, generator = Path(out), make_images(seed), make_model(seed), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY)
     steps, step, log = epochs * -(-IMAGES // BATCH), 0, []
@@ -197,25 +199,24 @@ def digest(images):
 
 def save(model, folder, recipe, log):
     """Write a checkpoint in the hub's format, with how it was made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
     mean, std = pixel_statistics()
-    files.write_json(
-        folder / "preprocessor_config.json",
-        {
-            "image_processor_type": "ViTImageProcessor",
-            "do_resize": True,
-            "size": {"height": SIDE, "width": SIDE},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": [mean],
-            "image_std": [std],
-        },
-    )
-    files.write_json(folder / "recipe.json", recipe)
-    files.write_rows(folder / "training.jsonl", log)
-    files.write_manifest(folder)
+    with folders.filled(folder, RECIPE) as partial:
+        model.save_pretrained(partial)
+        files.write_json(
+            partial / "preprocessor_config.json",
+            {
+                "image_processor_type": "ViTImageProcessor",
+                "do_resize": True,
+                "size": {"height": SIDE, "width": SIDE},
+                "do_rescale": True,
+                "rescale_factor": 1 / 255,
+                "do_normalize": True,
+                "image_mean": [mean],
+                "image_std": [std],
+            },
+        )
+        files.write_json(partial / RECIPE, recipe)
+        files.write_rows(partial / "training.jsonl", log)
 
 
 def pixel_statistics():
@@ -230,7 +231,7 @@ def load(folder=None):
     """
     folder = folder or data("vit-tiny")
     files.check_manifest(folder)
-    recipe = files.read_json(Path(folder) / "recipe.json")
+    recipe = files.read_json(Path(folder) / RECIPE)
     images = make_images(recipe["seed"])
     if digest(images) != recipe["labels"]:
         raise ValueError(

@@ -1,0 +1,136 @@
+"""`kfac reproduce`: collect, edit, and measure before and after."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfaclib.collecting import collection, resumable
+from kfaclib.collecting.collection import CollectConfig
+from kfaclib.commands import shared
+from kfaclib.editing.edit import edit_weights, edited
+from kfaclib.io import files, report
+from kfaclib.io.options import ModelOptions, option, positive, share
+from kfaclib.lm import harness, models, presets, recitation
+from kfaclib.toy import harness_tasks, pipeline, small_olmo2
+
+
+@dataclass(frozen=True)
+class ReproduceConfig(ModelOptions, shared.Downstream, shared.Exam):
+    """The whole experiment on one model."""
+
+    layers: str | None = option(help=f"patterns; default: the model's preset, or {pipeline.LAYERS}")
+    rows: int | None = option(
+        read=positive, help=f"windows to collect on; default: the model's preset, or {pipeline.ROWS}"
+    )
+    seed: int = option(0, read=int, help="of the collection sample, its labels and the random bases")
+    corpus: str | None = option(help="as for collect; not for the small model")
+    factors: str = option(
+        "factors", help="folder that the factors are collected into, or are in already; not for the small model"
+    )
+    mass: float | None = option(
+        read=share, help="share of curvature mass to keep; default: the model's preset; not for the small model"
+    )
+
+
+def reproduce(config: ReproduceConfig) -> dict:
+    """Print the results beside the paper's; the same as a dict."""
+    if small_olmo2.load_world(config.model) is None:
+        return reproduce_on_files(config)
+    files.check_writable(config.json)
+    paper = report.paper()["rows"]
+    model, _ = models.load(config.model, config.revision)
+    result = pipeline.reproduce(
+        model,
+        small_olmo2.load_world(config.model),
+        config.layers or pipeline.LAYERS,
+        config.rows or pipeline.ROWS,
+        config.seed,
+        say=shared.say,
+    )
+    result = {"model": Path(config.model).name, "provenance": files.provenance(config.seed), **result, "paper": paper}
+    print(report.results_text(result))
+    shared.write(config, result)
+    return result
+
+
+def reproduce_on_files(config: ReproduceConfig) -> dict:
+    """`reproduce` for a model without a world: collect (or go on, or take what is there), edit, and measure before and
+    after on the user's files.
+    """
+    if not (config.sequences and config.text):
+        raise ValueError(
+            f"{config.model} has no world.json, so there is no ground truth to measure against: give --sequences FILE "
+            "(memorized windows) and --text FILE (other text), or use kfac collect, kfac edit and kfac evaluate one by "
+            "one"
+        )
+    if config.tasks:
+        harness.parts()
+    names, mass = shared.settings_of(config, presets.preset(config.model))
+    files.check_writable(config.json)
+    known = papers_rows(Path(config.model).name)
+    there = Path(config.factors) / resumable.RECORD  # factors of all layers, collected for a sweep, do for some of them
+    patterns = files.read_json(there).get("patterns") if there.exists() else config.layers
+    asked = {"layers": patterns, "corpus": config.corpus, "rows": config.rows, "revision": config.revision}
+    collection.run(CollectConfig(model=config.model, out=config.factors, seed=config.seed, **asked))
+    pinned = presets.load(config.model, config.revision, say=shared.say)
+    model = pinned.model
+    windows, text = shared.exam_of(config, model, pinned.tokenizer, "report")
+    top = recitation.top_tokens(model, text, batch=8)  # before the edit: afterwards it is too late
+
+    def row(method):
+        measured = {
+            "method": method,
+            **recitation.recitation(model, windows, config.batch).as_dict(),
+            "ndcg": recitation.ndcg(model, text, top, batch=8),
+            **{
+                f"perplexity_{kind}": recitation.perplexity(model, text, kind=kind, batch=8)
+                for kind in ("corpus", "paper")
+            },
+        }
+        if config.tasks:
+            measured["tasks"] = harness_tasks.examine(
+                model, pinned.tokenizer, config.tasks, None, config.task_folder, config.limit, config.batch
+            )
+        return measured
+
+    shared.say("baseline")
+    rows = [row("baseline")]
+    chosen, bases = shared.curvature_of(model, config.factors, names)
+    shared.say(f"K-FAC at mass {mass:g}")
+    with edited(chosen, edit_weights(chosen, bases, mass)):
+        rows.append(row("K-FAC"))
+    print(
+        report.table(
+            ["", "strict", "loose", "distance", "nDCG@10", "perplexity"],
+            [[r["method"], r["strict"], r["loose"], r["levenshtein"], r["ndcg"], r["perplexity_paper"]] for r in rows]
+            + [
+                [f"paper, {r['method']}", r["strict"], r["loose"], r["distance"], r.get("ndcg", "-"), r["perplexity"]]
+                for r in known
+            ],
+        )
+    )
+    if config.tasks:
+        before, after = (shared.metrics({"tasks": r["tasks"]}) for r in rows)
+        print(report.table(["", "baseline", "K-FAC"], [[key, before[key], after[key]] for key in before]))
+    result = {
+        "model": str(config.model),
+        "commit": pinned.commit,
+        "layers": list(chosen),
+        "mass": mass,
+        "sequences": str(config.sequences),
+        "text": str(config.text),
+        "rows": rows,
+        "paper": known,
+        "provenance": files.provenance(config.seed),
+    }
+    shared.write(config, result)
+    return result
+
+
+def papers_rows(model: str) -> list[dict]:
+    """The paper's rows on this model; none, and a line that says so, where the course's data is not at hand."""
+    try:
+        rows = report.paper()["rows"]
+    except FileNotFoundError as error:
+        shared.say(f"the paper's numbers are not shown: {error}")
+        return []
+    return [row for row in rows if row["model"] == model and row["method"] in ("baseline", "K-FAC")]
