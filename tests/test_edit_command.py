@@ -109,7 +109,7 @@ def test_every_tensor_keeps_the_dtype_it_is_stored_in_whatever_the_configuration
 @pytest.mark.skipif(os.name != "posix", reason="limits on the size of a file are POSIX's")
 def test_a_disk_that_fills_up_leaves_no_half_model(folder, factors, tmp_path):
     words = ["edit", "--model", folder, "--factors", factors, "--mass", "0.5", "--out", tmp_path / "e"]
-    code, said = finish(start(limited, [str(x) for x in words], log=tmp_path / "log"), tmp_path / "log")
+    code, said = finish(start(limited, [str(x) for x in words], log=tmp_path / "log"), tmp_path / "log", 600)
     assert code == 1 and "cannot be written" in said and "Traceback" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
 
