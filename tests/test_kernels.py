@@ -136,7 +136,8 @@ def test_no_kernel_is_taken_on_a_cpu_nor_without_triton(monkeypatch):
 
 
 def test_importing_the_kernels_does_not_import_triton():
-    code = "import sys, kfaclib.kernels, kfaclib.curvature.labels, kfaclib.curvature.factors; sys.exit('kfaclib.kernels.triton_syrk' in sys.modules)"
+    code = "import sys, kfaclib.kernels, kfaclib.curvature.labels, kfaclib.curvature.factors; "
+    code += "sys.exit('kfaclib.kernels.triton_syrk' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

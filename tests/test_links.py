@@ -57,7 +57,8 @@ def test_code_is_not_taken_for_links(tmp_path):
     assert list(links.of_markdown(tmp_path / "text.md")) == []
 
 
-PAGE = '<h1 id="top"></h1><a href="b.html#there"></a><a href="#top"></a><a href="https://arxiv.org"></a><script src="s.js"></script><img src="s.js" alt="x">'
+PAGE = '<h1 id="top"></h1><a href="b.html#there"></a><a href="#top"></a><a href="https://arxiv.org"></a>'
+PAGE += '<script src="s.js"></script><img src="s.js" alt="x">'
 
 
 @pytest.mark.parametrize(

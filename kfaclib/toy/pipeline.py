@@ -18,9 +18,11 @@ from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, t
 from kfaclib.toy import tasks
 from kfaclib.toy.rows import world_rows
 
-LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"  # the upper half of olmo2-tiny, as in the paper gate and up
+# the upper half of olmo2-tiny; gate and up, as in the paper
+LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"
 ROWS = 512  # rows of 128 tokens that curvature is collected on
-FORGOTTEN = 0.91  # token accuracy on the quotes for choosing that every method is brought to; a never-seen passage has about 0.5
+# token accuracy, on the quotes for choosing, that every method is brought to; a passage never seen has about 0.5
+FORGOTTEN = 0.91
 STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 

@@ -40,7 +40,8 @@ _WORDS = {
     "object": "anchor basket candle dagger easel fiddle goblet hammer inkpot jug kettle ladder mirror needle "
     "oar pencil quilt ribbon saddle teapot umbrella violin wheel parcel zither apron blanket cradle drum "
     "engine fork glove helmet lantern mallet napkin ring pillow scarf trumpet",
-    "container": "bag barrel bin bowl box cabinet carton case chest crate cupboard drawer hamper locker pouch sack trunk tub",
+    "container": "bag barrel bin bowl box cabinet carton case chest crate cupboard drawer hamper "
+    "locker pouch sack trunk tub",
     "place": "abbey bakery castle dock farm garden harbor inn library market mill museum orchard palace quarry "
     "school stable tavern tower valley",
     "color": "amber black blue brown green grey orange pink red white",

@@ -1,7 +1,7 @@
 """Predictions that are kept and answered.
 
-    predict("05.error", "smaller", options=("smaller", "the same", "larger"))    the reader's guess, before anything runs
-    reveal("05.error", "larger")                                                  at the end: "you said ..., it is ..."
+    predict("05.error", "smaller", options=("smaller", "the same", "larger"))   the reader's guess, before anything runs
+    reveal("05.error", "larger")                                                 at the end: "you said ..., it is ..."
 
 A guess of None is no guess yet. Guesses live in work/predictions.json, beside the reader's own notebooks, so that they
 survive a restart; where there is no such folder (a worked copy being executed) they live in this process only.

@@ -10,8 +10,8 @@ LETTER = re.compile(r"(?<![\w`(])\(([a-z])\)")
 FIRST = re.compile(r"\(([a-z])\)((?:(?:,| and|, and) \([a-z]\))*)")  # how an answer begins: the right option or options
 SENTENCE = re.compile(r"""(?<=[.?!])(?<!e\.g\.)(?<!i\.e\.)\s+(?=[A-Z("'*`$“])""")
 VERB = re.compile(  # what follows a letter that is the subject of its sentence: "(a) is ...", "(b) confuses ..."
-    r" (?:and|or|is|was|has|had|does|would|will|can|cannot|could|may|might|must|makes|says|gives|takes|needs|fails|holds|means|leaves|asks|counts|misses|"
-    r"ignores|confuses|mixes|contradicts|describes|explains|assumes|forgets|mistakes)\b"
+    r" (?:and|or|is|was|has|had|does|would|will|can|cannot|could|may|might|must|makes|says|gives|takes|needs|"
+    r"fails|holds|means|leaves|asks|counts|misses|ignores|confuses|mixes|contradicts|describes|explains|assumes|forgets|mistakes)\b"
 )
 
 

@@ -13,7 +13,8 @@ def forgetting(prefix, said, truth, decode):
     words = [
         f"<span>{html.escape(decode(s))}</span>"
         if s == t
-        else f'<span style="color:#B04A00;text-decoration:underline" title="was: {html.escape(decode(t))}">{html.escape(decode(s))}</span>'
+        else '<span style="color:#B04A00;text-decoration:underline" '
+        f'title="was: {html.escape(decode(t))}">{html.escape(decode(s))}</span>'
         for s, t in zip(said, truth)
     ]
     wrong = sum(s != t for s, t in zip(said, truth))

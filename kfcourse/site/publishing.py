@@ -14,12 +14,14 @@ from kfcourse.notebooks import notebooks
 
 COLAB = "https://colab.research.google.com/github"
 COLAB_NOTE = """\
-> **This copy runs on a machine of Google Colab's**, which is lent for some hours. Keep your work with *File, Save a copy in Drive*.
+> **This copy runs on a machine of Google Colab's**, which is lent for some hours. Keep your work with *File, Save a
+> copy in Drive*.
 >
 > - Run the next cell first. It fetches release `{ref}` of the course and takes about two minutes.
 > - An exercise is a function that still says `raise NotImplementedError`. Replace that line with your answer.
 > - Until you do, a reference stands in and says so once, so that the rest of the chapter runs all the same.
-> - `check("...")` tells you at once whether your answer is right; `hint("...")` gives a hint, three in all, one at a time.
+> - `check("...")` tells you at once whether your answer is right; `hint("...")` gives a hint, three in all, one at
+>   a time.
 > - Words and symbols: [glossary]({glossary}), [notation]({notation})."""
 # The requirements are read from the release itself, so no pin in a notebook can grow old. Colab's kernel is running
 # already: its own Jupyter packages stay as they are, and the checkout is put on the path, where it is found at once.
@@ -37,7 +39,11 @@ if not (root / "pyproject.toml").exists():
     subprocess.run([*clone, "--branch", "{ref}", "{repository}", str(root)], check=True)
 project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
 needed = project["dependencies"] + project["optional-dependencies"]["course"]
-needed = [name for name in needed if not name.startswith(("ipykernel", "ipywidgets", "jupyterlab", "nbclient", "nbformat"))]
+needed = [
+    name
+    for name in needed
+    if not name.startswith(("ipykernel", "ipywidgets", "jupyterlab", "nbclient", "nbformat"))
+]
 subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *needed], check=True)
 os.environ.update(KFAC_ROOT=str(root), PYTHONPATH=str(root))
 sys.path.insert(0, str(root))

@@ -12,9 +12,9 @@ TITLE = "Where does a language model keep what it recites?"
 WELCOME = """\
 # {title}
 
-Language models recite. This course shows why, what that looks like in the loss landscape, and how curvature lets you take the recitation out
-while the reasoning survives. These are its chapters with the outputs they were stored with. To run them, and to write in them, you need the
-repository and one command:
+Language models recite. This course shows why, what that looks like in the loss landscape, and how curvature lets you
+take the recitation out while the reasoning survives. These are its chapters with the outputs they were stored with. To
+run them, and to write in them, you need the repository and one command:
 
 ```
 python3 course.py lab
@@ -26,7 +26,8 @@ Words are in the [glossary](pages/glossary.md), symbols in the [notation](pages/
 
 {routes}
 
-The hours are those that the chapters' first cells say, added up. A route holds what its last chapters need, so it can be walked from its beginning.
+The hours are those that the chapters' first cells say, added up. A route holds what its last chapters need, so it can
+be walked from its beginning.
 
 ## The map
 
@@ -45,7 +46,8 @@ An arrow leads from what is needed to the chapter that needs it; below the title
 TIMINGS = """\
 # How long the chapters take
 
-What the chapters promise to take on two CPU cores, and what the last `python3 course.py` measured, from a fresh kernel, {where}.
+What the chapters promise to take on two CPU cores, and what the last `python3 course.py` measured, from a fresh kernel,
+{where}.
 
 {table}
 """
@@ -110,8 +112,10 @@ def start_page(heads, names, listed):
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
     picture = ""
     if (paths.DATA / "results" / "abilities.png").is_file():
-        picture = "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts and sums, "
-        picture += "logic and open-book answers last](data/results/abilities.png)"
+        picture = (
+            "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts "
+        )
+        picture += "and sums, logic and open-book answers last](data/results/abilities.png)"
     return WELCOME.format(
         title=TITLE,
         picture=picture,

@@ -77,8 +77,8 @@ Python {python} is needed, and 2 GB of disk. In this folder:
 
     python3 start.py
 
-It compares every file with its checksum, makes an environment in `.venv`, installs from `wheels/`, and opens JupyterLab on the workshop's
-notebooks. On Windows: `py -{python} start.py`. By hand, the same is
+It compares every file with its checksum, makes an environment in `.venv`, installs from `wheels/`, and opens
+JupyterLab on the workshop's notebooks. On Windows: `py -{python} start.py`. By hand, the same is
 
     python3 -m venv .venv
     .venv/bin/python -m pip install --no-index --find-links wheels -e "course[course]"

@@ -93,9 +93,12 @@ TIMETABLE = (
 BLOCKS = tuple(entry for entry in TIMETABLE if isinstance(entry, Block))
 
 UP_TO_DATE = """\
-**Run the next cell first.** It brings you up to date, whether you were here or have just come in: it imports what this block uses, and makes or loads what
-the earlier blocks made. It is meant to be run, not read."""
-TOGETHER = "**Gap {number} of {all}: we write this together.** Until it is written, its check stops a *Run All*; the cells below it work all the same."
+**Run the next cell first.** It brings you up to date, whether you were here or have just come in: it imports what this
+block uses, and makes or loads what the earlier blocks made. It is meant to be run, not read."""
+TOGETHER = (
+    "**Gap {number} of {all}: we write this together.** Until it is written, its check stops a *Run All*; the cells "
+    "below it work all the same."
+)
 GIVEN = "*(In the chapter this is an exercise. Here it is written already.)*"
 EXERCISE = re.compile(r"(?m)^### Exercise")
 
@@ -214,7 +217,8 @@ def notebook(block, filled):
     """A block's notebook, not executed: with its gap, or filled."""
     number, beginning = BLOCKS.index(block) + 1, f"# {BLOCKS.index(block) + 1} · {block.title}\n\n{block.goal}\n\n"
     sources = list(dict.fromkeys(number for number, _, _ in block.parts))
-    beginning += f"*Block {number} of {len(BLOCKS)}, {block.minutes} minutes. The whole story is in chapter{'s' * (len(sources) > 1)} {', '.join(sources)}.*"
+    beginning += f"*Block {number} of {len(BLOCKS)}, {block.minutes} minutes. The whole story is in "
+    beginning += f"chapter{'s' * (len(sources) > 1)} {', '.join(sources)}.*"
     if block.predict:
         asked = re.search(r"\*\*Predict first:\*\*.*", chapter(block.predict).cells[0].source, flags=re.S)[0]
         beginning += "\n\n" + asked
