@@ -5,36 +5,13 @@ network.
 import json
 import subprocess
 import sys
-import zipfile
 
 import pytest
 
 from kfaclib.io.paths import checkout
 from kfcourse import paths
 from kfcourse.workshop import bundle, start_bundle
-
-
-def tiny_wheel(folder, name, requires=(), tag="py3-none-any", version="1.0"):
-    """A wheel that pip can install: one module, and what it says it needs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": f"name = {name!r}\n",
-        f"{facts}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-        f"{facts}/METADATA": "\n".join(
-            [
-                "Metadata-Version: 2.1",
-                f"Name: {name}",
-                f"Version: {version}",
-                *(f"Requires-Dist: {r}" for r in requires),
-                "",
-            ]
-        ),
-    }
-    files[f"{facts}/RECORD"] = "".join(f"{n},,\n" for n in [*files, f"{facts}/RECORD"])
-    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
-        for file, text in files.items():
-            archive.writestr(file, text)
+from tiny import tiny_wheel
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""A tiny checkout with one chapter that keeps the contract, so that the machinery is tested whatever chapters exist."""
+"""A tiny checkout with one chapter that keeps the contract, so that the machinery is tested whatever chapters exist;
+tiny wheels.
+"""
+
+import zipfile
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -165,3 +169,26 @@ def tiny_chapter():
     for i, cell in enumerate(cells):
         cell["id"] = f"tiny-{i}"
     return nbformat.from_dict(new_notebook(cells=cells))
+
+
+def tiny_wheel(folder, name, requires=(), tag="py3-none-any", version="1.0"):
+    """A wheel that pip can install: one module, and what it says it needs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": f"name = {name!r}\n",
+        f"{facts}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{facts}/METADATA": "\n".join(
+            [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                f"Version: {version}",
+                *(f"Requires-Dist: {r}" for r in requires),
+                "",
+            ]
+        ),
+    }
+    files[f"{facts}/RECORD"] = "".join(f"{n},,\n" for n in [*files, f"{facts}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tag}.whl", "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
