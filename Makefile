@@ -5,7 +5,7 @@ PYTHON ?= python3
 run test lab execute:
 	$(PYTHON) course.py $@ $(ARGS)
 
-# Fifty kills of the collector, and torchrun itself; about ten minutes.
+# Fifty kills of the collector, and torchrun itself; about ten minutes. `make test ARGS=--all` is everything.
 .PHONY: kills
 kills:
-	$(PYTHON) course.py test -m slow tests/test_collection.py tests/test_distributed.py $(ARGS)
+	$(PYTHON) course.py test --all -m slow tests/test_collection.py tests/test_distributed.py $(ARGS)

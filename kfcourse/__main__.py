@@ -1,23 +1,27 @@
 """The `course` command: run every chapter, open your own copies, see what is solved; mark submissions."""
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent import futures
 from pathlib import Path
 
+import psutil
 from tqdm import tqdm
 
 from kfaclib.io.files import write_json
 from kfaclib.io.report import results_table, table
 from kfcourse import paths
 from kfcourse.learning import copies
-from kfcourse.notebooks import execution, notebooks
+from kfcourse.notebooks import execution, notebooks, outline
 from kfcourse.site import pages, tables
 
 SECONDS, GIB = 120, 4  # what a chapter may take on two free cores
+AT_ONCE = 2  # chapters that `run` executes side by side
 RESULTS = "reproduce-olmo2-tiny.json"  # in data/results; `kfac reproduce` writes it
 
 
@@ -30,25 +34,68 @@ def failure_text(name, failure):
     return f"{name}, code cell {failure.cell}:\n{source}\n  {failure.error}"
 
 
+def run_chapter(path, env, on_start):
+    """(the executed notebook, its row of build/course.json, a Failure or None)."""
+    nb, began = notebooks.read(path), time.perf_counter()
+
+    def started(pid):
+        memory["pid"] = pid
+        on_start(pid)
+
+    with bar_of(nb, path.stem) as bar, execution.peak_memory() as memory:
+        failure = execution.execute(nb, env, bar.update, started)
+    seconds, gib = round(time.perf_counter() - began, 1), round(memory["bytes"] / 2**30, 2)
+    row = {"chapter": path.stem, "seconds": seconds, "gib": gib, "ok": failure is None}
+    return execution.normalise(nb), row, failure
+
+
+def run_all(every):
+    """{path: what `run_chapter` returns}, two chapters at a time, the longest first, so that both end together."""
+    env, kernels, done = execution.environment(), [], {}
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:  # the work is done in the kernels, which are processes
+        in_order = sorted(every, key=minutes, reverse=True)
+        running = {pool.submit(run_chapter, path, env, kernels.append): path for path in in_order}
+        try:
+            for future in futures.as_completed(running):
+                _, row, failure = done[running[future]] = future.result()
+                verdict = "failed" if failure else "ok"
+                tqdm.write(f"{row['chapter']}: {verdict} after {row['seconds']} s, {row['gib']} GiB")
+        except BaseException:  # Ctrl-C: no kernel may be left, nor a thread that waits for one
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in running):
+                for process in [one for pid in kernels for one in execution.family(pid)]:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                time.sleep(0.1)
+            raise
+    return done
+
+
+def minutes(path):
+    """What a chapter's first cell says of its time to run; where it says nothing, none."""
+    try:
+        return outline.first_cell(notebooks.read(path)).minutes["run"]
+    except ValueError:
+        return 0
+
+
 def run(budget=False):
     """Execute every chapter on a copy, render the pages, show what happened. Returns 1 if anything failed.
 
     With `budget` a chapter that takes longer or more memory than it may has failed, too.
     """
+    every = notebooks.chapters()
+    done = run_all(every)
     executed, report, failures = {}, [], []
-    env = execution.environment()
-    for path in notebooks.chapters():
-        nb, began = notebooks.read(path), time.perf_counter()
-        with bar_of(nb, path.stem) as bar, execution.peak_memory() as memory:
-            failure = execution.execute(nb, env, bar.update)
-        seconds, gib = round(time.perf_counter() - began, 1), round(memory["bytes"] / 2**30, 2)
-        print(f"{path.stem}: {'failed' if failure else 'ok'} after {seconds} s, {gib} GiB", flush=True)
-        executed[path.stem] = execution.normalise(nb)
-        report.append({"chapter": path.stem, "seconds": seconds, "gib": gib, "ok": failure is None})
+    for path in every:
+        executed[path.stem], row, failure = done[path]
+        report.append(row)
         if failure:
             failures.append(failure_text(path.stem, failure))
-        if budget and (seconds > SECONDS or gib > GIB):
-            failures.append(f"{path.stem} took {seconds} s and {gib} GiB; a chapter has {SECONDS} s and {GIB} GiB")
+        if budget and (row["seconds"] > SECONDS or row["gib"] > GIB):
+            failures.append(
+                f"{path.stem} took {row['seconds']} s and {row['gib']} GiB; a chapter has {SECONDS} s and {GIB} GiB"
+            )
     write_json(paths.BUILD / "course.json", report)
 
     print("rendering the pages ...", flush=True)
@@ -88,7 +135,7 @@ def lab(words):
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *silent, *words]
+    command = [sys.executable, "-P", "-m", "jupyterlab", f"--ServerApp.root_dir={paths.WORK}", *silent, *words]
     server = subprocess.Popen(command, env=dict(os.environ, KFAC_ROOT=str(paths.ROOT)))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for JupyterLab, which asks and then stops its kernels
     return server.wait()
@@ -112,7 +159,7 @@ def execute(words, check):
     for path in notebooks.chapters(words):
         before, nb = path.read_bytes(), notebooks.read(path)
         with bar_of(nb, path.stem) as bar:
-            failure = execution.execute(nb, execution.environment(threads=1), bar.update)
+            failure = execution.execute(nb, execution.environment(), bar.update)
         if failure:
             bad += 1
             print(f"FAILED {failure_text(path.stem, failure)}\n  The file is left as it was.", file=sys.stderr)
@@ -192,7 +239,7 @@ def main(words=None):
     one = commands.add_parser(
         "colab", help="write the copies that Colab's launch links open, for a release (see CONTRIBUTING.md)"
     )
-    one.add_argument("--out", default="build/colab", help="folder to write to (build/colab)")
+    one.add_argument("--out", default=paths.BUILD / "colab", help="folder to write to (build/colab)")
     commands.add_parser("doctor", help="is everything here that the course needs? with a mend for what is not")
     one = commands.add_parser("progress", help="which exercises of your copies in work/ are solved")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
@@ -203,7 +250,7 @@ def main(words=None):
     one.add_argument(
         "submissions", nargs="*", help="notebooks, or folders of them; your own copy in work/ if none is named"
     )
-    one.add_argument("--out", default="build/marks", help="folder for everything that is written (build/marks)")
+    one.add_argument("--out", default=paths.BUILD / "marks", help="folder for everything that is written (build/marks)")
     one.add_argument("--secret", help="a file with your secret: answers are compared on hidden inputs too")
     one.add_argument(
         "--variants", action="store_true", help="mark every student's own questions as well (needs --secret)"
@@ -214,29 +261,31 @@ def main(words=None):
         "--students", required=True, help="a file with one name a line: the name that the submission will have"
     )
     one.add_argument("--secret", required=True, help="a file with your secret")
-    one.add_argument("--out", default="build/questions", help="folder to write to (build/questions)")
+    one.add_argument("--out", default=paths.BUILD / "questions", help="folder to write to (build/questions)")
     one = commands.add_parser("nbgrader", help="write chapters as nbgrader assignments")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
-    one.add_argument("--out", default="build/nbgrader", help="the nbgrader course folder (build/nbgrader)")
+    one.add_argument("--out", default=paths.BUILD / "nbgrader", help="the nbgrader course folder (build/nbgrader)")
     one.add_argument("--secret", help="a file with your secret: the assignments get hidden tests")
     one = commands.add_parser("experiments", help="record an experiment anew, in data/results")
     one.add_argument("name", help="its name; a wrong one lists them")
     one.add_argument("--out", help="default: data/results/NAME.json")
     one = commands.add_parser("quizzes", help="write the chapters' quizzes in GIFT, for Moodle and other platforms")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
-    one.add_argument("--out", default="build/quizzes", help="folder to write to (build/quizzes)")
+    one.add_argument("--out", default=paths.BUILD / "quizzes", help="folder to write to (build/quizzes)")
     one = commands.add_parser("slides", help="make slides from the chapters: one HTML file each, for any browser")
     one.add_argument("chapters", nargs="*", help="numbers or names; all if none is named")
-    one.add_argument("--out", default="build/slides", help="folder to write to (build/slides)")
+    one.add_argument("--out", default=paths.BUILD / "slides", help="folder to write to (build/slides)")
     one = commands.add_parser(
         "workshop",
         help="make the workshop's notebooks: with their gaps, and executed answers (see teaching/workshop.md)",
     )
-    one.add_argument("--out", default="build/workshop", help="folder to write to (build/workshop)")
+    one.add_argument("--out", default=paths.BUILD / "workshop", help="folder to write to (build/workshop)")
     one = commands.add_parser(
         "bundle", help="everything the workshop needs in one folder, for machines without a network"
     )
-    one.add_argument("--out", default="build/bundle", help="folder to write to; it must be empty (build/bundle)")
+    one.add_argument(
+        "--out", default=paths.BUILD / "bundle", help="folder to write to; it must be empty (build/bundle)"
+    )
     one.add_argument(
         "--platform",
         default="this",

@@ -1,6 +1,5 @@
-"""What all tests share: the kernels' environment, the learner's copies, and the mark on slow tests."""
+"""The fixtures that all tests share."""
 
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,35 +8,7 @@ import torch
 from kfcourse import paths
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
-from kfcourse.notebooks.execution import environment
 from tiny import CHECKS, tiny_chapter
-
-# nbval starts its kernels with this process's environment
-os.environ.update(environment())
-
-LEARNER = paths.BUILD / "learner"
-
-
-def write_learner_copies():
-    """Learner's copies of all chapters in build/learner, where pytest runs them as they are: with nothing solved."""
-    LEARNER.mkdir(parents=True, exist_ok=True)
-    names = [path.name for path in notebooks.chapters()]
-    for old in LEARNER.glob("*.ipynb"):
-        if old.name not in names:
-            old.unlink()
-    for path in notebooks.chapters():
-        copy = notebooks.to_bytes(notebooks.learner_copy(notebooks.read(path)))
-        if not (LEARNER / path.name).exists() or (LEARNER / path.name).read_bytes() != copy:
-            (LEARNER / path.name).write_bytes(copy)
-
-
-write_learner_copies()  # at import: pytest decides which of its `testpaths` exist right after this
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.suffix == ".ipynb":
-            item.add_marker("slow")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""A real browser: JupyterLab on learner's copies as `course lab` opens them, all cells run, every slider moved; pages
-read and searched; slides shown.
+"""A real browser: JupyterLab on learner's copies as `course lab` opens them, cells run, every slider moved; pages read
+and searched; slides shown. One chapter is run to its end, and with `--all` every one; of the others the cells with
+something to move and those that they need.
 
 Without a Chromium these tests skip and say how to get one.
 """
@@ -24,6 +25,7 @@ import psutil
 import pytest
 
 from kfcourse import paths
+from kfcourse.learning import slices
 from kfcourse.notebooks import notebooks
 from kfcourse.notebooks.execution import METADATA
 from kfcourse.site import pages, slides
@@ -32,7 +34,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is miss
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDGETS = ("widgets.slider(", "Terrain(")
-READ = "09"  # the chapter whose page and slides are looked at
+READ = "09"  # the chapter that is always run to its end, and whose page and slides are looked at
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -51,13 +53,13 @@ MEND = (
 SECOND = 1000  # playwright counts in milliseconds
 
 
+def moves(cell):
+    return any(widget in cell.source for widget in WIDGETS)
+
+
 def with_widgets():
     """Paths of the chapters that have something to move."""
-    return [
-        p
-        for p in notebooks.chapters()
-        if any(w in c.source for c in notebooks.code_cells(notebooks.read(p)) for w in WIDGETS)
-    ]
+    return [p for p in notebooks.chapters() if any(map(moves, notebooks.code_cells(notebooks.read(p))))]
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +139,9 @@ def started(command, env, log):
 
 
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
+def lab(browser, tmp_path_factory, pytestconfig):
     """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that have
-    widgets.
+    widgets, or with the parts of them that the widgets need.
     """
     home = tmp_path_factory.mktemp("lab")
     root = home / "course"
@@ -147,7 +149,9 @@ def lab(browser, tmp_path_factory):
     for name in ("kfaclib", "kfcourse", "data", "pyproject.toml"):
         (root / name).symlink_to(paths.ROOT / name)
     for path in with_widgets():
-        (root / "chapters" / path.name).symlink_to(path)
+        nb = notebooks.read(path)
+        whole = pytestconfig.getoption("all") or path.name.startswith(READ)
+        notebooks.write(nb if whole else slices.part(nb, moves), root / "chapters" / path.name)
     broken = notebooks.nbformat.v4.new_notebook(cells=[notebooks.nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
     port = free_port()

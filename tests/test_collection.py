@@ -374,6 +374,7 @@ def test_killed_at_random_moments_nothing_is_lost(folder, tmp_path):
     kills(folder, tmp_path, 3, seed=1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_fifty_times_nothing_is_lost(folder, tmp_path):
     kills(folder, tmp_path, 50, seed=2)

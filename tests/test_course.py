@@ -4,8 +4,10 @@ import json
 import re
 import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
 
 from kfcourse import __main__ as course
@@ -84,7 +86,7 @@ def test_lab_opens_the_copies_and_hands_options_on(tiny_path, monkeypatch):
     monkeypatch.setattr(course.subprocess, "Popen", lambda command, env: started.append((command, env)) or Server)
     assert course.main(["lab", "--no-browser", "--port", "9999"]) == 0
     ((command, env),) = started
-    assert command[1:3] == ["-m", "jupyterlab"] and command[-3:] == ["--no-browser", "--port", "9999"]
+    assert command[1:4] == ["-P", "-m", "jupyterlab"] and command[-3:] == ["--no-browser", "--port", "9999"]
     assert f"--ServerApp.root_dir={paths.WORK}" in command and env["KFAC_ROOT"] == str(paths.ROOT)
     assert (paths.WORK / "97_tiny.ipynb").exists()
     with pytest.raises(SystemExit):
@@ -337,6 +339,72 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
         assert fetched == [], f"{name} asks another host"
 
 
+def sources(*cells):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+
+
+MEET = """
+import pathlib, time
+mine, other = pathlib.Path({mine!r}), pathlib.Path({other!r})
+held = bytearray({size} << 20)
+mine.touch()
+until = time.monotonic() + 240
+while not other.exists():
+    assert time.monotonic() < until, "the other chapter does not run"
+    time.sleep(0.1)
+time.sleep(1)
+"""
+
+
+def test_two_chapters_run_side_by_side_with_one_thread_and_the_memory_that_is_their_own(checkout):
+    a, b = str(checkout / "a"), str(checkout / "b")
+    threads = "import torch; assert torch.get_num_threads() == 1"
+    notebooks.write(sources(threads, MEET.format(mine=a, other=b, size=700)), paths.CHAPTERS / "95_large.ipynb")
+    notebooks.write(sources(threads, MEET.format(mine=b, other=a, size=1)), paths.CHAPTERS / "96_small.ipynb")
+    large, small = notebooks.chapters()
+    done = course.run_all([large, small])
+    assert done[large][2] is None and done[small][2] is None
+    assert done[small][1]["gib"] + 0.5 < done[large][1]["gib"] < done[small][1]["gib"] + 0.9
+
+
+def test_the_longest_chapters_are_begun_first(checkout, monkeypatch):
+    for number, minutes in (("95", 1), ("96", 30), ("97", 7)):
+        nb = tiny_chapter()
+        nb.cells[0].source = nb.cells[0].source.replace("1 to run", f"{minutes} to run")
+        notebooks.write(nb, paths.CHAPTERS / f"{number}_tiny.ipynb")
+    notebooks.write(sources("1"), paths.CHAPTERS / "98_says_nothing.ipynb")
+    begun = []
+
+    def begin(path, env, on_start):
+        begun.append(path.name[:2])
+        return None, {"chapter": path.stem, "seconds": 1.0, "gib": 1.0}, None
+
+    monkeypatch.setattr(course, "run_chapter", begin)
+    monkeypatch.setattr(course, "AT_ONCE", 1)
+    course.run_all(notebooks.chapters())
+    assert begun == ["96", "97", "95", "98"]
+
+
+def test_an_interrupt_leaves_no_kernel_behind(checkout, monkeypatch):
+    for number in ("95", "96", "97"):
+        notebooks.write(sources("import time; time.sleep(600)"), paths.CHAPTERS / f"{number}_long.ipynb")
+    started, real = [], course.execution.execute
+
+    def execute(nb, env, on_cell, on_start):
+        return real(nb, env, on_cell, lambda pid: (on_start(pid), started.append(pid)))
+
+    def interrupted(running):
+        while len(started) < course.AT_ONCE:
+            time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(course.execution, "execute", execute)
+    monkeypatch.setattr(course.futures, "as_completed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        course.run_all(notebooks.chapters())
+    assert len(started) == 2 and not any(psutil.pid_exists(pid) for pid in started)
+
+
 def test_a_chapter_over_its_budget_fails_where_one_asks(tiny_path, monkeypatch, capsys):
     monkeypatch.setattr(course, "SECONDS", 0)
     monkeypatch.setattr(course.pages, "render", lambda executed, folder: folder / "index.html")
@@ -349,11 +417,16 @@ def test_a_chapter_over_its_budget_fails_where_one_asks(tiny_path, monkeypatch, 
 
 def test_the_memory_of_a_kernel_and_of_what_it_starts_is_seen(checkout):
     child = "import time; x = bytearray(200 << 20); time.sleep(1.5)"
-    source = f"import subprocess, sys\nx = bytearray(200 << 20)\nsubprocess.run([sys.executable, '-c', {child!r}], check=True)"
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nb = sources(
+        "import subprocess, sys; x = bytearray(200 << 20)",
+        f"subprocess.run([sys.executable, '-c', {child!r}], check=True)",
+    )
+    beside = subprocess.Popen([sys.executable, "-c", child.replace("1.5", "30")])  # none of the kernel's
     with execution.peak_memory(every=0.05) as memory:
-        assert execution.execute(nb, execution.environment()) is None
-    assert memory["bytes"] > 400 << 20
+        assert execution.execute(nb, execution.environment(), on_start=lambda pid: memory.update(pid=pid)) is None
+    beside.kill()
+    beside.wait()
+    assert 400 << 20 < memory["bytes"] < 590 << 20
 
 
 def test_a_dead_kernel_is_reported(checkout):

@@ -107,6 +107,7 @@ def test_a_notebook_that_was_worked_in_is_not_written_over(tmp_path):
     assert mine.read_bytes() == before and list(tmp_path.iterdir()) == [mine]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @each_block
 def test_an_empty_gap_fails_in_its_check_alone_and_what_uses_it_works_all_the_same(block, factors):
@@ -127,6 +128,7 @@ def test_an_empty_gap_fails_in_its_check_alone_and_what_uses_it_works_all_the_sa
     assert failure.cell == 3 and failure.error == f"NotImplementedError: {block.gap} is not written yet"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @each_block
 def test_a_late_comer_is_brought_up_to_date(block, factors):
@@ -145,6 +147,7 @@ def test_a_late_comer_is_brought_up_to_date(block, factors):
     assert run([start]) is None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_answers_run_and_are_measured(factors, tmp_path, capsys):
     measured = workshop.write(tmp_path)

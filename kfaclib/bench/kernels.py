@@ -53,7 +53,8 @@ def _syrk_case(device, dtype, d, T, say):
     if has_triton(X) and dtype != torch.float32:
         works["triton"] = lambda: syrk.triton_(C, X)
         works |= _triton_trials(C, X)
-    taken = compare(works, device, rounds=5, number=10 if device == "cuda" else max(1, int(4e9 / (T * d * d))))
+    number = 10 if device == "cuda" else min(100, max(1, int(4e9 / (T * d * d))))  # more repetitions tell no more
+    taken = compare(works, device, rounds=5, number=number)
     clock = CLOCK[device]
     best = min((name for name in taken if "masked" not in name), key=lambda name: taken[name][clock])
     times = {name: taken["addmm"][clock] / t[clock] for name, t in taken.items()}

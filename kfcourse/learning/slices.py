@@ -5,9 +5,10 @@ changed in place (`rows.append(...)`, `table[0] = ...`, `model.eval()`); the las
 """
 
 import ast
+import copy
 import symtable
 
-from kfcourse.notebooks.notebooks import parse_cell
+from kfcourse.notebooks.notebooks import code_cells, parse_cell
 
 
 def names(source):
@@ -68,6 +69,15 @@ def needed(pieces, wanted):
         for name in facts[i][1]:
             todo += [j for j in range(i - 1, -1, -1) if name in facts[j][0]][:1]
     return sorted(found)
+
+
+def part(nb, wanted):
+    """A copy of a notebook with only those code cells for which `wanted(cell)` is true and what they need."""
+    cells = code_cells(nb)
+    indices = needed([cell.source for cell in cells], [i for i, cell in enumerate(cells) if wanted(cell)])
+    kept = copy.deepcopy(nb)
+    kept.cells = [copy.deepcopy(cells[i]) for i in indices]
+    return kept
 
 
 def statements(source):

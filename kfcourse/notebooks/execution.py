@@ -21,6 +21,9 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+# With several processes side by side, threads would wait for each other's cores, and spin while they wait: beside other
+# work a chapter took fourteen times as long. One thread a process costs nothing there, and little on free cores.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 # TQDM_DISABLE does not reach the bars that tqdm draws with widgets, so every kernel begins with this
 NO_BARS = """\
 from functools import partialmethod
@@ -40,12 +43,9 @@ class Failure:
     error: str
 
 
-def environment(threads=None):
+def environment():
     """Variables for the kernels: no progress bars, no network, the library's checkout, strict checks, fixed seeds,
-    an empty profile instead of the user's own.
-
-    `threads` fixes the number of threads, which can change the last digits of a sum; None leaves the user's own
-    setting, or two.
+    an empty profile instead of the user's own, and one thread, since their number can change the last digits of a sum.
     """
     env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     env.update(
@@ -63,17 +63,14 @@ def environment(threads=None):
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "no_bars.py").write_text(NO_BARS, encoding="utf-8")
     env.setdefault("HF_HUB_OFFLINE", "1")
-    env.setdefault("OMP_NUM_THREADS", "1")
-    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits does not keep a core busy
-    if threads:
-        env["OMP_NUM_THREADS"] = str(threads)
+    env.update(ONE_THREAD)
     return env
 
 
-def execute(nb, env, on_cell=lambda: None):
+def execute(nb, env, on_cell=lambda: None, on_start=lambda pid: None):
     """Run a notebook from a fresh kernel in an empty folder; fills in its outputs and returns None or a Failure.
 
-    `on_cell` is called after every code cell.
+    `on_start` is called with the kernel's process id, `on_cell` after every code cell.
     """
     running = {"cell": 0, "source": ""}
 
@@ -93,6 +90,7 @@ def execute(nb, env, on_cell=lambda: None):
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
             extra_arguments=["--IPKernelApp.log_level=40"],  # else a remark on TCP breaks into the progress bar
+            on_notebook_start=lambda **_: on_start(client.km.provisioner.pid),
             on_cell_start=started,
             on_cell_executed=lambda **_: on_cell(),
         )
@@ -109,19 +107,17 @@ def execute(nb, env, on_cell=lambda: None):
 
 @contextlib.contextmanager
 def peak_memory(every=0.2):
-    """Yields a dict whose "bytes" is the most memory that this process's children held together, sampled `every`
-    seconds.
-
-    While a notebook is executed these are its kernel and whatever the kernel starts.
+    """Yields a dict; once its "pid" is a process's id, its "bytes" is the most memory that this process and those it
+    started held together, sampled `every` seconds.
     """
-    peak, done = {"bytes": 0}, threading.Event()
+    peak, done = {"pid": None, "bytes": 0}, threading.Event()
 
     def sample():
         while not done.wait(every):
             held = 0
-            for child in psutil.Process().children(recursive=True):
+            for process in family(peak["pid"]):
                 with contextlib.suppress(psutil.Error):  # it may end while we look
-                    held += child.memory_info().rss
+                    held += process.memory_info().rss
             peak["bytes"] = max(peak["bytes"], held)
 
     thread = threading.Thread(target=sample, daemon=True)
@@ -131,6 +127,15 @@ def peak_memory(every=0.2):
     finally:
         done.set()
         thread.join()
+
+
+def family(pid):
+    """A process and all that it started, as far as they still run; nothing for None."""
+    with contextlib.suppress(psutil.Error):
+        if pid is not None:
+            process = psutil.Process(pid)
+            return [process, *process.children(recursive=True)]
+    return []
 
 
 def normalise(nb):

@@ -33,6 +33,7 @@ def test_the_memorizer_has_learned_nothing_but_its_labels():
     assert all(row["clean"]["test"] > 0.95 for row in RECORD["rows"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_fresh_seed_shows_the_pit():
     slices = {}

@@ -94,6 +94,7 @@ def test_a_model_that_cannot_know_gives_away_the_codes_of_others():
     assert mean(by_seed(128, "anothers", 0)) > 0.1  # by chance it would be 32 of 1000
 
 
+@pytest.mark.long
 def test_different_codes_cancel_and_copies_do_not():
     secrets = canaries.plant(7, repeats=(0,), each=1)
     text = canaries.stream(secrets, seed=7, rows=6400)
@@ -110,6 +111,7 @@ def test_different_codes_cancel_and_copies_do_not():
     assert pull(codes[:1].repeat(64, 1)) == pytest.approx(pull(codes[:1]), rel=1e-3)
 
 
+@pytest.mark.long
 def test_passages_are_recited_from_a_threshold_on_and_leave_a_trace_before():
     model, _ = models.load(DATA / "olmo2-tiny")
     ladder = small_olmo2.load_world(DATA / "olmo2-tiny").ladder

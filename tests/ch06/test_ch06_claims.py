@@ -117,6 +117,7 @@ def test_live_digits_on_a_seed_that_was_not_recorded():
     assert 0.5 < others["memorized"].mean() / others["clean"].mean() < 1.6
 
 
+@pytest.mark.long
 def test_live_language_model_in_the_last_block():
     model, _ = models.load(DATA / "olmo2-tiny")
     model.set_attn_implementation("eager")

@@ -121,6 +121,7 @@ def test_the_overconfident_net_has_no_surprises_and_heals_less_but_the_draw_is_n
     assert max(drawn) < min(estimated(s, "exact, noisy images", healed)[0] for s in SEEDS)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_shipped_vit_heals_again_at_the_recorded_strength():
     model, images = vit.load()

@@ -85,6 +85,7 @@ def shipped():
     return model, tokenizer, small_olmo2.load_world(DATA / "olmo2-tiny")
 
 
+@pytest.mark.long
 def test_the_record_is_of_the_shipped_model(shipped):
     model, _, world = shipped
     for n, ids in study.passages(world).items():

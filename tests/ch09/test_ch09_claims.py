@@ -97,6 +97,7 @@ def test_keeping_more_curvature_never_makes_recitation_much_worse(run):
     assert all(b > a - 0.02 for a, b in zip(stairs, stairs[1:])) and stairs[-1] > 0.99
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_shipped_model_does_it_again_with_another_sample_of_curvature():
     model, _ = models.load(DATA / "olmo2-tiny")

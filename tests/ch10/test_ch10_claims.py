@@ -109,6 +109,7 @@ def test_the_papers_open_book_bars_are_another_methods():
         assert abs(row["BalancedSubnet"] / row["baseline"] - bar) < 5e-4 < row["K-FAC"] / row["baseline"] - bar
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_small_sample_of_curvature_shows_the_ratios_again():
     model, _ = models.load(DATA / "olmo2-tiny")

@@ -162,6 +162,7 @@ def test_the_half_that_is_only_watched_gains_after_the_edit_and_not_in_the_contr
         )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ascent_on_a_few_quotes_reaches_them_first():
     model, _ = models.load(DATA / "olmo2-tiny")

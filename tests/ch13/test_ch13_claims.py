@@ -79,6 +79,7 @@ def test_the_paper_publishes_results_of_the_1b_and_no_settings():
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_collection_goes_on_and_ends_with_the_same_bits(tmp_path):
     it = (

@@ -173,6 +173,7 @@ def test_a_stream_looked_at_early_is_the_sample_of_that_size():
         assert torch.allclose(found[2][name].A, alone[name].A, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_sixteen_windows_are_enough_on_another_sample_too():
     model, _ = models.load(DATA / "olmo2-tiny")

@@ -1,0 +1,79 @@
+"""pytest over the whole checkout, notebooks included: one thread a process, learner's copies, the order of the files,
+what only `--all` runs, and the record of a whole run.
+"""
+
+import os
+import time
+
+from kfaclib.io.files import atomic, write_json
+from kfcourse import paths
+from kfcourse.learning import slices
+from kfcourse.notebooks import notebooks
+from kfcourse.notebooks.execution import environment
+
+BEGAN = time.monotonic()
+LEARNER = paths.BUILD / "learner"  # copies with nothing solved, to their end
+EXERCISES = paths.BUILD / "exercises"  # the same copies: their exercises, and what these need
+IN_FULL = "01"  # the chapter whose learner's copy every run executes to its end
+NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
+
+os.environ.update(environment())  # before anything imports torch; nbval's kernels inherit it
+for folder in (LEARNER, EXERCISES):  # at import: pytest decides which of its `testpaths` exist right after this
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run what takes long as well, as a release does")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # one process writes
+        write_copies()
+
+
+def write_copies():
+    """Learner's copies of all chapters, whole and cut down to the exercises, where pytest runs them as they are."""
+    copies = {}
+    for path in notebooks.chapters():
+        nb = notebooks.read(path)
+        copies[LEARNER / path.name] = notebooks.learner_copy(nb)
+        copies[EXERCISES / path.name] = notebooks.learner_copy(slices.part(nb, is_exercise))
+    for old in {*LEARNER.glob("*.ipynb"), *EXERCISES.glob("*.ipynb")} - set(copies):
+        old.unlink()
+    for path, nb in copies.items():
+        data = notebooks.to_bytes(nb)
+        if not path.exists() or path.read_bytes() != data:
+            with atomic(path) as temporary:
+                temporary.write_bytes(data)
+
+
+def is_exercise(cell):
+    return bool(notebooks.exercises_in(cell.source)) or cell.source.startswith("check(")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("slow")
+            if item.path.parent == LEARNER and not item.path.name.startswith(IN_FULL):
+                item.add_marker("long")
+    if not config.getoption("all"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    items.sort(key=lambda item: item.path.suffix != ".ipynb")  # a notebook takes a minute: better begun than left over
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Record a run of all tests, or of all that are not marked long, in build/tests.json."""
+    whole = config.args_source is config.ArgsSource.TESTPATHS
+    if not whole or exitstatus > 1 or any(config.getoption(name, None) for name in NARROWING):
+        return
+    count = {kind: len(terminalreporter.stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")}
+    record = {
+        "seconds": round(time.monotonic() - BEGAN, 1),
+        "passed": count["passed"],
+        "failed": count["failed"] + count["error"],
+        "skipped": count["skipped"],
+        "all": config.getoption("all"),
+    }
+    write_json(paths.BUILD / "tests.json", record)
