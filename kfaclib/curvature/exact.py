@@ -3,6 +3,8 @@
 The vec convention is row-major everywhere: vec(W) = W.reshape(-1), so that a K-FAC block is kron(G, A).
 """
 
+from collections.abc import Callable
+
 import torch
 
 from kfaclib.curvature.capture import capture
@@ -12,8 +14,11 @@ from kfaclib.curvature.labels import logit_gradient
 LOSSES = ("cross_entropy", "squared")
 
 
-def output_hessian(z, loss="cross_entropy"):
-    """Hessian of one row's loss at the outputs z [C]: diag(p) - p p^T, or the identity for 1/2 |z - y|^2."""
+def output_hessian(z: torch.Tensor, loss: str = "cross_entropy") -> torch.Tensor:
+    """Hessian of one row's loss with respect to the outputs z [C]: diag(p) - p p^T, or the identity for 1/2 |z - y|^2.
+
+    Returns [C, C]. Raises ValueError for a loss that is not in LOSSES.
+    """
     if loss not in LOSSES:
         raise ValueError(f"loss={loss!r}: it is one of {LOSSES}")
     if loss == "squared":
@@ -22,21 +27,24 @@ def output_hessian(z, loss="cross_entropy"):
     return torch.diag(p) - torch.outer(p, p)
 
 
-def exact_ggn_block(outputs, weight, loss="cross_entropy"):
-    """The GGN of one weight [O, I] without any approximation: mean over rows t of J_t^T H_t J_t, [O*I, O*I].
+def exact_ggn_block(
+    outputs: Callable[[torch.Tensor], torch.Tensor], weight: torch.Tensor, loss: str = "cross_entropy"
+) -> torch.Tensor:
+    """The GGN of one weight without any approximation: the mean over rows t of J_t^T H_t J_t.
 
-    outputs: weight -> outputs [T, C], differentiable; H_t is the loss's Hessian there.  Memory T C O I: for toys.
+    weight: [O, I]. outputs: a differentiable function of the weight that returns [T, C]; H_t is the loss's Hessian
+    there. Returns [O*I, O*I], in nats per squared weight. It needs memory for T C O I numbers: for toys.
     """
     z = outputs(weight).detach()
     J = torch.autograd.functional.jacobian(outputs, weight.detach()).reshape(*z.shape, -1)
     return sum(J_t.T @ output_hessian(z_t, loss) @ J_t for J_t, z_t in zip(J, z)) / len(z)
 
 
-def enumerated_fisher_block(outputs, weight):
-    """The Fisher of one weight [O, I] by its definition: the mean over rows t of sum_y p_t(y) s s^T.
+def enumerated_fisher_block(outputs: Callable[[torch.Tensor], torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """The Fisher of one weight by its definition: the mean over rows t of the sum over labels y of p_t(y) s s^T.
 
-    s is the gradient of log p_t(y).  outputs: weight -> logits [T, V].  One backward pass per row and label.
-    Returns [O*I, O*I].
+    s is the gradient of log p_t(y). weight: [O, I]. outputs: a function of the weight that returns logits [T, V].
+    Returns [O*I, O*I], with one backward pass for each row and label.
     """
     weight = weight.detach().requires_grad_(True)
     log_p = torch.log_softmax(outputs(weight), -1)
@@ -48,10 +56,12 @@ def enumerated_fisher_block(outputs, weight):
     return fisher / len(log_p)
 
 
-def exact_factors(model, x, layers, loss="cross_entropy"):
-    """K-FAC's factors {name: Factors} with the expectation over labels taken exactly, by one backward pass per output.
+def exact_factors(
+    model: torch.nn.Module, x: torch.Tensor, layers: dict[str, torch.nn.Linear], loss: str = "cross_entropy"
+) -> dict[str, Factors]:
+    """K-FAC's factors with the expectation over labels taken exactly, by one backward pass for each output.
 
-    model: x -> outputs [..., C], whose rows are the examples (or tokens).  layers: {name: nn.Linear}, each called once.
+    model: x -> outputs [..., C], whose rows are the examples or tokens. layers: {name: nn.Linear}, each called once.
     The vectors that enter at the top are the columns of a root of the output Hessian: sqrt(p(y)) (p - e_y), or e_c.
     """
     inputs, gradients, G = {}, {}, {}
@@ -75,17 +85,17 @@ def exact_factors(model, x, layers, loss="cross_entropy"):
     return {name: Factors(a.T @ a / len(a), G[name] / len(a), len(a)) for name, a in rows.items()}
 
 
-def block(basis, eigenvalues):
-    """K-FAC's or EK-FAC's curvature written out: [O*I, O*I] with eigenvalues [O, I] in the basis kron(Q_G, Q_A)."""
+def block(basis, eigenvalues: torch.Tensor) -> torch.Tensor:
+    """K-FAC's or EK-FAC's curvature written out: [O*I, O*I] from eigenvalues [O, I] in the basis kron(Q_G, Q_A)."""
     Q = torch.kron(basis.Q_G, basis.Q_A)
     return (Q * eigenvalues.to(Q).reshape(-1)) @ Q.T
 
 
-def curvature_distance(basis_1, eigenvalues_1, basis_2, eigenvalues_2):
+def curvature_distance(basis_1, eigenvalues_1: torch.Tensor, basis_2, eigenvalues_2: torch.Tensor) -> float:
     """Relative Frobenius distance |F1 - F2| / |F1| of two curvatures that are diagonal in two Kronecker bases.
 
-    Eigenvectors are unique up to sign, and up to rotation where eigenvalues are equal; this distance does not see such
-    choices, and needs no [O*I, O*I] matrix: <F1, F2> = sum of L1 * ((Q_G1^T Q_G2)^2 L2 ((Q_A1^T Q_A2)^2)^T).
+    Eigenvectors are unique up to sign, and up to rotation where eigenvalues are equal; this distance does not depend on
+    such choices, and needs no [O*I, O*I] matrix: <F1, F2> = sum of L1 * ((Q_G1^T Q_G2)^2 L2 ((Q_A1^T Q_A2)^2)^T).
     Differences below about 1e-8 in float64 drown in rounding.
     """
 

@@ -9,8 +9,13 @@ import torch
 from kfaclib import kernels
 
 
-def sample_labels(logits, uniform):
-    """Draw one label per row of logits [T, V] by inverting the distribution function at uniform [T] in [0, 1)."""
+def sample_labels(logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Draw one label for each row of logits by inverting the distribution function of its softmax.
+
+    logits: [T, V] in any floating dtype; the probabilities are computed in float32 (float64 for float64 logits).
+    uniform: [T] in [0, 1). Returns int64 [T]. Labels drawn from the model make the Fisher; the data's labels make the
+    empirical Fisher, which is another matrix (Kunstner, Balles and Hennig 2019, arXiv 1905.12558).
+    """
     cumulative = torch.softmax(logits.float() if logits.dtype != torch.float64 else logits, -1).cumsum(-1)
     total = cumulative[:, -1:]
     below = torch.nextafter(
@@ -20,20 +25,33 @@ def sample_labels(logits, uniform):
     return torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[-1] - 1)[:, 0]
 
 
-def logit_gradient(logits, labels):
-    """softmax(logits) - onehot(labels): the gradient of the summed -log p(labels), [T, V], for labels [T]."""
+def logit_gradient(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Gradient of the summed loss -log p(labels) with respect to the logits: softmax(logits) - onehot(labels).
+
+    logits: [T, V]; labels: int64 [T]. Returns [T, V] in nats per logit, float32 (float64 for float64 logits).
+    """
     gradient = torch.softmax(logits if logits.dtype == torch.float64 else logits.float(), -1)
     gradient[torch.arange(len(labels), device=labels.device), labels] -= 1
     return gradient
 
 
 @torch.no_grad()
-def output_gradient(hidden, unembedding, *, labels=None, uniform=None, mask=None, chunk=1024):
-    """Gradient of the summed -log p(label) with respect to the last hidden states.
+def output_gradient(
+    hidden: torch.Tensor,
+    unembedding: torch.Tensor,
+    *,
+    labels: torch.Tensor | None = None,
+    uniform: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+    chunk: int = 1024,
+) -> torch.Tensor:
+    """Gradient of the summed loss -log p(label) with respect to the last hidden states, in closed form.
 
-    hidden: [T, D].  unembedding: [V, D].  labels: [T] gives the loss on the data (empirical Fisher); otherwise
-    uniform: [T] in [0, 1) draws them from the model (Fisher).  mask: bool [T], False rows get gradient zero.
-    Returns [T, D] in the dtype of `hidden`; the result does not depend on `chunk`, only the memory does.
+    hidden: [T, D]. unembedding: [V, D]. labels: int64 [T], the data's, for the empirical Fisher; otherwise uniform: [T]
+    in [0, 1) draws them from the model, for the Fisher. mask: bool [T]; rows that are False get gradient zero. chunk:
+    rows at a time, which changes the memory and not the result.
+
+    Returns [T, D] in the dtype of `hidden`. Raises ValueError unless exactly one of `labels` and `uniform` is given.
     """
     if (labels is None) == (uniform is None):
         raise ValueError(

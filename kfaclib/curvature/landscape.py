@@ -4,20 +4,23 @@
 direction has the names and shapes of the parameters.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 
-from kfaclib.curvature.products import check_direction, flatten, unflatten
+from kfaclib.curvature.products import Params, check_direction, flatten, unflatten
 
 
-def random_direction(params, generator):
-    """A direction of independent normal entries."""
+def random_direction(params: Params, generator: torch.Generator) -> Params:
+    """A direction of independent standard normal entries, with the names, shapes and dtypes of `params`."""
     return {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in params.items()}
 
 
-def filter_normalise(direction, params):
-    """Each row of the direction rescaled to the norm of the same row of the parameters (Li et al., 2018): Params.
+def filter_normalise(direction: Params, params: Params) -> Params:
+    """Rescale each row of a direction to the norm of the same row of the parameters (Li et al. 2018, arXiv 1712.09913).
 
-    A row is what feeds one neuron, or one filter: the first axis of a weight.  Vectors (biases, gains) become zero.
+    A row is what feeds one neuron or one filter: the first axis of a weight. Vectors (biases, gains) become zero.
+    Raises ValueError, naming the parameter, if the direction does not fit params.
     """
     check_direction(params, direction)
 
@@ -31,29 +34,43 @@ def filter_normalise(direction, params):
     return {name: rescaled(d, params[name]) for name, d in direction.items()}
 
 
-def move(params, directions, steps):
+def move(params: Params, directions: Sequence[Params], steps: Sequence[float] | torch.Tensor) -> Params:
     """params + steps[0] directions[0] + steps[1] directions[1] + ...; steps may be numbers or a tensor."""
     return {name: p + sum(t * d[name] for t, d in zip(steps, directions, strict=True)) for name, p in params.items()}
 
 
 @torch.no_grad()
-def loss_slice(loss, params, direction, steps):
-    """loss(params + t direction) for each t in steps [n]: [n] float64."""
+def loss_slice(
+    loss: Callable[[Params], torch.Tensor], params: Params, direction: Params, steps: Sequence[float] | torch.Tensor
+) -> torch.Tensor:
+    """The loss along a direction: loss(params + t direction) for each t in steps [n]. Returns float64 [n]."""
     check_direction(params, direction)
     return torch.tensor([float(loss(move(params, [direction], [t]))) for t in steps], dtype=torch.float64)
 
 
 @torch.no_grad()
-def loss_grid(loss, params, directions, x, y):
-    """loss(params + x directions[0] + y directions[1]) over x [n_x] and y [n_y]: [n_y, n_x] float64, a row per y."""
+def loss_grid(
+    loss: Callable[[Params], torch.Tensor],
+    params: Params,
+    directions: Sequence[Params],
+    x: Sequence[float] | torch.Tensor,
+    y: Sequence[float] | torch.Tensor,
+) -> torch.Tensor:
+    """The loss over a plane: loss(params + x directions[0] + y directions[1]) over x [n_x] and y [n_y].
+
+    Returns float64 [n_y, n_x], a row for each y.
+    """
     for direction in directions:
         check_direction(params, direction)
     return torch.stack([loss_slice(loss, move(params, [directions[1]], [t]), directions[0], x) for t in y])
 
 
-def coordinates(points, origin, directions):
-    """Where points (a list of Params) lie in the plane through `origin`: [n, len(directions)] float64, by least
-    squares, and the share of their squared distance from the origin that lies in the plane."""
+def coordinates(points: Sequence[Params], origin: Params, directions: Sequence[Params]) -> tuple[torch.Tensor, float]:
+    """Where points lie in the plane through `origin`, by least squares, and how much of them the plane shows.
+
+    Returns (float64 [n, len(directions)], the share of the points' squared distance from the origin that lies in the
+    plane).
+    """
     away = torch.stack([flatten(p).double() - flatten(origin).double() for p in points])
     plane = torch.stack([flatten(d).double() for d in directions], 1)
     found = torch.linalg.lstsq(plane, away.T).solution.T
@@ -61,9 +78,11 @@ def coordinates(points, origin, directions):
     return found, ((found @ plane.T).square().sum() / total).item() if total > 0 else 1.0
 
 
-def walk_plane(points):
-    """Two orthonormal directions that hold most of a walk's way (a list of Params) around its last point: its principal
-    plane."""
+def walk_plane(points: Sequence[Params]) -> list[Params]:
+    """Two orthonormal directions that hold most of a walk around its last point: its first two principal components.
+
+    points: Params along the walk. Raises ValueError for fewer than three points, or for points on one line.
+    """
     away = torch.stack([flatten(p).double() - flatten(points[-1]).double() for p in points])
     if len(points) < 3 or torch.linalg.matrix_rank(away) < 2:
         raise ValueError("a plane needs a walk of at least three points that do not lie on one line")
@@ -71,9 +90,19 @@ def walk_plane(points):
     return [unflatten(row.to(flatten(points[-1]).dtype), points[-1]) for row in two]
 
 
-def descend(loss, params, directions, start, rate, steps):
-    """Gradient descent on the plane, from start (one number per direction): [steps + 1, len(directions)] positions, and
-    the loss at each [steps + 1], float64.  It stops early, shorter, where the loss is not finite any more."""
+def descend(
+    loss: Callable[[Params], torch.Tensor],
+    params: Params,
+    directions: Sequence[Params],
+    start: Sequence[float],
+    rate: float,
+    steps: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradient descent that stays on a plane, from `start`, one number for each direction.
+
+    Returns (positions [steps + 1, len(directions)], losses [steps + 1]), both float64; shorter where the loss is no
+    longer finite.
+    """
     position, path, heights = torch.tensor(start, dtype=torch.float64), [], []
     dtype = flatten(params).dtype
     for _ in range(steps + 1):

@@ -5,12 +5,16 @@ function of it.  Losses are summed.  Forward-mode differentiation is used, which
 have: load a transformer with `attn_implementation="eager"`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch.func import grad, jvp, vjp
 
+Params = dict[str, torch.Tensor]
 
-def check_direction(params, v):
-    """Raise ValueError, naming the parameter, if v does not have the same names and shapes as params."""
+
+def check_direction(params: Params, v: Params) -> None:
+    """Check that a direction has the names and shapes of the parameters; ValueError names the one that differs."""
     for name in params.keys() | v.keys():
         shapes = [tuple(d[name].shape) if name in d else None for d in (params, v)]
         if shapes[0] != shapes[1]:
@@ -20,20 +24,27 @@ def check_direction(params, v):
             )
 
 
-def hvp(loss, params, v):
-    """H v, the Hessian of `loss` times a direction: the derivative of the gradient along v.
+def hvp(loss: Callable[[Params], torch.Tensor], params: Params, v: Params) -> Params:
+    """Product of the Hessian of a loss with a direction: the derivative of the gradient along v (Pearlmutter 1994).
 
-    loss: Params -> scalar.  v: Params, as params.  Returns Params.
+    loss: a function of Params that returns a scalar. v: Params, as params. Returns Params. It costs about two
+    gradients. Raises ValueError, naming the parameter, if v does not fit params.
     """
     check_direction(params, v)
     return jvp(grad(loss), (params,), (v,))[1]
 
 
-def ggnvp(outputs, output_hvp, params, v):
-    """G v = J^T H_out J v: forward to the outputs' change, through the loss's Hessian there, and back.
+def ggnvp(
+    outputs: Callable[[Params], torch.Tensor],
+    output_hvp: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    params: Params,
+    v: Params,
+) -> Params:
+    """Product of the generalized Gauss-Newton matrix with a direction: G v = J^T H J v (Schraudolph 2002).
 
-    outputs: Params -> tensor of the network's outputs (logits), any shape.  output_hvp(outputs, u): product of the
-    loss's Hessian *with respect to the outputs* with u, of the outputs' shape.  Returns Params.
+    J is the Jacobian of the outputs and H the Hessian of the loss with respect to the outputs. outputs: a function of
+    Params that returns the network's outputs, of any shape. output_hvp(outputs, u): H u, of the outputs' shape, such as
+    `cross_entropy_hvp`. Returns Params. Raises ValueError, naming the parameter, if v does not fit params.
     """
     check_direction(params, v)
     _, change = jvp(outputs, (params,), (v,))
@@ -41,22 +52,25 @@ def ggnvp(outputs, output_hvp, params, v):
     return pull_back(output_hvp(out, change))[0]
 
 
-def cross_entropy_hvp(logits, u):
-    """(diag(p) - p p^T) u for every row: the Hessian of the summed -log p(label) in the logits.
+def cross_entropy_hvp(logits: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Product (diag(p) - p p^T) u for every row: the Hessian of the summed -log p(label) with respect to the logits.
 
-    logits, u: [..., V].  The label does not occur in it: that is why GGN and Fisher agree.
+    logits, u: [..., V]. Returns [..., V]. The label does not occur in it, which is why GGN and Fisher are the same
+    matrix for a softmax (Martens 2020, arXiv 1412.1193).
     """
     p = torch.softmax(logits, -1)
     return p * u - p * (p * u).sum(-1, keepdim=True)
 
 
-def flatten(params):
-    """One long vector [P] of Params, in the dict's order."""
+def flatten(params: Params) -> torch.Tensor:
+    """One vector [P] of all parameters, in the order of the dict."""
     return torch.cat([p.reshape(-1) for p in params.values()])
 
 
-def unflatten(vector, params):
-    """The inverse of `flatten`: Params with the names and shapes of `params` from a vector [P]."""
+def unflatten(vector: torch.Tensor, params: Params) -> Params:
+    """Params with the names and shapes of `params` from a vector [P]: the inverse of `flatten`. ValueError if P
+    differs.
+    """
     total = sum(p.numel() for p in params.values())
     if vector.shape != (total,):
         raise ValueError(

@@ -1,5 +1,6 @@
 """The spectrum of a matrix that is only known by its products: Lanczos, and the density by stochastic quadrature."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,10 +8,11 @@ import torch
 
 @dataclass(frozen=True)
 class Tridiagonal:
-    """What m steps of Lanczos found: M Q^T = Q^T T + residual e_m^T (M symmetric, rows of Q orthonormal).
+    """What m steps of the Lanczos method found: M Q^T = Q^T T + residual e_m^T, for symmetric M and orthonormal rows of
+    Q.
 
-    alpha [m] is the diagonal of T and beta [m - 1] its off-diagonal, both float64.  residual: the norm of what was left
-    after the last step.  Q [m, n]: the Krylov basis, row by row.
+    alpha [m] is the diagonal of T and beta [m - 1] its off-diagonal, both float64. residual: the norm of what was left
+    after the last step. Q [m, n]: the Krylov basis, row by row.
     """
 
     alpha: torch.Tensor
@@ -19,11 +21,14 @@ class Tridiagonal:
     Q: torch.Tensor
 
 
-def lanczos(matvec, v0, steps, *, reorthogonalize=True):
-    """`Tridiagonal` of at most `steps` steps from v0 [n] (any length but 0) for a symmetric matvec: [n] -> [n].
+def lanczos(
+    matvec: Callable[[torch.Tensor], torch.Tensor], v0: torch.Tensor, steps: int, *, reorthogonalize: bool = True
+) -> Tridiagonal:
+    """The Lanczos method for a symmetric matrix that is known by its products only (Golub and Van Loan, chapter 10).
 
-    It stops early where the Krylov space is exhausted. Without reorthogonalisation the rows of Q lose their right
-    angles and large eigenvalues come back as ghosts; chapter 4 shows it.
+    matvec: [n] -> [n]. v0: [n], of any length but 0. steps: at most this many; fewer where the Krylov space is
+    exhausted. Without reorthogonalization the rows of Q lose their right angles and large eigenvalues return as copies,
+    which chapter 4 shows. Raises ValueError for a v0 or a number of steps that cannot be used.
     """
     if v0.ndim != 1 or not v0.norm() > 0:
         raise ValueError(f"v0 must be a vector that is not zero; it has shape {tuple(v0.shape)} and norm {v0.norm():g}")
@@ -60,26 +65,30 @@ def _eigh(t):
     return values.flip(0), vectors.flip(1)
 
 
-def ritz(t):
-    """(values [m] descending, residuals [m], vectors [m, n]): approximate eigenpairs of the matrix.
+def ritz(t: Tridiagonal) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Approximate eigenpairs of the matrix: (values [m] descending, residuals [m], vectors [m, n]).
 
-    A residual is the exact norm |M x - value x|; there is an eigenvalue of M at most that far from the value.
+    A residual is the exact norm |M x - value x|; there is an eigenvalue of M at most that far from the value. Raises
+    FloatingPointError if a product was not finite.
     """
     values, s = _eigh(t)
     return values, (t.residual * s[-1]).abs(), s.T.to(t.Q.dtype) @ t.Q
 
 
-def quadrature(t):
-    """(nodes [m] descending, weights [m]) of the Gauss rule that v0 gives: the weights are >= 0 and sum to 1."""
+def quadrature(t: Tridiagonal) -> tuple[torch.Tensor, torch.Tensor]:
+    """The Gauss rule that belongs to v0: (nodes [m] descending, weights [m]), weights >= 0 with sum 1 (Golub and Welsch
+    1969).
+    """
     values, s = _eigh(t)
     return values, s[0] ** 2
 
 
-def spectral_density(runs, grid, width):
-    """The density of eigenvalues on grid [n_grid], by stochastic Lanczos quadrature: [n_grid] float64, integrates to 1.
+def spectral_density(runs: Sequence[Tridiagonal], grid: torch.Tensor, width: float) -> torch.Tensor:
+    """The density of eigenvalues on a grid, by stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017).
 
-    runs: `Tridiagonal`s from random starts (entries +1 and -1, or normal).  Every node becomes a Gaussian of standard
-    deviation `width`: what is closer together than that is one hump.
+    runs: Tridiagonals from random starts, such as `random_signs`. grid: [n_grid], in the unit of the eigenvalues. Every
+    node becomes a Gaussian of standard deviation `width`, so what lies closer together is one hump. Returns float64
+    [n_grid], which integrates to 1. Raises ValueError without runs or for a width that is not positive.
     """
     if not runs:
         raise ValueError("no runs: give at least one Tridiagonal")
@@ -92,6 +101,8 @@ def spectral_density(runs, grid, width):
     return density / (len(runs) * width * (2 * torch.pi) ** 0.5)
 
 
-def random_signs(n, generator, dtype=torch.float32):
-    """A start for Lanczos, [n] of +1 and -1: for these v^T M v is an unbiased estimate of the trace."""
+def random_signs(n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A start for `lanczos`: [n] of +1 and -1, for which v^T M v is an unbiased estimate of the trace (Hutchinson
+    1990).
+    """
     return torch.randint(0, 2, (n,), generator=generator).to(dtype) * 2 - 1

@@ -13,12 +13,12 @@ from kfaclib.curvature.factors import Factors
 KINDS = ("K-FAC", "G only", "A only", "K-FAC x C^2", "C^2 only")
 
 
-def scores(kind, W, basis):
-    """[O, I] float64 >= 0: what the pairs (i of G, j of A) of a weight W [O, I] are ranked by; `kind` is one of KINDS.
+def scores(kind: str, W: torch.Tensor, basis) -> torch.Tensor:
+    """Scores by which the pairs (i of G, j of A) of a weight are ranked; `kind` is one of KINDS.
 
-    "G only" gives all pairs of an output direction the same score, so whole output directions stay or go, "A only"
-    whole input directions. C = Q_G^T W Q_A holds the coefficients: "K-FAC x C^2" is twice what dropping a pair should
-    cost.
+    W: [O, I]. basis: its Eigenbasis. Returns float64 [O, I], >= 0. "G only" gives all pairs of an output direction the
+    same score, so that whole output directions stay or go; "A only" does it for input directions. With C = Q_G^T W Q_A,
+    "K-FAC x C^2" is twice what dropping a pair should cost, in nats per token. Raises ValueError for another kind.
     """
     G, A = basis.lambda_G, basis.lambda_A
     if kind == "K-FAC":
@@ -33,12 +33,12 @@ def scores(kind, W, basis):
     return C2 if kind == "C^2 only" else C2 * eigenvalue_product(basis)
 
 
-def mixed(ordinary, domain, alpha):
-    """{name: Factors}: (1 - alpha) of the ordinary text's A and G and alpha of the domain's, so that there is one basis
-    for both.
+def mixed(ordinary: dict[str, Factors], domain: dict[str, Factors], alpha: float) -> dict[str, Factors]:
+    """Factors of a mixture of two texts, (1 - alpha) of the ordinary one and alpha of the domain's, so that there is
+    one basis for both.
 
-    The same as collecting on text of which a share alpha of the tokens is the domain's. Layers that share an A go on
-    sharing it.
+    It is the same as collecting on text of which a share alpha of the tokens is the domain's. Layers that share an A go
+    on sharing it. Raises ValueError for an alpha outside [0, 1], and for factors of different layers or shapes.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha}: the domain's share of the tokens lies between 0 and 1")

@@ -11,13 +11,17 @@ generator that yields after every epoch, so that the caller looks and decides wh
 `kfaclib.editing.edit.edited`.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 
 
-def keep_top(scores, ratio):
-    """bool [O, I]: all but the round(ratio * O * I) entries of lowest |scores| [O, I]; of equal ones the first, row by
-    row, goes first.
+def keep_top(scores: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Mask of all entries but the round(ratio * O * I) of lowest absolute score.
+
+    scores: [O, I]; of equal ones the first, row by row, is dropped first. Returns bool [O, I]. Raises ValueError for a
+    ratio outside [0, 1).
     """
     if not 0 <= ratio < 1:
         raise ValueError(f"ratio={ratio}: the share of weights to drop lies in [0, 1)")
@@ -26,21 +30,26 @@ def keep_top(scores, ratio):
     return keep.view_as(scores)
 
 
-def straight_through(scores, ratio):
-    """`keep_top` as numbers [O, I], 0 or 1, whose gradient passes straight to |scores|: d mask / d score =
-    sign(score).
+def straight_through(scores: torch.Tensor, ratio: float) -> torch.Tensor:
+    """`keep_top` as numbers 0 and 1, with the gradient of |scores|: the straight-through estimator (Bengio et al. 2013,
+    arXiv 1308.3432).
+
+    scores: [O, I]. Returns [O, I]; d mask / d score = sign(score).
     """
     size = scores.abs()
     return keep_top(scores, ratio).to(scores.dtype) + (size - size.detach())
 
 
-def balance(clean, memorized, weight):
+def balance(clean: torch.Tensor, memorized: torch.Tensor, weight: float) -> torch.Tensor:
     """The loss that both methods descend: (1 - weight) * clean - weight * memorized."""
     return (1 - weight) * clean - weight * memorized
 
 
-def token_losses(model, weights, ids):
-    """Negative log-likelihood [B, S - 1] of every next token of ids [B, S] under other weights {layer: [O, I]}."""
+def token_losses(model: torch.nn.Module, weights: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood of every next token under other weights, in nats: [B, S - 1].
+
+    weights: {layer: [O, I]}. ids: int64 [B, S].
+    """
     logits = torch.func.functional_call(
         model, {f"{n}.weight": w for n, w in weights.items()}, kwargs={"input_ids": ids, "use_cache": False}
     ).logits
@@ -75,9 +84,11 @@ def _epochs(model, optimizer, weights_now, memorized, clean, weight, bound, epoc
         yield
 
 
-def masked(layers, scores, ratio):
-    """{name: weight [O, I]} with the `ratio` of lowest |score| of every matrix set to zero; ratio 0 gives the weights,
-    bit for bit.
+def masked(
+    layers: dict[str, torch.nn.Linear], scores: dict[str, torch.Tensor], ratio: float
+) -> dict[str, torch.Tensor]:
+    """Weights of which the share `ratio` with the lowest absolute scores is zero, in every matrix; ratio 0 gives the
+    weights bit for bit.
     """
     return {
         name: layers[name].weight.detach() * keep_top(s, ratio).to(layers[name].weight.dtype)
@@ -86,16 +97,26 @@ def masked(layers, scores, ratio):
 
 
 def balanced_subnet(
-    model, layers, memorized, clean, ratio, weight=0.7, lr=300.0, epochs=5, batch=16, momentum=0.9, seed=0
-):
-    """Train one score for every weight of the layers by SGD; yields {name: scores [O, I]} after every epoch, to be made
-    weights by `masked`.
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    memorized: torch.Tensor,
+    clean: torch.Tensor,
+    ratio: float,
+    weight: float = 0.7,
+    lr: float = 300.0,
+    epochs: int = 5,
+    batch: int = 16,
+    momentum: float = 0.9,
+    seed: int = 0,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Train one score for every weight of the layers by SGD (BalancedSubnet: Sakarvadia et al. 2024, arXiv 2410.02159).
 
-    layers: {name: nn.Linear}; memorized, clean: token ids [N, S]; each step takes as many rows of one as of the other.
-    Scores start as nn.Linear's own weights would, uniform up to I^-1/2. What `lr` has to be depends on the model:
-    gradients at a mask are as small as the weights.
+    memorized, clean: token ids [N, S]; each step takes as many rows of one as of the other. ratio: the share of weights
+    to drop. Yields {name: scores [O, I]} after every epoch; `masked` makes weights of them. Scores start as nn.Linear's
+    own weights would, uniform up to I^-1/2. What `lr` has to be depends on the model: gradients at a mask are as small
+    as the weights. Raises ValueError for a ratio outside [0, 1) and for ids without rows.
     """
-    keep_top(torch.zeros(1), ratio)  # a wrong ratio is told before any work
+    keep_top(torch.zeros(1), ratio)  # a wrong ratio is an error before any work
     generator = torch.Generator().manual_seed(seed)
     scores = {
         name: ((2 * torch.rand(layer.weight.shape, generator=generator) - 1) * layer.in_features**-0.5)
@@ -109,10 +130,23 @@ def balanced_subnet(
         yield {name: s.detach().clone() for name, s in scores.items()}
 
 
-def gradient_ascent(model, layers, memorized, clean, weight=0.5, lr=1e-3, bound=4.0, epochs=12, batch=16, seed=0):
-    """Train copies of the layers' weights by Adam; yields {name: weight [O, I]} after every epoch.
+def gradient_ascent(
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    memorized: torch.Tensor,
+    clean: torch.Tensor,
+    weight: float = 0.5,
+    lr: float = 1e-3,
+    bound: float = 4.0,
+    epochs: int = 12,
+    batch: int = 16,
+    seed: int = 0,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Train copies of the layers' weights by Adam, upwards on memorized rows; yields {name: weight [O, I]} after every
+    epoch.
 
-    A memorized token whose loss is above `bound` (nats) pushes no further: without a bound, ascent has no end.
+    memorized, clean: token ids [N, S]. A memorized token whose loss is above `bound` (nats) pushes no further: without
+    a bound, ascent has no end.
     """
     moved = {name: layer.weight.detach().clone().requires_grad_() for name, layer in layers.items()}
     for _ in _epochs(
@@ -130,6 +164,10 @@ def gradient_ascent(model, layers, memorized, clean, weight=0.5, lr=1e-3, bound=
         yield {name: w.detach().clone() for name, w in moved.items()}
 
 
-def part_way(layers, weights, share):
-    """{name: [O, I]}: `share` of the way from the layers' own weights to `weights`; 0 is none of it, 1 all."""
+def part_way(
+    layers: dict[str, torch.nn.Linear], weights: dict[str, torch.Tensor], share: float
+) -> dict[str, torch.Tensor]:
+    """Weights {name: [O, I]} that lie the given share of the way from the layers' own to `weights`; 0 is none of it, 1
+    all.
+    """
     return {name: torch.lerp(layers[name].weight.detach(), w, share) for name, w in weights.items()}

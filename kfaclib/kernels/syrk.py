@@ -6,6 +6,8 @@ panels of full products (`panels_`, any device), and a Triton kernel over the ti
 float32, so nothing is gained by a float32 copy of X, and on a GPU none is made.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from kfaclib.kernels.device import has_triton
@@ -35,8 +37,8 @@ def full_(C, X, *, alpha=1.0, mask=None):
     return add_product_(C, X, X, alpha)
 
 
-def panel_width(d):
-    """Width of `panels_`' panels: eighths of d, in multiples of 128, but no narrower than 256."""
+def panel_width(d: int) -> int:
+    """The width of the panels: an eighth of d in multiples of 128, and at least 256."""
     return max(256, -(-d // 1024) * 128)
 
 
@@ -61,8 +63,8 @@ def triton_(C, X, *, alpha=1.0, mask=None):
     return triton_syrk.launch(C, X, alpha, mask)
 
 
-def choose(d, rows, dtype, on_gpu, with_triton):
-    """Which of the three takes X [rows, d]."""
+def choose(d: int, rows: int, dtype: torch.dtype, on_gpu: bool, with_triton: bool) -> Callable:
+    """Which of the three ways takes X [rows, d]."""
     if on_gpu and (d <= MIN_WIDTH or rows * d * d < MIN_WORK):
         return full_
     if with_triton and dtype in (torch.bfloat16, torch.float16) and d % 16 == 0:  # loads of 16 bytes need aligned rows
@@ -70,12 +72,13 @@ def choose(d, rows, dtype, on_gpu, with_triton):
     return panels_
 
 
-def syrk_(C, X, *, alpha=1.0, mask=None):
-    """Lower triangle of C += alpha X^T X, in place; returns C.
+def syrk_(C: torch.Tensor, X: torch.Tensor, *, alpha: float = 1.0, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Add alpha X^T X to the lower triangle of C, in place, and return C (BLAS's symmetric rank-k update).
 
-    C: [d, d], float32 (float64 for float64 X).  X: [T, d] bfloat16, float16, float32 or float64, any strides.
-    mask: bool [T], rows that are False do not count, whatever they hold.  What is above C's diagonal afterwards is not
-    defined until `symmetrize_`, which is for once, after the last update.
+    C: [d, d], float32 (float64 for float64 X). X: [T, d] bfloat16, float16, float32 or float64, any strides. mask: bool
+    [T]; rows that are False do not count, whatever they hold. What stands above C's diagonal afterwards is not defined
+    until `symmetrize_`, which is for once, after the last update. Raises ValueError for shapes or dtypes that do not
+    fit.
     """
     d = X.shape[-1]
     if X.ndim != 2 or C.shape != (d, d):
@@ -92,7 +95,7 @@ def syrk_(C, X, *, alpha=1.0, mask=None):
     return choose(d, len(X), X.dtype, X.is_cuda, has_triton(X))(C, X, alpha=alpha, mask=mask)
 
 
-def symmetrize_(C, block=1024):
+def symmetrize_(C: torch.Tensor, block: int = 1024) -> torch.Tensor:
     """Copy the lower triangle of C [d, d] over the upper one, in place, block by block; returns C."""
     for start in range(0, len(C), block):
         stop = start + block
