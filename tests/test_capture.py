@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.factors import backward
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.curvature.passes import backward
 
 LAST_BLOCK = "model.layers.1.mlp.*"
 

@@ -14,8 +14,10 @@ import torch
 from children import finish, start
 from kfaclib.collecting import resumable
 from kfaclib.commands import cli
-from kfaclib.curvature.factors import collect_factors, load_factors, shared_inputs
+from kfaclib.curvature.factor_file import load_factors
+from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import factor_bytes, linear_layers
+from kfaclib.curvature.passes import shared_inputs
 from kfaclib.io import folders, storage
 
 SETTINGS = {"labels": "sampled", "seed": 3, "model": "a test"}

@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kfaclib.collecting import costs, resumable
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.factors import shared_inputs
 from kfaclib.curvature.layers import factor_bytes, linear_layers
+from kfaclib.curvature.passes import shared_inputs
 
 IDS = torch.randint(37, (2, 12), generator=torch.Generator().manual_seed(0))
 CHOICES = ["*.mlp.*", "*.layers.1.mlp.*", "*.layers.1.mlp.down_proj", "*.self_attn.*", "*.layers.0.self_attn.v_proj"]

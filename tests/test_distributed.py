@@ -17,7 +17,8 @@ from children import finish, start
 from kfaclib.commands import cli
 from kfaclib.curvature import distributed
 from kfaclib.curvature.eigenbasis import decompose
-from kfaclib.curvature.factors import Factors, load_factors
+from kfaclib.curvature.factor_file import load_factors
+from kfaclib.curvature.factors import Factors
 from kfaclib.io import storage
 
 

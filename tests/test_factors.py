@@ -14,8 +14,10 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.exact import enumerated_fisher_block, exact_factors, exact_ggn_block
-from kfaclib.curvature.factors import Factors, check_head, collect_factors, load_factors, save_factors, token_mask
+from kfaclib.curvature.factor_file import load_factors, save_factors
+from kfaclib.curvature.factors import Factors, collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.curvature.passes import check_head, token_mask
 from kfaclib.io import storage
 
 

@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kfaclib.curvature.factors import load_factors
+from kfaclib.curvature.factor_file import load_factors
 from kfaclib.lm import presets
 from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w

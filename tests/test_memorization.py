@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from kfaclib.lm.models import make_tokenizer
 from kfaclib.lm.recitation import (
     greedy,
     load_sequences,
@@ -21,6 +20,7 @@ from kfaclib.lm.recitation import (
     token_accuracy,
     top_tokens,
 )
+from kfaclib.toy.small_olmo2 import make_tokenizer
 
 V, OTHER = 50, 49
 

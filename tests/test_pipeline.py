@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edited
 from kfaclib.io import report
 from kfaclib.toy import pipeline, small_olmo2
@@ -43,7 +44,7 @@ def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small
     norm = {n: layer.weight.detach().clone() for n, layer in layers.items()}
     name = next(iter(layers))
     left = lambda: (layers[name].weight.double().norm() / norm[name].double().norm()).item()
-    find = lambda target: pipeline.bring_to(
+    find = lambda target: matching.bring_to(
         target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, steps=16
     )
     for target in (0.3, 0.86, 0.995, 0.99999):

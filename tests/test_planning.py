@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kfaclib.collecting import costs, planning, resumable
-from kfaclib.curvature.factors import shared_inputs
 from kfaclib.curvature.layers import factor_bytes, linear_layers
+from kfaclib.curvature.passes import shared_inputs
 from kfaclib.lm import presets
 from shared import kfac
 

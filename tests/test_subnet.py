@@ -13,11 +13,11 @@ from transformers import Olmo2Config
 
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import subnet
+from kfaclib.editing.baselines import noisy
 from kfaclib.editing.edit import edited
 from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.experiments import baselines
-from kfcourse.experiments.recitation import noisy
 
 
 def matter(model):

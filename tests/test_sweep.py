@@ -12,9 +12,8 @@ from kfaclib.commands.shared import settings_of
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import sweep
 from kfaclib.editing.edit import edit_weights
-from kfaclib.lm import models, presets
+from kfaclib.lm import models, presets, sweep
 from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from shared import kfac

@@ -9,11 +9,15 @@ from PIL import Image
 from transformers import AutoImageProcessor, ViTConfig, ViTForImageClassification
 
 from kfaclib.curvature import exact as testing
+from kfaclib.curvature.capture import capture
+from kfaclib.curvature.classifiers import backward_classes
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io.files import read_json
+from kfaclib.toy import mislabelled
 from kfaclib.vision import imagenet, vit
 from kfcourse.paths import DATA
 
@@ -63,25 +67,28 @@ def rng():
 
 
 def test_a_tenth_of_the_labels_is_wrong_and_only_that_depends_on_the_seed():
-    one, two = vit.make_images(0), vit.make_images(1)
+    one, two = mislabelled.make_images(0), mislabelled.make_images(1)
     assert one.wrong.sum() == 400 and ((one.given != one.true) == one.wrong).all()
     assert torch.equal(one.x, two.x) and torch.equal(one.true, two.true) and not torch.equal(one.wrong, two.wrong)
 
 
 def test_the_halves_share_no_digit_and_neither_do_training_and_test():
-    images = vit.make_images(0)
-    choose, report = (images.half(h) for h in vit.HALVES)
+    images = mislabelled.make_images(0)
+    choose, report = (images.half(h) for h in mislabelled.HALVES)
     assert len(choose) + len(report) == len(images.x)
     assert not set(images.base[choose].tolist()) & set(images.base[report].tolist())
-    assert len(images.x_test) == 1797 - vit.BASE
+    assert len(images.x_test) == 1797 - mislabelled.BASE
     with pytest.raises(ValueError, match="one of"):
         images.half("test")
 
 
 def test_no_two_training_images_are_equal_and_all_keep_the_range_of_the_digits():
-    x = vit.make_images(0).x.flatten(1)
+    x = mislabelled.make_images(0).x.flatten(1)
     assert len(torch.unique(x, dim=0)) == len(x)
-    assert x.min() >= vit.make_images(0).x_test.min() - 1e-5 and x.max() <= vit.make_images(0).x_test.max() + 1e-5
+    assert (
+        x.min() >= mislabelled.make_images(0).x_test.min() - 1e-5
+        and x.max() <= mislabelled.make_images(0).x_test.max() + 1e-5
+    )
 
 
 def test_scores_count_what_they_say():
@@ -96,30 +103,74 @@ def test_scores_count_what_they_say():
 # factors
 
 
-def test_sampled_factors_are_the_librarys():
-    model, batches = small_vit(), [{"pixel_values": x} for x in pixels().split(3)]
-    layers = linear_layers(model, MLP)
-    mine = vit.collect(model, batches, layers, labels="sampled", generator=rng(), progress=False)
-    assert same(mine, collect_factors(model, batches, layers, generator=rng(), progress=False))
-
-
 def test_exact_factors_are_the_enumerated_ones(mlp):
     net, x = mlp([4, 6, 3]), torch.randn(7, 4, dtype=torch.float64, generator=rng())
     layers = linear_layers(net, "*")
-    mine = vit.collect(net, x.split(3), layers, progress=False)
+    mine = collect_factors(net, x.split(3), layers, labels="exact", progress=False)
     assert same(
         mine, {f"net.{n}": f for n, f in testing.exact_factors(net.net, x, linear_layers(net.net, "*")).items()}
     )
 
 
+@pytest.mark.parametrize("tokens", ["all", "cls"])
+def test_a_bfloat16_model_has_float32_factors_that_are_positive_semidefinite(tokens):
+    """Against float64 sums of the very same bfloat16 activations and gradients."""
+    model, batches = small_vit().bfloat16(), [{"pixel_values": x} for x in pixels(60).bfloat16().split(20)]
+    layers = linear_layers(model, MLP)
+    found = collect_factors(model, batches, layers, labels="exact", tokens=tokens, progress=False)
+    inputs, gradients, A, G, count = {}, {}, dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), 0
+    rows = lambda x: (x[:, :1] if tokens == "cls" else x).flatten(0, 1).double()
+    with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+        for batch in batches:
+            for c, _ in enumerate(backward_classes(model, batch)):
+                for name in layers:
+                    G[name] = G[name] + rows(gradients[name]).T @ rows(gradients[name])
+                    A[name] = A[name] + (rows(inputs[name]).T @ rows(inputs[name]) if c == 0 else 0)
+            count += len(rows(inputs[name]))
+    for name, f in found.items():
+        assert f.tokens == count
+        for got, reference in ((f.A, A[name] / count), (f.G, G[name] / count)):
+            assert got.dtype == torch.float32 and torch.equal(got, got.T)
+            assert (got.double() - reference).norm() < 1e-4 * reference.norm()
+            assert torch.linalg.eigvalsh(got.double())[0] > -1e-6 * reference.norm()
+
+
+def test_exact_factors_of_a_vit_are_those_of_every_label_in_turn():
+    """Brute force: the gradient for each label by autograd through the whole model, weighted by its probability."""
+    model, x = small_vit(), pixels(4)
+    layer = linear_layers(model, "*.1.mlp.fc2")
+    (f,) = collect_factors(model, [{"pixel_values": x}], layer, labels="exact", progress=False).values()
+    outputs, G = {}, 0
+    (module,) = layer.values()
+    handle = module.register_forward_hook(lambda m, i, o: outputs.update(z=o))
+    log_p = torch.log_softmax(model(pixel_values=x).logits, -1)
+    handle.remove()
+    for n in range(4):
+        for y in range(3):
+            g = torch.autograd.grad(log_p[n, y], outputs["z"], retain_graph=True)[0].flatten(0, 1)
+            G = G + log_p[n, y].exp().detach() * g.T @ g
+    assert torch.allclose(f.G, G / (4 * 5)) and f.tokens == 20
+
+
+def test_a_language_model_has_neither_exact_labels_nor_a_cls_token(tiny_olmo):
+    model, ids = tiny_olmo(), torch.arange(3, 15).view(2, 6)
+    layers = linear_layers(model, "*.0.mlp.up_proj")
+    with pytest.raises(ValueError, match="too large to enumerate"):
+        collect_factors(model, [ids], layers, labels="exact", progress=False)
+    with pytest.raises(ValueError, match="no CLS token"):
+        collect_factors(model, [ids], layers, tokens="cls", generator=rng(), progress=False)
+    with pytest.raises(ValueError, match="give generator="):
+        collect_factors(model, [ids], layers, progress=False)
+
+
 def test_many_draws_approach_the_exact_expectation():
     model, x = small_vit(), pixels(4)
     layers = linear_layers(model, "*.1.mlp.fc2")
-    (exact,) = vit.collect(model, [{"pixel_values": x}], layers, progress=False).values()
+    (exact,) = collect_factors(model, [{"pixel_values": x}], layers, labels="exact", progress=False).values()
     errors = []
     for draws in (1, 400):
         batches = [{"pixel_values": x}] * draws
-        (f,) = vit.collect(model, batches, layers, labels="sampled", generator=rng(), progress=False).values()
+        (f,) = collect_factors(model, batches, layers, labels="sampled", generator=rng(), progress=False).values()
         errors.append(((f.G - exact.G).norm() / exact.G.norm()).item())
     assert errors[1] < 0.15 and errors[1] < errors[0]
 
@@ -127,11 +178,11 @@ def test_many_draws_approach_the_exact_expectation():
 def test_a_high_temperature_makes_all_labels_equally_likely():
     model, x = small_vit(), pixels(4)
     layers = linear_layers(model, "*.1.mlp.fc2")
-    hot = vit.collect(model, [{"pixel_values": x}], layers, temperature=1e9, progress=False)
+    hot = collect_factors(model, [{"pixel_values": x}], layers, temperature=1e9, labels="exact", progress=False)
     with torch.no_grad():
         model.classifier.weight.mul_(1e-9)
         model.classifier.bias.zero_()
-    flat = vit.collect(model, [{"pixel_values": x}], layers, progress=False)
+    flat = collect_factors(model, [{"pixel_values": x}], layers, labels="exact", progress=False)
     for name in layers:
         assert torch.allclose(hot[name].G / hot[name].G.trace(), flat[name].G / flat[name].G.trace())
 
@@ -142,7 +193,10 @@ def test_the_cls_token_alone():
     """
     model, x = small_vit(), pixels()
     layers = linear_layers(model, "*.1.mlp.*")
-    every, cls = (vit.collect(model, [{"pixel_values": x}], layers, tokens=t, progress=False) for t in ("all", "cls"))
+    every, cls = (
+        collect_factors(model, [{"pixel_values": x}], layers, tokens=t, labels="exact", progress=False)
+        for t in ("all", "cls")
+    )
     for name in layers:
         assert cls[name].tokens == 6 and every[name].tokens == 30
         assert torch.allclose(cls[name].G, every[name].G * 5)
@@ -153,21 +207,21 @@ def test_what_does_not_apply_is_refused(mlp):
     net, x = mlp([4, 6, 3]), torch.randn(7, 4, dtype=torch.float64)
     layers = linear_layers(net, "*")
     with pytest.raises(ValueError, match="there is no CLS token to take"):
-        vit.collect(net, [x], layers, tokens="cls", progress=False)
+        collect_factors(net, [x], layers, tokens="cls", labels="exact", progress=False)
     with pytest.raises(ValueError, match="labels are 'exact', 'sampled' or 'data'"):
-        vit.collect(net, [x], layers, labels="gold", progress=False)
+        collect_factors(net, [x], layers, labels="gold", progress=False)
     with pytest.raises(ValueError, match="goes with labels='exact' only"):
-        vit.collect(net, [x], layers, labels="sampled", temperature=4.0, generator=rng(), progress=False)
+        collect_factors(net, [x], layers, labels="sampled", temperature=4.0, generator=rng(), progress=False)
     with pytest.raises(ValueError, match="no batch"):
-        vit.collect(net, [], layers, progress=False)
+        collect_factors(net, [], layers, labels="exact", progress=False)
     wide = mlp([4, 101])
     with pytest.raises(ValueError, match="this model has 101"):
-        vit.collect(wide, [x], linear_layers(wide, "*"), progress=False)
+        collect_factors(wide, [x], linear_layers(wide, "*"), labels="exact", progress=False)
 
 
 def test_collecting_leaves_the_model_as_it_was():
     model = small_vit().train()
-    vit.collect(model, [{"pixel_values": pixels()}], linear_layers(model, MLP), progress=False)
+    collect_factors(model, [{"pixel_values": pixels()}], linear_layers(model, MLP), labels="exact", progress=False)
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
@@ -176,19 +230,21 @@ def test_collecting_leaves_the_model_as_it_was():
 
 def test_magnitude_keeps_the_largest():
     W = torch.tensor([[1.0, -5.0], [3.0, 0.5]])
-    assert vit.magnitude_edit(W, 0.5).tolist() == [[0, -5], [3, 0]]
-    assert torch.equal(vit.magnitude_edit(W, 1.0), W)
+    assert baselines.magnitude_edit(W, 0.5).tolist() == [[0, -5], [3, 0]]
+    assert torch.equal(baselines.magnitude_edit(W, 1.0), W)
 
 
 def test_a_perturbation_has_the_norm_that_was_asked_for():
     W = torch.randn(5, 3, generator=rng())
-    assert math.isclose((vit.perturbed(W, 0.7, rng()) - W).norm().item(), 0.7, rel_tol=1e-5)
+    assert math.isclose((baselines.noise_edit(W, 0.7, rng()) - W).norm().item(), 0.7, rel_tol=1e-5)
 
 
 def test_every_method_changes_less_with_more_strength_and_repeats_itself():
     model = small_vit().float()
     layers = linear_layers(model, MLP)
-    bases = decompose(vit.collect(model, [{"pixel_values": pixels().float()}], layers, progress=False))
+    bases = decompose(
+        collect_factors(model, [{"pixel_values": pixels().float()}], layers, labels="exact", progress=False)
+    )
     for method, change in vit.methods(layers, bases).items():
         moved = [sum((w - layers[n].weight).norm().item() for n, w in change(s).items()) for s in (0.4, 0.9, 0.999)]
         assert moved[0] >= moved[1] >= moved[2] and moved[0] > 0, method
@@ -201,27 +257,27 @@ def test_every_method_changes_less_with_more_strength_and_repeats_itself():
 
 def test_the_shipped_checkpoint_is_what_its_recipe_says():
     folder = DATA / "vit-tiny"
-    model, images = vit.load(folder)
+    model, images = mislabelled.load(folder)
     assert sum(p.stat().st_size for p in folder.iterdir()) < 5_000_000
     assert read_json(folder / "recipe.json") == {
         "seed": 0,
-        "noise": vit.NOISE,
-        "epochs": vit.EPOCHS,
-        "labels": vit.digest(images),
+        "noise": mislabelled.NOISE,
+        "epochs": mislabelled.EPOCHS,
+        "labels": mislabelled.digest(images),
     }
     assert model.config.num_hidden_layers == 2 and not model.training
 
 
 def test_a_checkpoint_with_other_labels_is_refused(tmp_path):
-    vit.save(small_vit(), tmp_path, {"seed": 0, "labels": "other"}, [])
+    mislabelled.save(small_vit(), tmp_path, {"seed": 0, "labels": "other"}, [])
     with pytest.raises(ValueError, match="no longer gives the labels"):
-        vit.load(tmp_path)
+        mislabelled.load(tmp_path)
 
 
 def test_training_learns_and_writes_a_folder_that_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr(vit, "IMAGES", 256)
-    vit.train(tmp_path, epochs=5)
-    model, images = vit.load(tmp_path)
+    monkeypatch.setattr(mislabelled, "IMAGES", 256)
+    mislabelled.train(tmp_path, epochs=5)
+    model, images = mislabelled.load(tmp_path)
     (line,) = (json.loads(x) for x in (tmp_path / "training.jsonl").read_text().splitlines())
     assert line["epoch"] == 5 and line["clean"] > 0.15 and len(images.x) == 256
     assert vit.predict(model, images.x_test).shape == (497,)
@@ -247,7 +303,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def processor(tmp_path):
-    vit.save(small_vit(), tmp_path / "model", {}, [])
+    mislabelled.save(small_vit(), tmp_path / "model", {}, [])
     return AutoImageProcessor.from_pretrained(tmp_path / "model")
 
 
@@ -298,9 +354,9 @@ def test_a_model_that_is_no_vit_is_refused(tmp_path):
 
 def test_the_shipped_vit_through_a_folder_of_pictures(tmp_path):
     """The ViT-B/16 path on digits as PNG files: what it memorized before and after is what the arrays say."""
-    model, images = vit.load()
+    model, images = mislabelled.load()
     rows = torch.cat([images.wrong.nonzero()[:60, 0], (~images.wrong).nonzero()[:120, 0]])
-    folder, wrong = imagenet.write_folder(tmp_path, images, rows)
+    folder, wrong = mislabelled.write_folder(tmp_path, images, rows)
     model, processor = imagenet.load(DATA / "vit-tiny")
     train = imagenet.read_folder(folder, model.config, wrong)
     weights = {n: layer.weight.clone() for n, layer in linear_layers(model, MLP).items()}
@@ -321,5 +377,9 @@ def test_the_shipped_vit_through_a_folder_of_pictures(tmp_path):
 def test_the_edit_with_mass_one_changes_nothing():
     model = small_vit().float()
     layers = linear_layers(model, MLP)
-    bases = decompose(vit.collect(model, [{"pixel_values": pixels().float()}], layers, tokens="cls", progress=False))
+    bases = decompose(
+        collect_factors(
+            model, [{"pixel_values": pixels().float()}], layers, tokens="cls", labels="exact", progress=False
+        )
+    )
     assert all(torch.equal(w, layers[n].weight) for n, w in edit_weights(layers, bases, 1.0).items())

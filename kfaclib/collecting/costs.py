@@ -64,7 +64,7 @@ def meta_model(name):
 
 
 def owners(layers):
-    """{name: the first of `layers` with the same input}, by the names of the Llama family; `factors.shared_inputs`
+    """{name: the first of `layers` with the same input}, by the names of the Llama family; `passes.shared_inputs`
     finds the same by running the model."""
     first = {}
 

@@ -25,7 +25,8 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.curvature import distributed
-from kfaclib.curvature.factors import FACTORS, Sums, accumulating, means, save_factors
+from kfaclib.curvature.factor_file import FACTORS, save_factors
+from kfaclib.curvature.factors import Sums, accumulating, means
 from kfaclib.curvature.layers import check_memory, factor_bytes
 from kfaclib.io import files, folders, storage
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from kfaclib.commands import shared
 from kfaclib.curvature import distributed
-from kfaclib.editing import checkpoint
 from kfaclib.editing.edit import edit_weights, kept_share
 from kfaclib.io import files, folders
 from kfaclib.io.options import ModelOptions, option, share
-from kfaclib.lm import presets
+from kfaclib.lm import checkpoint, presets
 
 RECORD = "edit.json"
 

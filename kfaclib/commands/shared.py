@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kfaclib.collecting.collection import say_aside
-from kfaclib.curvature import factors, layers
+from kfaclib.curvature import factor_file, layers
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.io import files, folders
 from kfaclib.io.options import Options, option, positive
@@ -47,9 +47,9 @@ def curvature_of(model, path, names=None, progress: bool = True) -> tuple[dict, 
 
     The eigenvectors are kept beside the factors, in a folder `bases`: another mass needs none of that work again.
     """
-    chosen = layers.linear_layers(model, names or list(factors.load_factors(path)))
+    chosen = layers.linear_layers(model, names or list(factor_file.load_factors(path)))
     say(f"layers: {layers.summary(chosen)}")
-    found = factors.load_factors(path, chosen)
+    found = factor_file.load_factors(path, chosen)
     place, need = Path(path), layers.factor_bytes(chosen)
     folder = (place if place.is_dir() else place.parent) / "bases"
     try:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from kfaclib.commands import shared
-from kfaclib.editing import sweep as sweeping
 from kfaclib.io import files, report
 from kfaclib.io.options import ModelOptions, option, positive, shares
 from kfaclib.lm import presets
+from kfaclib.lm import sweep as sweeping
 
 
 @dataclass(frozen=True)

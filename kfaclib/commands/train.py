@@ -29,9 +29,9 @@ def train(config: TrainConfig) -> None:
                 "--steps is for the language models: vit-tiny is trained as the shipped checkpoint was, in about two "
                 "minutes"
             )
-        from kfaclib.vision import vit
+        from kfaclib.toy import mislabelled
 
-        vit.train(config.out, config.seed)
+        mislabelled.train(config.out, config.seed)
         print(f"weights, recipe.json, training.jsonl and manifest.json in {config.out}")
         return
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 
 from kfaclib.curvature import distributed
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.factors import _rows, as_batch, backward, check_pass
+from kfaclib.curvature.passes import as_batch, backward, check_pass, contributing
 from kfaclib.io import storage
 
 
@@ -133,7 +133,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                     Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
                     a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)
                     if unit == "token":
-                        a, g = _rows(a, mask) @ Q_A, _rows(g, mask) @ Q_G
+                        a, g = contributing(a, mask) @ Q_A, contributing(g, mask) @ Q_G
                         update = (g * g).T @ (a * a)
                     else:
                         keep = (
@@ -144,7 +144,7 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
                         a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
                         update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
                     sums[name] = sums.get(name, 0) + update
-                    tokens[name] += len(_rows(inputs[name], mask))
+                    tokens[name] += len(contributing(inputs[name], mask))
     finally:
         model.train(was_training)
     if not sums:

@@ -92,7 +92,7 @@ def summary(names):
 
 def factor_bytes(layers, owner=None):
     """Bytes that the float32 factors A [I, I] and G [O, O] of these layers take; owner {name: the layer whose A it
-    shares} (from `factors.shared_inputs`) counts a shared A once, without it no input is taken to be shared."""
+    shares} (from `passes.shared_inputs`) counts a shared A once, without it no input is taken to be shared."""
     return sum(
         4 * (layer.out_features**2 + (layer.in_features**2 if owner is None or owner[name] == name else 0))
         for name, layer in layers.items()

@@ -4,8 +4,8 @@ import torch
 from torch.func import functional_call, jacrev, jvp, vmap
 
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.factors import backward
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.curvature.passes import backward
 from kfaclib.curvature.products import cross_entropy_hvp, ggnvp, unflatten
 
 

@@ -1,4 +1,5 @@
-"""Edits without curvature, to compare with: a low-rank weight, and the same staircase in a random basis."""
+"""Edits without curvature, to compare with: a low rank, the same staircase in a random basis, the largest entries, and
+noise."""
 
 import torch
 
@@ -29,3 +30,24 @@ def random_edit(W, basis, mass, generator):
     """W projected on the staircase that `mass` gives, in a random basis."""
     keep = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, mass), len(basis.lambda_A))
     return project(W, random_basis(basis, generator), keep)
+
+
+def magnitude_edit(W, kept):
+    """W [O, I] with all but its `kept` share of largest entries set to zero; at least one stays."""
+    smallest = W.detach().abs().flatten().sort(descending=True)[0][max(1, round(kept * W.numel())) - 1]
+    return W.detach() * (W.detach().abs() >= smallest)
+
+
+def noise_edit(W, norm, generator):
+    """W [O, I] plus a Gaussian matrix of Frobenius norm `norm`, drawn by `generator` on the CPU."""
+    noise = torch.randn(W.shape, generator=generator)
+    return W.detach() + (norm * noise / noise.norm()).to(W)
+
+
+def noisy(layers, size, seed):
+    """{name: weight plus noise of `size` times its norm} for {name: nn.Linear}: an edit that knows nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: noise_edit(layer.weight, size * layer.weight.detach().norm().cpu(), generator)
+        for name, layer in layers.items()
+    }

@@ -10,6 +10,8 @@ of a folder of one's own. The harness is an optional extra: pip install -e ".[ha
 
 import torch
 
+from kfaclib.lm import scoring
+
 REAL = ("boolq", "winogrande", "openbookqa", "gsm8k", "triviaqa", "popqa")
 # The harness has no PopQA. Its format is TriviaQA's; a row's possible answers are a JSON list in a string.
 POPQA = {
@@ -75,14 +77,9 @@ def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
     return {name: plain(row) for name, row in found["results"].items()}
 
 
-@torch.no_grad()
 def choice_scores(model, prompt, choices):
     """[choices]: the sum of log-probabilities of each choice's tokens after the prompt; prompt and choices are lists of
     token ids.
     """
-    scores = []
-    for choice in choices:
-        ids = torch.tensor([prompt + choice]).to(next(model.parameters()).device)
-        logs = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
-        scores.append(logs.gather(1, ids[0, len(prompt) :, None]).sum().item())
-    return torch.tensor(scores)
+    found = scoring.teacher_forced(model, [prompt + c for c in choices], [len(prompt)] * len(choices), detail=True)
+    return torch.stack([row.log_p.sum() for row in found])

@@ -6,21 +6,16 @@ seen exactly the given text, so its first error is the first position whose argm
 """
 
 import torch
-from tqdm.auto import tqdm
 
+from kfaclib.lm import scoring
 from kfaclib.lm.recitation import PREFIX, SUFFIX
 
 
-@torch.no_grad()
 def hits(model, ids, batch=64, progress=False):
-    """Is the argmax at every position of ids [N, S] the token that follows? bool [N, S - 1]; entry t is about token t +
-    1.
+    """Is the argmax at every position of ids [N, S] the token that follows? bool [N, S - 1]; entry t is about token
+    t + 1.
     """
-    device, found, batches = next(model.parameters()).device, [], ids.split(batch)
-    for rows in tqdm(batches, desc="windows") if progress else batches:
-        guess = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].argmax(-1).cpu()
-        found.append(guess == rows[:, 1:])
-    return torch.cat(found)
+    return torch.stack([row.hit for row in scoring.teacher_forced(model, ids, batch=batch, progress=progress)])
 
 
 def matched(hit, at):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
 
+from kfaclib.lm import scoring
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
 PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
@@ -65,23 +66,15 @@ def greedy(model, prefixes, length, batch=64):
     return torch.cat(out)
 
 
-@torch.no_grad()
 def by_one_pass(model, windows, batch=64):
-    """(strict recall, token accuracy) with everything before a token given.
+    """(strict recall, token accuracy) of [(prefix ids, suffix ids)] with everything before a token given.
 
     Strict recall is the same as by generating, at a small part of the price: as long as the words are right, both read
     the same text.
     """
-    device, hits, total, whole = next(model.parameters()).device, 0, 0, 0
-    for start in range(0, len(windows), batch):
-        rows = windows[start : start + batch]
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(p + s) for p, s in rows], batch_first=True)
-        guess = model(input_ids=ids.to(device), use_cache=False).logits.argmax(-1).cpu()
-        for line, (prefix, suffix) in enumerate(rows):
-            said = guess[line, len(prefix) - 1 : len(prefix) + len(suffix) - 1]
-            right = (said == torch.tensor(suffix)).sum().item()
-            hits, total, whole = hits + right, total + len(suffix), whole + (right == len(suffix))
-    return whole / len(windows), hits / total
+    found = scoring.teacher_forced(model, [p + s for p, s in windows], [len(p) for p, _ in windows], batch)
+    hits = torch.cat([row.hit for row in found])
+    return sum(row.hit.all().item() for row in found) / len(found), hits.sum().item() / len(hits)
 
 
 def token_accuracy(model, windows, batch=64):

@@ -8,34 +8,27 @@ only suppressed comes back as a whole when a part is shown again.
 import torch
 import torch.nn.functional as F
 
+from kfaclib.editing import matching
+from kfaclib.lm import scoring
 from kfaclib.lm.recitation import recitation, token_accuracy
 
 LEARNING_RATE, BATCH = 1e-3, 8  # of AdamW without weight decay, windows a step
 
 
-@torch.no_grad()
 def true_tokens(model, windows, batch=64):
     """(rank int64 [N, S], log_p float64 [N, S]) of the true suffix tokens when everything before them is given.
 
     windows: [(prefix ids, suffix ids)], all suffixes of S tokens. Rank 1 is the argmax; among equal logits the true
     token is last.
     """
-    length, device, ranks, logs = len(windows[0][1]), next(model.parameters()).device, [], []
-    if any(len(suffix) != length for _, suffix in windows):
+    if len({len(suffix) for _, suffix in windows}) > 1:
         raise ValueError(
             "the suffixes have different lengths: ranks come as one table, so give windows whose suffixes are "
             "equally long"
         )
-    for start in range(0, len(windows), batch):
-        rows = windows[start : start + batch]
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(p + s) for p, s in rows], batch_first=True).to(device)
-        logits = model(input_ids=ids, use_cache=False).logits
-        place = torch.tensor([len(p) - 1 for p, _ in rows])[:, None] + torch.arange(length)
-        at = logits[torch.arange(len(rows))[:, None], place].double()
-        true = at.gather(2, torch.tensor([s for _, s in rows], device=device)[..., None])
-        ranks.append((at >= true).sum(2).cpu())
-        logs.append((true[..., 0] - at.logsumexp(2)).cpu())
-    return torch.cat(ranks), torch.cat(logs)
+    rows, starts = [p + s for p, s in windows], [len(p) for p, _ in windows]
+    found = scoring.teacher_forced(model, rows, starts, batch, detail=True)
+    return torch.stack([row.rank for row in found]), torch.stack([row.log_p for row in found])
 
 
 def within(rank, k):
@@ -122,7 +115,13 @@ def train_to(model, windows, target, every=4, limit=400, learning_rate=LEARNING_
             now = {name: p.detach().clone() for name, p in model.named_parameters()}
             if token_accuracy(model, windows) >= target:
                 if last is not None:
-                    _between(model, last, now, lambda: token_accuracy(model, windows), target)
+                    mix = _mixture(model, last, now)
+
+                    def score(share):
+                        mix(share)
+                        return token_accuracy(model, windows)
+
+                    mix(matching.nearest(score, target, 0.0, 1.0, steps=6)[0])
                 return tokens
             last = now
         ids = next(stream)
@@ -133,23 +132,15 @@ def train_to(model, windows, target, every=4, limit=400, learning_rate=LEARNING_
     )
 
 
-@torch.no_grad()
-def _between(model, low, high, score, target, steps=6):
-    """Leave the model at the mixture of the states low and high whose score is nearest to target, by bisection."""
+def _mixture(model, low, high):
+    """A function that leaves the model's weights at a share of the way from the state `low` to `high`."""
 
+    @torch.no_grad()
     def mix(share):
         for name, p in model.named_parameters():
             p.copy_(torch.lerp(low[name], high[name], share))
 
-    left, right, best = 0.0, 1.0, None
-    for _ in range(steps):
-        share = (left + right) / 2
-        mix(share)
-        value = score()
-        if best is None or abs(value - target) < abs(best[1] - target):
-            best = share, value
-        left, right = (share, right) if value < target else (left, share)
-    mix(best[0])
+    return mix
 
 
 def tokens_to(rows, key, level=0.5):

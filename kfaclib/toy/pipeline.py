@@ -4,7 +4,6 @@ Every method is brought to the same forgetting (the same token accuracy on the q
 it costs elsewhere can be compared.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import baselines
+from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
 from kfaclib.toy import tasks
@@ -74,27 +73,6 @@ def methods(c, seed=0):
     }
 
 
-def bring_to(target, edit, layers, score, steps=7):
-    """The strength at which score() under the edit is closest to `target`: bisected on log(1 - strength).
-
-    `score` rises with strength. First the bracket is widened until the score at its upper end has reached the target,
-    or 1 - strength is 2e-12; then `steps` tries follow, that end included. Returns (strength, score there).
-    """
-    low, high, x, best = 0.0, math.inf, 2.5, None  # strength = 1 - exp(-x)
-    while steps and x < 30:
-        strength = 1 - math.exp(-x)
-        with edited(layers, edit(strength)):
-            value = score()
-        if best is None or abs(value - target) < abs(best[1] - target):
-            best = strength, value
-        low, high = (x, high) if value < target else (low, x)
-        if high < math.inf:
-            steps, x = steps - 1, (low + high) / 2
-        else:
-            x = 2 * x + 1
-    return best
-
-
 @dataclass(frozen=True)
 class Exam:
     """What one half measures: quotes, fresh text, tasks and the unedited model's top-10 tokens."""
@@ -147,7 +125,7 @@ def reproduce(
     settings = {"layers": patterns, "rows": rows, "tokens": rows * 127, "target_token_accuracy": target, "strength": {}}
     for method, edit in methods(c, seed).items():
         say(f"{method}: to token accuracy {target} on the quotes for choosing")
-        strength, reached = bring_to(target, edit, c.layers, lambda: token_accuracy(model, choosing))
+        strength, reached = matching.bring_to(target, edit, c.layers, lambda: token_accuracy(model, choosing))
         settings["strength"][method] = {"value": strength, "token_accuracy": reached}
         with edited(c.layers, edit(strength)):
             result.append({"method": method, **take(model, exam)})

@@ -8,6 +8,7 @@ import random
 
 import torch
 
+from kfaclib.lm import scoring
 from kfaclib.toy import world as w
 
 HALVES = ("choose", "report")
@@ -56,25 +57,14 @@ def make_suite(world, half, count=200):
     return {task: [([w.BOS] + w.encode(p), w.encode(a)) for p, a in items] for task, items in pairs.items()}
 
 
-@torch.no_grad()
 def right(model, items, batch=128):
-    """bool [N]: is the greedy answer right in every token? Rows are padded on the right, so a causal model never sees
-    it.
+    """bool [N]: is the greedy answer right in every token?
 
     Reading the argmax at every answer position under teacher forcing decides it: the greedy answer is right
     exactly when each argmax is.
     """
-    device = next(model.parameters()).device
-    verdict = torch.zeros(len(items), dtype=torch.bool)
-    order = sorted(range(len(items)), key=lambda i: len(items[i][0]) + len(items[i][1]))
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(items[i][0] + items[i][1]) for i in rows], batch_first=True)
-        guess = model(input_ids=ids.to(device), use_cache=False).logits.argmax(-1).cpu()
-        for line, i in enumerate(rows):
-            prompt, answer = items[i]
-            verdict[i] = guess[line, len(prompt) - 1 : len(prompt) - 1 + len(answer)].tolist() == answer
-    return verdict
+    found = scoring.teacher_forced(model, [p + a for p, a in items], [len(p) for p, _ in items], batch)
+    return torch.tensor([row.hit.all() for row in found])
 
 
 def accuracy(model, suite):

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from kfaclib.io import folders
 from kfaclib.lm import models
+from kfaclib.lm.recitation import by_one_pass, split_windows
 from kfaclib.toy import small_olmo2, tasks
 from kfaclib.toy import world as w
 
@@ -29,18 +30,12 @@ def weighted_loss(model, ids, weights):
     return (losses * weights).sum() / weights.sum()
 
 
-@torch.no_grad()
 def progress_report(model, world, suite):
     """Teacher-forced recall of all quotes and every task's accuracy, while training."""
     model.eval()
-    windows = torch.cat([tasks.quote_windows(world, half) for half in tasks.HALVES]).to(next(model.parameters()).device)
-    hit = torch.cat(
-        [
-            model(input_ids=b, use_cache=False).logits[:, w.PREFIX - 1 : -1].argmax(-1) == b[:, w.PREFIX :]
-            for b in windows.split(64)
-        ]
-    )
-    report = {"strict": hit.all(1).float().mean().item(), **tasks.accuracy(model, suite)}
+    windows = torch.cat([tasks.quote_windows(world, half) for half in tasks.HALVES])
+    strict, _ = by_one_pass(model, split_windows(windows))
+    report = {"strict": strict, **tasks.accuracy(model, suite)}
     model.train()
     return {k: round(v, 4) for k, v in report.items()}
 

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoImageProcessor
 
 from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
@@ -123,24 +124,6 @@ def batches(paths, processor, channels=3, size=64):
         yield {"pixel_values": processor(opened, return_tensors="pt")["pixel_values"]}
 
 
-def write_folder(folder, images, rows):
-    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`: a small folder of
-    ImageNet's format.
-
-    images: `vit.Images`; rows: indices [n].  Returns the paths (folder/train, folder/wrong.json).
-    """
-    folder, wrong = Path(folder), {}
-    mean, std = vit.pixel_statistics()
-    for i in rows.tolist():
-        place = folder / "train" / str(images.true[i].item()) / f"{i:04d}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(((images.x[i, 0] * std + mean).clamp(0, 1) * 255).round().byte().numpy()).save(place)
-        if images.wrong[i]:
-            wrong[f"{place.parent.name}/{place.name}"] = str(images.given[i].item())
-    files.write_json(folder / "wrong.json", wrong)
-    return folder / "train", folder / "wrong.json"
-
-
 def answers(model, processor, paths, what):
     """Predicted class [n] of the images at `paths`."""
     said = [
@@ -189,7 +172,7 @@ def edit_folder(model, processor, train, validation=None, *, mass=MASS, images=I
     chosen = linear_layers(model, ["*.0.mlp.*", f"*.{last}.mlp.*"])
     sample = rng.sample(train.paths, min(images, len(train.paths)))
     bases = decompose(
-        vit.collect(
+        collect_factors(
             model,
             batches(sample, processor, model.config.num_channels),
             chosen,

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share, project
 from kfaclib.io import files
 from kfaclib.lm import activations, models
@@ -110,7 +111,7 @@ def measure(model, world, seed):
     pairs = {name: activations.bands(basis) for name, basis in bases.items()}
     mine = {name: bases[name] for name in changed}
     choosing = split_windows(tasks.quote_windows(world, "choose"))
-    mass, reached = pipeline.bring_to(
+    mass, reached = matching.bring_to(
         pipeline.FORGOTTEN, lambda m: edit_weights(changed, mine, m), changed, lambda: token_accuracy(model, choosing)
     )
     weights = edit_weights(changed, mine, mass)

@@ -14,14 +14,14 @@ from tqdm.auto import tqdm
 from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import subnet
+from kfaclib.editing import matching, subnet
+from kfaclib.editing.baselines import noisy
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
 from kfaclib.lm import models
 from kfaclib.lm.recitation import perplexity, recitation, split_windows, token_accuracy
 from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy.rows import world_rows
-from kfcourse.experiments.recitation import noisy
 from kfcourse.experiments.seeds import CHECKPOINTS, each
 
 ITEMS, DOCUMENTS = 50, 32  # items of a task, documents of fresh text
@@ -92,7 +92,7 @@ def search(model, world):
     for method, tried in GRID.items():
         for settings in tqdm(tried, desc=f"settings of {method}"):
             edit, _, _, _ = train(method, model, layers, mine, clean, settings, EPOCHS[method])
-            strength, reached = pipeline.bring_to(
+            strength, reached = matching.bring_to(
                 pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, split_windows(mine))
             )
             with edited(layers, edit(strength)):
@@ -144,7 +144,7 @@ def measure(model, world, seed, settings):
         }
 
     def brought(edit, target, score):
-        strength, reached = pipeline.bring_to(target, edit, layers, score)
+        strength, reached = matching.bring_to(target, edit, layers, score)
         with edited(layers, edit(strength)):
             return {"strength": strength, "reached": reached, **exam()}
 

@@ -10,9 +10,8 @@ from tqdm.auto import tqdm
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import sweep
 from kfaclib.io import files
-from kfaclib.lm import models
+from kfaclib.lm import models, sweep
 from kfaclib.lm.presets import GATE_AND_UP
 from kfaclib.lm.recitation import split_windows
 from kfaclib.toy import small_olmo2, tasks

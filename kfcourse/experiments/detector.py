@@ -9,10 +9,10 @@ import torch
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import sweep
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
-from kfaclib.lm import activations, detector, models, relearning
+from kfaclib.lm import activations, detector, models, relearning, sweep
 from kfaclib.lm.recitation import perplexity, split_windows, token_accuracy
 from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
@@ -85,7 +85,7 @@ def with_labels(model, layers, bases, windows, text):
     base, left = perplexity(model, text), {}
     for number, names in sweep.blocks(bases).items():
         mine = {n: bases[n] for n in names}
-        mass, price = pipeline.bring_to(
+        mass, price = matching.bring_to(
             -PRICE, lambda m: edit_weights(layers, mine, m), layers, lambda: -perplexity(model, text) / base
         )
         with edited(layers, edit_weights(layers, mine, mass)):
@@ -120,7 +120,7 @@ def measure(seed):
     }
 
     mine = {n: bases[n] for n in linear_layers(model, pipeline.LAYERS)}
-    mass, _ = pipeline.bring_to(
+    mass, _ = matching.bring_to(
         pipeline.FORGOTTEN, lambda m: edit_weights(layers, mine, m), layers, lambda: token_accuracy(model, choosing)
     )
     with edited(layers, edit_weights(layers, mine, mass)):

@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.baselines import noisy
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
 from kfaclib.lm import mining, models
@@ -42,15 +43,6 @@ def moved(ids, by, seed=0):
     rng = random.Random(f"place {seed}")
     before = torch.tensor([w.encode(w.text(rng, by)) for _ in ids])
     return torch.cat([ids[:, :1], before, ids[:, 1:]], 1)
-
-
-def noisy(layers, size, seed):
-    """{name: weight plus Gaussian noise of `size` times its norm} for {name: nn.Linear}: an edit that knows nothing."""
-    generator, weights = torch.Generator().manual_seed(seed), {}
-    for name, layer in layers.items():
-        noise = torch.randn(layer.weight.shape, generator=generator).to(layer.weight)
-        weights[name] = layer.weight.detach() + size * noise * layer.weight.detach().norm() / noise.norm()
-    return weights
 
 
 def under_noise(model, world, seeds, sizes=SIZES, count=32):

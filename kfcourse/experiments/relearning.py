@@ -20,6 +20,7 @@ import torch
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
 from kfaclib.lm import models, relearning
@@ -72,7 +73,7 @@ def measure(seed):
     edits, runs = pipeline.methods(pipeline.Curvature(layers, bases, {}), seed), []
     for start, (target, names) in DEPTHS.items():
         for name in names:
-            strength, _ = pipeline.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
+            strength, _ = matching.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
             with edited(layers, edits[name](strength)):
                 cut = copy.deepcopy(model)
             if name == "K-FAC":

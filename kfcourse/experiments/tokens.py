@@ -12,6 +12,7 @@ from kfaclib.collecting import resumable
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import Sums, accumulating, means
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
 from kfaclib.lm import mining, models
@@ -77,34 +78,20 @@ def at_equal_forgetting(model, layers, bases, choosing, steps=8):
     """(what was chosen, {name: weight}): the edit at the mass that brings the token accuracy on the quotes for choosing
     to `pipeline.FORGOTTEN`, or as near as `steps` tries come.
 
-    A tiny sample needs masses so close to 1 that `pipeline.bring_to` would spend its tries on coming near. Here they
-    are placed by linear interpolation between the ends of a bracket; an end that stays twice counts half (the Illinois
-    rule), or a bent curve would be approached from one side for ever.
+    A tiny sample needs masses so close to 1 that halving a bracket would spend its tries on coming near, so they are
+    placed by interpolation, between a token accuracy of 0 at mass 0 and of 1 at mass 1 - exp(-16).
     """
-    low, high, best, x = (
-        [0.0, -pipeline.FORGOTTEN],
-        [16.0, 1 - pipeline.FORGOTTEN],
-        None,
-        4.0,
-    )  # x, token accuracy above the target; mass = 1 - exp(-x)
-    moved = None
-    for _ in range(steps):
-        weights = edit_weights(layers, bases, -math.expm1(-x))
-        with edited(layers, weights):
-            reached = token_accuracy(model, choosing)
-        apart = reached - pipeline.FORGOTTEN
-        if best is None or abs(apart) < abs(best[0]):
-            best = apart, {"mass": -math.expm1(-x), "reached": reached}, weights
-        if abs(apart) < NEAR:
-            break
-        end, other = (low, high) if apart < 0 else (high, low)
-        end[:] = x, apart
-        if moved is end:
-            other[1] /= 2
-        moved = end
-        x = (low[0] * high[1] - high[0] * low[1]) / (high[1] - low[1])
-    _, chosen, weights = best
-    return chosen | {"kept": sum(kept_share(basis, chosen["mass"]) for basis in bases.values()) / len(bases)}, weights
+    mass = lambda x: -math.expm1(-x)
+
+    def accuracy(x):
+        with edited(layers, edit_weights(layers, bases, mass(x))):
+            return token_accuracy(model, choosing)
+
+    x, reached = matching.nearest(
+        accuracy, pipeline.FORGOTTEN, 0.0, 16.0, steps=steps, start=4.0, tolerance=NEAR, ends=(0.0, 1.0)
+    )
+    kept = sum(kept_share(basis, mass(x)) for basis in bases.values()) / len(bases)
+    return {"mass": mass(x), "reached": reached, "kept": kept}, edit_weights(layers, bases, mass(x))
 
 
 def choosing_quotes(world):

@@ -11,7 +11,7 @@ import torch
 from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import rankings
+from kfaclib.editing import matching, rankings
 from kfaclib.editing.edit import edit_weights, edited, keep_mask
 from kfaclib.io import files
 from kfaclib.lm import models, relearning
@@ -121,7 +121,7 @@ def measure(model, stranger, world, seed):
     left["before"], left["never trained"] = remains(model, exam.windows), remains(stranger, exam.windows)
     left["before, fresh text"] = remains(model, fresh)
     for name, (edit, kept) in variants(model, world, layers, seed).items():
-        mass, reached = pipeline.bring_to(
+        mass, reached = matching.bring_to(
             pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, choosing), STEPS
         )
         with edited(layers, edit(mass)):

@@ -12,8 +12,11 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing.baselines import noise_edit
 from kfaclib.io import files
+from kfaclib.toy import mislabelled
 from kfaclib.vision import vit
 from kfcourse.paths import DATA
 
@@ -37,10 +40,10 @@ ONLY_ONCE = ("exact, tempered", "exact, CLS token only")  # for the shipped seed
 
 def curvature(model, images, layers, labels="exact", noise=True, temperature=1, tokens="all", seed=0):
     """Bases {name: Eigenbasis} from the choosing half's images."""
-    batches = vit.collection_batches(images, noise=noise, seed=seed)
+    batches = mislabelled.collection_batches(images, noise=noise, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     return decompose(
-        vit.collect(
+        collect_factors(
             model,
             batches,
             layers,
@@ -59,7 +62,7 @@ def at_matched(model, images, layers, change, learned):
     weights = change(strength)
     return {
         "strength": strength,
-        **{half: vit.outcome(model, images, layers, weights, half, learned[half]) for half in vit.HALVES},
+        **{half: vit.outcome(model, images, layers, weights, half, learned[half]) for half in mislabelled.HALVES},
     }
 
 
@@ -71,16 +74,16 @@ def estimates(model, images, layers, learned, names=ESTIMATES):
         for draw in range(DRAWS if labels == "sampled" else 1):
             bases = curvature(model, images, layers, labels, noise, temperature, tokens, seed=draw)
             row = at_matched(model, images, layers, vit.methods(layers, bases)["K-FAC"], learned)
-            seen = vit.noisy(x, torch.Generator().manual_seed(draw)) if noise else x
+            seen = mislabelled.noisy(x, torch.Generator().manual_seed(draw)) if noise else x
             rows.append({"estimate": name, "draw": draw, "surprises": vit.surprises(model, seen, temperature), **row})
     return {"rows": rows, "images": len(x)}
 
 
 def examine(folder, seed):
     """Everything about one checkpoint."""
-    model, images = vit.load(folder)
-    every, before, learned = linear_layers(model, vit.LAYERS), {}, {}
-    for half in vit.HALVES:
+    model, images = mislabelled.load(folder)
+    every, before, learned = linear_layers(model, mislabelled.LAYERS), {}, {}
+    for half in mislabelled.HALVES:
         before[half], learned[half] = vit.measure(model, images, half)
     training = [json.loads(line) for line in (Path(folder) / "training.jsonl").read_text().splitlines()]
     record = {"seed": seed, "before": before, "training": training}
@@ -103,11 +106,11 @@ def examine(folder, seed):
         torch.Generator().manual_seed(seed),
     )
     noise = {
-        n: vit.perturbed(layer.weight, (by_curvature[n] - layer.weight.detach()).norm(), generator)
+        n: noise_edit(layer.weight, (by_curvature[n] - layer.weight.detach()).norm(), generator)
         for n, layer in every.items()
     }
     sets = []
-    for layers, patterns in vit.LAYER_SETS.items():
+    for layers, patterns in mislabelled.LAYER_SETS.items():
         chosen = linear_layers(model, patterns)
         sets.append(
             {"layers": layers, **at_matched(model, images, chosen, vit.methods(chosen, bases)["K-FAC"], learned)}
@@ -134,7 +137,7 @@ def run(out, folder=None):
     for name in (*SEEDS, "overconfident"):
         place = folder / str(name) if name else DATA / "vit-tiny"
         if not (place / "manifest.json").exists():
-            vit.train(place, *((0, 0.0) if name == "overconfident" else (name,)))
+            mislabelled.train(place, *((0, 0.0) if name == "overconfident" else (name,)))
         results.append(examine(place, name))
     files.write_json(
         out,

@@ -47,7 +47,7 @@ class Pause:
     minutes: int
 
 
-LOAD = 'found = factors.load_factors(BUILD / "workshop" / "factors.safetensors", chosen)  # collected in block 3'
+LOAD = 'found = factor_file.load_factors(BUILD / "workshop" / "factors.safetensors", chosen)  # collected in block 3'
 TIMETABLE = (
     Pause("Arrive: the machines work, names, how the notebooks work", 10),
     Block(
@@ -164,7 +164,7 @@ def catch_up(parts, made=None):
         effects += calls
         makes += [pieces[i] for i in kept if i not in inside and not is_import(pieces[i]) and pieces[i] not in calls]
     if made:
-        imports.append("from kfcourse.paths import BUILD")
+        imports += ["from kfaclib.curvature import factor_file", "from kfcourse.paths import BUILD"]
     return "\n".join(dict.fromkeys(imports + effects)) + ("\n\n" + "\n".join(makes) if makes else "")
 
 
@@ -234,7 +234,7 @@ def notebook(block, filled):
 
 def collect(path):
     """Make what block 4 loads: the factors that block 3 collects, by block 3's own statements."""
-    from kfaclib.curvature import factors  # torch is slow to import and only needed here
+    from kfaclib.curvature import factor_file  # torch is slow to import and only needed here
 
     pieces = [
         s for cell in notebooks.code_cells(chapter("09")) for s in slices.statements(without_markers(cell.source))
@@ -242,7 +242,7 @@ def collect(path):
     at = next(i for i, piece in enumerate(pieces) if binds(piece, "found"))
     names = {}
     exec("\n".join(pieces[i] for i in slices.needed(pieces, [at])), names)
-    factors.save_factors(path, names["found"], names["chosen"])
+    factor_file.save_factors(path, names["found"], names["chosen"])
 
 
 def write(out):

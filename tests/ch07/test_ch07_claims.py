@@ -7,6 +7,7 @@ import pytest
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io.files import read_json
+from kfaclib.toy import mislabelled
 from kfaclib.vision import vit
 from kfcourse.experiments import vit as experiment
 from kfcourse.paths import DATA
@@ -124,8 +125,8 @@ def test_the_overconfident_net_has_no_surprises_and_heals_less_but_the_draw_is_n
 @pytest.mark.long
 @pytest.mark.slow
 def test_the_shipped_vit_heals_again_at_the_recorded_strength():
-    model, images = vit.load()
-    layers = linear_layers(model, vit.LAYERS)
+    model, images = mislabelled.load()
+    layers = linear_layers(model, mislabelled.LAYERS)
     _, learned = vit.measure(model, images, "report")
     bases = experiment.curvature(model, images, layers, noise=True, seed=5)  # other noise than in the record
     mass = next(r for r in SEEDS[0]["rows"] if r["method"] == "K-FAC")["strength"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from kfaclib.editing import matching
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import report
 from kfaclib.io.files import read_json
@@ -106,7 +107,7 @@ def test_the_shipped_model_does_it_again_with_another_sample_of_curvature():
     before = pipeline.take(model, exam)
     c = pipeline.curvature(model, world, rows=pipeline.ROWS, seed=123, progress=False)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
-    strength, _ = pipeline.bring_to(
+    strength, _ = matching.bring_to(
         pipeline.FORGOTTEN,
         lambda m: edit_weights(c.layers, c.bases, m),
         c.layers,

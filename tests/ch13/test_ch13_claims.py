@@ -13,12 +13,11 @@ from scipy.stats import spearmanr
 
 from kfaclib.collecting import costs, planning
 from kfaclib.commands import cli
-from kfaclib.curvature.factors import load_factors
+from kfaclib.curvature.factor_file import load_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import sweep
 from kfaclib.io import report
 from kfaclib.io.files import read_json
-from kfaclib.lm import presets
+from kfaclib.lm import presets, sweep
 from kfcourse.ch13 import subject
 from kfcourse.experiments import choices
 from kfcourse.paths import DATA

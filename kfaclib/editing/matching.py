@@ -1,0 +1,92 @@
+"""How strong must an edit be to do just so much?  One search for the strength at which a score meets its target."""
+
+import math
+from collections.abc import Callable
+
+from kfaclib.editing.edit import edited
+
+FURTHEST = 30.0  # no bracket is widened beyond: 1 - exp(-30) is one to twelve digits
+
+
+def nearest(
+    score: Callable[[float], float],
+    target: float,
+    low: float,
+    high: float,
+    *,
+    steps: int,
+    start: float | None = None,
+    tolerance: float = 0.0,
+    ends: tuple[float, float] | None = None,
+) -> tuple[float, float]:
+    """(x, score(x)) whose score is nearest to `target`, of `steps` tries between low and high.
+
+    score: rises with x.  Each try halves the bracket, the first one at `start` (default: its middle).  high may be
+    infinite: then x goes on to 2x + 1 until the score there has reached the target or x is FURTHEST, and only that try
+    and those after it count.  A score nearer than `tolerance` ends the search.
+    ends: the scores at low and high, where they are known: tries are then placed by linear interpolation instead, and
+    an end that stays twice counts half (the Illinois rule of Dowell and Jarratt 1971), or a bent curve would be
+    approached from one side for ever.
+    """
+    below, above = [low, ends and ends[0] - target], [high, ends and ends[1] - target]  # [x, score minus target]
+    x, best, moved = (low + high) / 2 if start is None else start, None, None
+    while steps and (above[0] < math.inf or x < FURTHEST):
+        value = score(x)
+        apart = value - target
+        if best is None or abs(apart) < abs(best[1] - target):
+            best = x, value
+        if abs(apart) < tolerance:
+            break
+        end, other = (below, above) if apart < 0 else (above, below)
+        end[:] = x, apart
+        if above[0] == math.inf:
+            x = 2 * x + 1
+            continue
+        steps -= 1
+        if ends is None:
+            x = (below[0] + above[0]) / 2
+            continue
+        if moved is end:
+            other[1] /= 2
+        moved = end
+        x = (below[0] * above[1] - above[0] * below[1]) / (above[1] - below[1])
+    return best
+
+
+def bring_to(target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7):
+    """The strength at which score() under the edit is nearest to `target`: (strength, score there).
+
+    edit: strength in [0, 1) -> {layer: weight}; `score` rises with strength.  Searched on x, strength = 1 - exp(-x),
+    because some edits need strengths very close to one; `steps` tries follow once the bracket holds the target.
+    """
+    strength = lambda x: 1 - math.exp(-x)
+
+    def under(x):
+        with edited(layers, edit(strength(x))):
+            return score()
+
+    x, reached = nearest(under, target, 0.0, math.inf, steps=steps, start=2.5)
+    return strength(x), reached
+
+
+def neighbours(
+    score: Callable[[int], float], target: float, low: int, high: int
+) -> tuple[tuple[int, float], tuple[int, float], float]:
+    """For a strength that is a whole number, as a rank is: ((n, score(n)), (n + 1, score(n + 1)), share).
+
+    The target lies between the two scores, and `share` in [0, 1] of the way from the first to the second, so that any
+    measurement at the target is (1 - share) times the one at n plus share times the one at n + 1.  score: rises with n
+    from low to high.  ValueError if the target is not between the scores at low and high.
+    """
+    below, above = (low, score(low)), (high, score(high))
+    if not below[1] <= target <= above[1]:
+        raise ValueError(
+            f"the target {target:g} is not between the scores {below[1]:g} at {low} and {above[1]:g} at {high}: "
+            "search a wider range"
+        )
+    while above[0] - below[0] > 1:
+        n = (below[0] + above[0]) // 2
+        tried = n, score(n)
+        below, above = (tried, above) if tried[1] < target else (below, tried)
+    rise = above[1] - below[1]
+    return below, above, (target - below[1]) / rise if rise else 0.0

@@ -1,0 +1,73 @@
+"""Teacher forcing, once: which tokens does a model get right when everything before them is given, and how likely are
+they?
+
+As long as a greedy continuation is right, it has seen exactly the given text.  So it is right to the end exactly when
+every token here is, and its first error is the first token here that is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of one row's tokens from its start on, all [S]: hit, bool, is it the argmax; with `detail` also rank, int64, its
+    rank among all tokens (1 is the most likely; among equal logits it is last), and log_p, float64, its
+    log-probability."""
+
+    hit: torch.Tensor
+    rank: torch.Tensor | None = None
+    log_p: torch.Tensor | None = None
+
+
+@torch.no_grad()
+def teacher_forced(
+    model,
+    rows: Sequence,
+    starts: Sequence[int] | None = None,
+    batch: int = 64,
+    detail: bool = False,
+    progress: bool = False,
+) -> list[Scores]:
+    """`Scores` of the tokens starts[i], starts[i] + 1, ... of every row, on the CPU and in the order of `rows`.
+
+    rows: token ids, [N, S] or lists of any lengths; starts: the first token of each that is asked about (default: 1).
+    Rows of similar length share a batch.  They are padded on the right, where a causal model never looks, and the
+    padding is masked; positions count from the first token.  ValueError for a start that has nothing before or after
+    it.
+    """
+    rows = [torch.as_tensor(row) for row in rows]
+    starts = [1] * len(rows) if starts is None else list(starts)
+    for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        if not 1 <= start < len(row):
+            raise ValueError(
+                f"row {i} has {len(row)} tokens and is asked about from token {start} on: a token that is predicted "
+                "needs one before it"
+            )
+    device, found = next(model.parameters()).device, [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+    for some in tqdm(batches, desc="windows") if progress else batches:
+        ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in some], batch_first=True)
+        lengths = torch.tensor([len(rows[i]) for i in some])
+        given = {"input_ids": ids.to(device)}
+        if lengths.min() < ids.shape[1]:
+            places = torch.arange(ids.shape[1])
+            given["attention_mask"] = (places < lengths[:, None]).long().to(device)
+            given["position_ids"] = places.expand_as(ids).to(device)
+        logits = model(**given, use_cache=False).logits
+        guess = logits.argmax(-1).cpu()
+        for line, i in enumerate(some):
+            asked, before = rows[i][starts[i] :], slice(starts[i] - 1, len(rows[i]) - 1)
+            hit = guess[line, before] == asked
+            found[i] = Scores(hit, *_detail(logits[line, before], asked)) if detail else Scores(hit)
+    return found
+
+
+def _detail(logits, tokens):
+    at = logits.double()
+    true = at.gather(1, tokens.to(at.device)[:, None])
+    return (at >= true).sum(1).cpu(), (true[:, 0] - at.logsumexp(1)).cpu()
