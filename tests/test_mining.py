@@ -210,14 +210,8 @@ def test_a_window_belongs_to_what_most_of_its_suffix_belongs_to(world):
     n = world.quote_repeats
     # the passage and its </s> end before token 113, so a suffix from 64 + s has 49 - s of its 48 tokens there
     assert (
-        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
-            16
-        )
-        == n
+        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(16) == n
     )
     assert (
-        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(
-            40
-        )
-        == 0
+        Stream(torch.cat([stream.ids, stream.ids]), torch.cat([stream.repeats, stream.repeats * 0]), {}).known(40) == 0
     )

@@ -47,6 +47,48 @@ def _same_direction(a, b, _):
     )
 
 
+def _uncertainties(g):
+    return real(g, whole(g, 3, 6)).abs() / 3, real(g, whole(g, 6, 9)).abs() / 3, 0.2
+
+
+def _as_many_pairs(a, b, arguments):
+    """As many valid pairs as the course's own search finds, or more; for the question, the number that it asks for."""
+    if isinstance(a, int):
+        return float(b) == a
+    memorized, clean, gap = arguments
+    pairs = [(int(i), int(j)) for i, j in b]
+    valid = all(abs(memorized[i] - clean[j]) < gap for i, j in pairs)
+    return valid and len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs) >= len(a)
+
+
+def _number_of_pairs(g):
+    c = whole(g, 2, 9)
+    return (
+        f"Return the number of pairs, times {c}, in the place of the pairs.",
+        lambda ref: lambda memorized, clean, gap: c * len(ref(memorized, clean, gap)),
+    )
+
+
+def _product(g):
+    n = whole(g, 3, 6)
+    half = real(g, n, n)
+    F = half @ half.T
+    return (lambda v: F @ v), real(g, n), whole(g, 3, 6)
+
+
+def _shifted(g):
+    c = tenths(g, 0.5, 3)
+    return (
+        f"Use F + {c} I in the place of F.",
+        lambda ref: lambda product, start, steps: ref(lambda v: product(v) + c * v, start, steps),
+    )
+
+
+def _other_sharpness(g):
+    c = whole(g, 2, 9)
+    return (f"Multiply both results by {c}.", lambda ref: lambda: tuple(c * part for part in ref()))
+
+
 VARIANTS = {
     "06.sharpest_direction": Variant(
         lambda g: (real(g, whole(g, 2, 4), whole(g, 6, 9)),), _weighted_rows, _same_direction
@@ -61,5 +103,8 @@ VARIANTS = {
         _weighted_examples,
         lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6),
     ),
+    "06.enough_others": Variant(lambda g: (), _other_sharpness),
+    "06.equal_pairs": Variant(_uncertainties, _number_of_pairs, _as_many_pairs),
+    "06.power_iteration": Variant(_product, _shifted, _same_direction),
     "06.as_certain": Variant(lambda g: (real(g, whole(g, 2, 5), whole(g, 4, 8)).abs() ** 3, 0.2), _not_the_first),
 }

@@ -174,6 +174,26 @@ def as_certain(unsure, allowed, wanted):
     return allowed & (unsure <= values[:count].max())
 
 
+def language_model(count=SEQUENCES, rows=POPULATION):
+    """(model, {kind: passages}, rows of its training mixture without quotes): what chapter 06 measures live."""
+    model, _ = models.load(DATA / "olmo2-tiny")
+    model.set_attn_implementation("eager")
+    world = small_olmo2.load_world(DATA / "olmo2-tiny")
+    return model, passages(model, world, count), world_rows(world, rows, seed=6)
+
+
+def ratio_interval(a, b, draws=4000):
+    """(median(a) / median(b), and the 95 % bootstrap interval of that ratio) of two lists of positive numbers."""
+    generator = torch.Generator().manual_seed(0)
+    medians = []
+    for values in map(torch.as_tensor, (a, b)):
+        drawn = torch.randint(len(values), (draws, len(values)), generator=generator)
+        medians.append((values.quantile(0.5), values[drawn].quantile(0.5, dim=1)))
+    (top, tops), (bottom, bottoms) = medians
+    low, high = (tops / bottoms).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return (top / bottom).item(), low, high
+
+
 def measure_block(block):
     """One up-projection of `olmo2-tiny`: four kinds of text, alone and in the average of the mixture without quotes,
     one dict each.

@@ -66,7 +66,68 @@ def most_uncertain(unsure, wanted):
     return unsure >= values[2]
 
 
+def own_share_only():
+    return 20, 0.5
+
+
+def forgets_the_others():
+    return 21, 0.0
+
+
+def one_too_few():
+    return 26, 0.5
+
+
+def reuses(memorized, clean, gap):
+    pairs = [(i, int((clean - u).abs().argmin())) for i, u in enumerate(memorized)]
+    return [(i, j) for i, j in pairs if abs(memorized[i] - clean[j]) < gap]
+
+
+def ignores_the_gap(memorized, clean, gap):
+    return list(zip(range(len(memorized)), range(len(clean)), strict=False))
+
+
+def too_few_pairs(memorized, clean, gap):
+    return [(i, i) for i in range(min(len(memorized), len(clean))) if abs(memorized[i] - clean[i]) < gap]
+
+
+def not_normalized(product, start, steps):
+    v = start
+    for _ in range(steps):
+        v = product(v)
+    return (v * product(v)).sum() / (v * v).sum(), v
+
+
+def length_of_the_first(product, start, steps):
+    v = start
+    for _ in range(steps):
+        image = product(v)
+        value = (v * image).sum()
+        v = image / image.norm() * start.norm()
+    return value, v / v.norm()
+
+
+def never_moves(product, start, steps):
+    v = start / start.norm()
+    return (v * product(v)).sum(), v
+
+
 WRONG = {
+    "06.enough_others": [
+        (own_share_only, "add what the others contribute"),
+        (forgets_the_others, "along its direction remains"),
+        (one_too_few, "still a little above 2"),
+    ],
+    "06.equal_pairs": [
+        (reuses, "used twice"),
+        (ignores_the_gap, "the gap is"),
+        (too_few_pairs, "partners were wasted"),
+    ],
+    "06.power_iteration": [
+        (not_normalized, "length"),
+        (length_of_the_first, "length one"),
+        (never_moves, "largest eigenvalue is 3"),
+    ],
     "06.sharpest_direction": [
         (in_the_outputs, "lives in the outputs"),
         (singular_value, "singular value"),
