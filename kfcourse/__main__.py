@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 from concurrent import futures
-from pathlib import Path
 
 import psutil
 from tqdm import tqdm
 
+from kfaclib.io.errors import guarded
 from kfaclib.io.files import write_json
 from kfaclib.io.report import results_table, table
 from kfcourse import paths
@@ -180,7 +180,7 @@ def execute(words, check):
     return 1 if bad else 0
 
 
-def export(number, words, out, secret, with_variants):
+def export(number, words, out, secret, with_variants, students):
     """Mark notebooks: a module, the public checks, and with a secret hidden inputs. Returns 0 even if answers are
     wrong.
     """
@@ -195,8 +195,14 @@ def export(number, words, out, secret, with_variants):
             )
         words = [own]
     secret = marking.secret_of(secret) if secret else None
-    marks = submissions.mark_all(number, submissions.found(words), out, secret, with_variants)
-    print("\n" + submissions.summary(marks))
+    submissions.writable(out)
+    handed_in, passed_over = submissions.found(words, out)
+    names = submissions.names_in(students) if students else []
+    names = names or (submissions.was_asked(number, secret) if with_variants else [])
+    if names:
+        handed_in = submissions.known(handed_in, names)
+    marks = submissions.mark_all(number, handed_in, out, secret, with_variants, passed_over)
+    print("\n" + submissions.summary(marks, passed_over))
     return 0
 
 
@@ -204,9 +210,12 @@ def questions(number, students, secret, out):
     """Write each student's own questions."""
     from kfcourse.grading import marking, submissions
 
-    names = [line.strip() for line in Path(students).read_text(encoding="utf-8").splitlines() if line.strip()]
-    written = submissions.questions(number, names, marking.secret_of(secret), out)
+    number = notebooks.chapters([number])[0].name[:2]
+    names = submissions.names_in(students)
+    written = submissions.questions(number, names, marking.secret_of(secret), submissions.writable(out))
     print(f"{len(written)} files in {out}")
+    if len(written) < len(names):
+        print(f"{len(names) - len(written)} of the {len(names)} names are other spellings of one before them.")
     return 0
 
 
@@ -255,6 +264,9 @@ def main(words=None):
     one.add_argument(
         "--variants", action="store_true", help="mark every student's own questions as well (needs --secret)"
     )
+    one.add_argument(
+        "--students", help="the file of names given to `questions`; it is remembered on the computer that wrote them"
+    )
     one = commands.add_parser("questions", help="write every student's own questions, for `export --variants`")
     one.add_argument("chapter", help="the chapter's number")
     one.add_argument(
@@ -298,63 +310,66 @@ def main(words=None):
         parser.error(f"unknown: {' '.join(further)}")
     if options.command == "export" and options.variants and not options.secret:
         parser.error("--variants needs --secret: the questions come from it")
-    try:
-        match options.command:
-            case "run":
-                return run(options.budget)
-            case "lab":
-                return lab(further)
-            case "execute":
-                return execute(options.chapters, options.check)
-            case "site":
-                return site()
-            case "colab":
-                from kfcourse.site import publishing
+    return guarded("course", lambda: do(options, further), status=2)
 
-                return written(publishing.write_colab_copies(options.out))
-            case "doctor":
-                from kfcourse import doctor
 
-                return 0 if doctor.report() else 1
-            case "progress":
-                from kfcourse.learning import progress
+def do(options, further):
+    """Do what the parsed words ask for. Returns the exit status."""
+    match options.command:
+        case "run":
+            return run(options.budget)
+        case "lab":
+            return lab(further)
+        case "execute":
+            return execute(options.chapters, options.check)
+        case "site":
+            return site()
+        case "colab":
+            from kfcourse.site import publishing
 
-                print(progress.report(options.chapters))
-                return 0
-            case "export":
-                return export(options.chapter, options.submissions, options.out, options.secret, options.variants)
-            case "questions":
-                return questions(options.chapter, options.students, options.secret, options.out)
-            case "workshop":
-                from kfcourse.workshop import workshop
+            return written(publishing.write_colab_copies(options.out))
+        case "doctor":
+            from kfcourse import doctor
 
-                workshop.write(options.out)
-                return 0
-            case "bundle":
-                from kfcourse.workshop import bundle
+            return 0 if doctor.report() else 1
+        case "progress":
+            from kfcourse.learning import progress
 
-                print(
-                    f"{options.out}: {bundle.make(options.out, options.platform, options.python) / 2**20:.0f} MiB. "
-                    "Its README.md says how to start."
-                )
-                return 0
-            case "nbgrader":
-                return nbgrader(options.chapters, options.out, options.secret)
-            case "experiments":
-                from kfcourse import experiments
+            print(progress.report(options.chapters))
+            return 0
+        case "export":
+            return export(
+                options.chapter, options.submissions, options.out, options.secret, options.variants, options.students
+            )
+        case "questions":
+            return questions(options.chapter, options.students, options.secret, options.out)
+        case "workshop":
+            from kfcourse.workshop import workshop
 
-                return written([experiments.record(options.name, options.out)])
-            case "quizzes":
-                from kfcourse.site import quizzes
+            workshop.write(options.out)
+            return 0
+        case "bundle":
+            from kfcourse.workshop import bundle
 
-                return written(quizzes.write(options.chapters, options.out))
-            case "slides":
-                from kfcourse.site import slides
+            print(
+                f"{options.out}: {bundle.make(options.out, options.platform, options.python) / 2**20:.0f} MiB. "
+                "Its README.md says how to start."
+            )
+            return 0
+        case "nbgrader":
+            return nbgrader(options.chapters, options.out, options.secret)
+        case "experiments":
+            from kfcourse import experiments
 
-                return written(slides.write(options.chapters, options.out))
-    except (ValueError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
+            return written([experiments.record(options.name, options.out)])
+        case "quizzes":
+            from kfcourse.site import quizzes
+
+            return written(quizzes.write(options.chapters, options.out))
+        case "slides":
+            from kfcourse.site import slides
+
+            return written(slides.write(options.chapters, options.out))
 
 
 if __name__ == "__main__":

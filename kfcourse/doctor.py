@@ -11,6 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from kfaclib.commands.doctor import checkpoint, device, disk, memory, packages, python, show, smoke, version
+from kfcourse.grading import sandbox
 from kfcourse.paths import DATA, ROOT
 
 WANTED = ("torch", "transformers", "safetensors", "jupyterlab", "ipywidgets", "anywidget", "matplotlib", "rapidfuzz")
@@ -48,6 +49,14 @@ def widgets():
                 "install ipywidgets and anywidget again",
             )
     return True, "widgets: the extensions of JupyterLab are there", ""
+
+
+def marking():
+    """Only lecturers need it, and only for other people's answers: without it there is a remark."""
+    if why := sandbox.missing():
+        mend = "see teaching/grading.md before marking strangers' work"
+        return None, f"marking: {why}; answers run with limits only", mend
+    return True, "marking: answers run inside bubblewrap", ""
 
 
 def kernel():
@@ -91,6 +100,7 @@ def report(folder=DATA / "olmo2-tiny"):
             device,
             *(functools.partial(checkpoint, folder, "git checkout data") for folder in folders),
             widgets,
+            marking,
             kernel,
             lambda: smoke(folder),
         ]

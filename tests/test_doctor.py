@@ -16,7 +16,7 @@ def alone(monkeypatch, tmp_path):
     (tmp_path / "constraints.txt").write_text("torch>=2\nno-such-package==1\n")
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     monkeypatch.setattr(doctor, "DATA", tmp_path / "data")
-    for name in ("kernel", "smoke", "memory"):
+    for name in ("kernel", "smoke", "memory", "marking"):
         monkeypatch.setattr(doctor, name, lambda *_: (True, "fine", ""))
     return tmp_path
 
@@ -43,6 +43,14 @@ def test_another_version_is_a_note_and_a_marker_is_heeded(alone, capsys):
     assert doctor.report(alone / "data" / "a")
     (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
     assert "torch" in note and "==0.1" in note and "numpy" not in note
+
+
+def test_the_walls_for_marking_are_named_and_their_absence_is_only_a_remark(monkeypatch):
+    monkeypatch.setattr(doctor.sandbox, "missing", lambda: "")
+    assert doctor.marking()[0] is True and "bubblewrap" in doctor.marking()[1]
+    monkeypatch.setattr(doctor.sandbox, "missing", lambda: "bubblewrap is not installed")
+    well, finding, mend = doctor.marking()
+    assert well is None and "limits only" in finding and "grading.md" in mend
 
 
 def test_a_kernel_that_does_not_start_is_named(monkeypatch):

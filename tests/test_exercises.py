@@ -1,6 +1,7 @@
 """Every exercise of every chapter: its reference passes, its stub is empty, nothing leaks, wrong answers are named."""
 
 import ast
+import functools
 
 import pytest
 
@@ -105,3 +106,19 @@ def test_a_leak_is_found(tiny_path):
     assert leaks(nb) == []
     nb.cells[-1].source += "\n\nBy the way: `return float(sum(list(values)))`."
     assert leaks(nb) == ["return float(sum(list(values)))"]
+
+
+def test_an_answer_under_a_decorator_of_the_standard_library_is_judged_like_any_other(tiny_path):
+    facts = exercises.exercise_facts("97.double")
+
+    @functools.cache
+    def empty(x):
+        raise NotImplementedError
+
+    @functools.cache
+    def broken(x):
+        return x.T
+
+    assert exercises.judge(facts, empty).state == "empty"
+    assert "AttributeError" in exercises.judge(facts, broken).message
+    assert exercises.judge(facts, functools.cache(lambda x: 2 * x)).state == "right"

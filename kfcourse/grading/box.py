@@ -127,22 +127,35 @@ def described(error, function):
 
 
 def load(source):
-    """The answers' module, statement by statement, so that a line that fails does not take the others with it."""
+    """(names of the answers' module, what failed). Statement by statement, so that a line that fails does not take the
+    others with it; under the name that a notebook has.
+    """
+    import __future__
+
     import ast
 
-    linecache.cache["<answer>"] = (len(source), None, source.splitlines(True), "<answer>")
-    namespace, failed = {"__name__": "answer"}, []
+    linecache.cache["<answer>"] = (len(source), None, [line + "\n" for line in source.split("\n")], "<answer>")
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    namespace, failed, flags = vars(sys.modules["__main__"]), [], 0
+    namespace["display"] = lambda *things, **options: None  # a notebook has it, and there is nothing to show here
     for statement in ast.parse(source).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:
+                flags |= getattr(__future__, alias.name).compiler_flag
         try:
-            exec(compile(ast.Module([statement], type_ignores=[]), "<answer>", "exec"), namespace)
+            exec(compile(ast.Module([statement], type_ignores=[]), "<answer>", "exec", flags, True), namespace)
         except BaseException as error:
-            failed.append(f"line {statement.lineno}: {type(error).__name__}: {error}"[:300])
+            names = [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            names += [(a.asname or a.name).split(".")[0] for a in getattr(statement, "names", ())]
+            names = [getattr(statement, "name", None), *names]
+            names = ", ".join(dict.fromkeys(n for n in names if isinstance(n, str)))
+            failed.append(f"{names or 'a statement'} ({type(error).__name__}: {error})"[:300])
     return namespace, failed
 
 
 def warm():
     """Take a second derivative through a function of one's own, which imports hundreds of modules: that is not the
-    answer's time, and some of it the locks would refuse."""
+    answer's time."""
     import torch
 
     class Same(torch.autograd.Function):
@@ -163,7 +176,7 @@ def main():
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)  # what an answer prints goes nowhere
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    import locks
+    import limits
     import plain
 
     sys.path.pop(0)
@@ -178,16 +191,17 @@ def main():
 
     start, _ = receive()
     sys.path += start["packages"]
-    for name in start["preload"]:  # before the locks, which would refuse some of what an import does
+    for name in start["preload"]:  # before the limits: importing is not the answer's time
         importlib.import_module(name)
     torch = sys.modules.get("torch")
     if torch:
         torch.set_num_threads(1)
     if "torch.func" in start["preload"]:
         warm()
-    on = locks.lock(start["folder"], start["readable"], start["memory"], start["seconds"])
+    limits.limit(start["memory"], start["seconds"], start["become_nobody"])
+    os.chdir(os.environ["HOME"])  # its own folder
     given, number_of = asking(plain, send, receive)
-    send({"is": "ready", "locks": on})
+    send({"is": "ready"})
     namespace, failed = load(start["source"])
     send({"is": "loaded", "failed": failed})
     while True:

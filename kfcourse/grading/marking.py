@@ -11,17 +11,15 @@ import queue
 import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
-from kfcourse.grading import box, export, plain, variants
+from kfcourse.grading import box, export, identity, limits, plain, sandbox, variants
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
 
@@ -29,6 +27,7 @@ SECONDS = 10  # for one exercise
 START = 120  # until the box is ready: importing torch on a slow machine
 SUBMISSION = 60  # for all exercises of one submission, without the start
 MEMORY = 2 * 2**30  # beyond what the box takes to start
+PROCESSES = 16  # more than the box and its walls take
 FOLDER = 64 * 2**20, 1000  # bytes and files that an answer may leave in its folder while it runs
 ANSWER = 64 * 2**10  # bytes of tensors that a box may send, besides four times what it was sent
 DRAWS = 5  # hidden inputs per exercise
@@ -50,8 +49,11 @@ class Box:
         env = {k: os.environ[k] for k in ("PATH", "SYSTEMROOT", "LANG") if k in os.environ}
         env |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM")}
         env |= {name: self.folder for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR")}
-        # -I and -S: not this folder, not the user's packages, and not the course's library
-        command = [sys.executable, "-I", "-S", "-B", str(Path(__file__).with_name("box.py"))]
+        self.walled = not sandbox.missing(tuple(preload))
+        as_nobody = self.walled and os.getuid() == 0
+        if as_nobody:
+            os.chown(self.folder, limits.NOBODY, limits.NOBODY)
+        command = sandbox.walled_command(self.folder, preload) if self.walled else sandbox.plain_command()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -66,29 +68,18 @@ class Box:
         for job in (self._read, self._write):
             threading.Thread(target=job, daemon=True).start()
         self.deadline = time.monotonic() + START
-        packages = list(dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib")))
-        if "torch" in preload:
-            packages = list(dict.fromkeys([*packages, str(Path(sys.modules["torch"].__file__).parents[1])]))
-        readable = [
-            *packages,
-            sys.prefix,
-            sys.base_prefix,
-            sysconfig.get_paths()["stdlib"],
-            sysconfig.get_paths()["platstdlib"],
-        ]
         try:
             self._send(
                 {
-                    "packages": packages,
+                    "packages": sandbox.packages(preload),
                     "preload": list(preload),
-                    "folder": self.folder,
-                    "readable": readable,
                     "memory": MEMORY,
                     "seconds": START + SUBMISSION,
+                    "become_nobody": as_nobody,
                     "source": source,
                 }
             )
-            self.locks = self._next()[0].get("locks", [])
+            self._next()  # it is ready
             self.deadline = time.monotonic() + SECONDS
             self.failed = self._next()[0].get("failed", [])
         except BaseException:
@@ -177,8 +168,13 @@ class Box:
 
     def _watch(self):
         with contextlib.suppress(psutil.Error):
-            if psutil.Process(self.process.pid).memory_info().rss > MEMORY + 2**30:
-                raise Lost("too big", "the answer takes more memory than it may")
+            box = psutil.Process(self.process.pid)
+            family, held = [box, *box.children(recursive=True)], 0
+            for process in family[:PROCESSES]:
+                with contextlib.suppress(psutil.Error):
+                    held += process.memory_info().rss
+            if held > MEMORY + 2**30 or len(family) > PROCESSES:
+                raise Lost("too big", "the answer takes more memory, or more processes, than it may")
         with contextlib.suppress(OSError):
             sizes = [
                 entry.stat(follow_symlinks=False).st_size for _, entry in zip(range(FOLDER[1]), os.scandir(self.folder))
@@ -269,6 +265,9 @@ class Mark:
     exercise: str
     state: str  # right, wrong, empty, missing, crashed, too slow, too big, unreadable
     message: str = ""
+    file: str = ""  # what was handed in
+    remarks: str = ""  # what the lecturer should know about this submission
+    protection: str = ""  # the walls its answers ran in: "bubblewrap" or "limits only"
 
     @property
     def points(self):
@@ -306,10 +305,10 @@ def chapter(number):
 
 
 def mark(student, answers, about, secret=None, with_variants=False):
-    """[Mark] for one submission's Answers (kfcourse.grading.export), and the layers of protection that were on.
+    """[Mark] for one submission's Answers (kfcourse.grading.export).
 
     secret: bytes; with it every answer is also compared on hidden inputs. with_variants: the student's own questions
-    too.
+    too. A crash or a loop costs the exercise in which it happens and no other.
     """
     tasks = [(i, i.partition(".")[2], None) for i in about.ids]
     if with_variants:
@@ -318,27 +317,36 @@ def mark(student, answers, about, secret=None, with_variants=False):
             for i in about.ids
             if variants.of(i)
         ]
-    made, failed, on, marks = None, [], (), []
+    made, together, marks, protection = None, True, [], ""
     end = time.monotonic() + SUBMISSION + START
     try:
         for i, name, question in tasks:
             label = i if question is None else i + " variant"
             if question is None and i not in answers.written:
-                marks.append(Mark(student, label, "empty" if i in answers.empty else "missing"))
+                marks.append(
+                    Mark(student, label, "empty" if i in answers.empty else "missing", answers.notes.get(i, ""))
+                )
                 continue
-            if question and f"def {name}(" not in answers.source:
+            if question and name not in answers.extra:
                 marks.append(Mark(student, label, "missing"))
                 continue
             try:
                 if time.monotonic() > end:
                     raise Lost("too slow", "the time for this submission was used up by the exercises before")
                 if made is None:
-                    made = Box(answers.source, about.preload)
-                    failed, on = made.failed, made.locks
+                    if together:
+                        try:
+                            made = Box(answers.source, about.preload)
+                        except Lost:  # something in it takes everything with it, so every answer gets a box of its own
+                            together = False
+                    made = made or Box(answers.alone[name], about.preload)
                     end = min(end, time.monotonic() + SUBMISSION)
+                protection = "bubblewrap" if made.walled else "limits only"
                 made.deadline = min(time.monotonic() + SECONDS, end + 1)
                 verdict = _judge(made, name, i, about, secret, student, question)
-                message = verdict.message + "".join(f" Not executed: {f}." for f in failed if verdict.state == "wrong")
+                notes = [f"{answers.notes[i][:1].upper()}{answers.notes[i][1:]}."] if i in answers.notes else []
+                notes += [f"Left behind, because its line failed: {f}." for f in made.failed]
+                message = " ".join([verdict.message, *(notes if verdict.state == "wrong" else [])])
                 marks.append(Mark(student, label, verdict.state, message))
             except (Lost, plain.Malformed) as lost:
                 state = lost.state if isinstance(lost, Lost) else "wrong"
@@ -346,10 +354,18 @@ def mark(student, answers, about, secret=None, with_variants=False):
                 if made:
                     made.close()
                 made = None
+            except (
+                Exception
+            ) as error:  # the check broke before it called the answer: a fault of ours, but one exercise's
+                why = f"the check itself failed ({type(error).__name__}: {error}); please report this"
+                marks.append(Mark(student, label, "crashed", why[:300]))
+            if made and not together:
+                made.close()
+                made = None
     finally:
         if made:
             made.close()
-    return marks, on
+    return [replace(mark, protection=protection) for mark in marks]
 
 
 def _judge(made, name, exercise_id, about, secret, student, question):
@@ -362,25 +378,45 @@ def _judge(made, name, exercise_id, about, secret, student, question):
     function.__signature__ = inspect.signature(reference)
     if question is not None:
         return variants.compare(
-            exercise_id, question.function(reference), function, seeds(secret, exercise_id, student, "variant")
+            exercise_id,
+            question.function(reference),
+            function,
+            seeds(secret, exercise_id, identity.key(student), "variant"),
         )
     verdict = exercises.judge(about.facts[exercise_id], function)
     if verdict.state == "right" and secret is not None and variants.of(exercise_id):
-        verdict = variants.compare(exercise_id, reference, function, seeds(secret, exercise_id, student))
+        verdict = variants.compare(exercise_id, reference, function, seeds(secret, exercise_id, identity.key(student)))
     return verdict
 
 
 def seeds(secret, *words):
-    """DRAWS integers that nobody can foresee who does not know the secret."""
+    """DRAWS integers that nobody can foresee who does not know the secret. words: an exercise, a student, ..."""
     return [variants.number(secret, *words, str(i)) for i in range(DRAWS)]
 
 
 def secret_of(path):
     """The secret in a file: any text of 16 characters or more."""
-    text = Path(path).read_text(encoding="utf-8").strip()
+    text = text_of(path).strip()
     if len(text) < 16:
         raise ValueError(
             f"{path}: a secret has at least 16 characters; "
             'python3 -c "import secrets; print(secrets.token_hex(16))" makes one'
         )
     return hashlib.sha256(text.encode()).digest()
+
+
+def text_of(path):
+    """The text of a file in UTF-8 or, as PowerShell writes it, UTF-16; a byte-order mark says which. ValueError names
+    the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: a file is wanted, and this is a folder")
+    data = path.read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}): save it as UTF-8") from None

@@ -57,7 +57,9 @@ def pack(value, number_of=lambda function: None):
             return {"generator": len(tensors) - 1}
         if isinstance(x, dict):
             return {"dict": [[walk(k), walk(v)] for k, v in x.items()]}
-        for kind in (list, tuple, set):
+        if isinstance(x, range):
+            return {"range": [x.start, x.stop, x.step]}
+        for kind in (list, tuple, set, frozenset):
             if isinstance(x, kind):
                 return {kind.__name__: [walk(v) for v in x]}
         number = number_of(x) if callable(x) else None
@@ -89,8 +91,10 @@ def unpack(skeleton, tensors, call=None):
             return generator
         if kind == "dict":
             return {walk(k): walk(w) for k, w in v}
-        if kind in ("list", "tuple", "set"):
-            return {"list": list, "tuple": tuple, "set": set}[kind](map(walk, v))
+        if kind == "range":
+            return range(*v)
+        if kind in ("list", "tuple", "set", "frozenset"):
+            return {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(walk, v))
         if kind == "call" and call:
             return call(v)
         if kind == "thing" and isinstance(v, str) and v.isidentifier():

@@ -70,7 +70,7 @@ def make_copies(work):
             else ["it is not known which version your copy came from, so only your answers are carried over"]
         )
         try:
-            carried, moved = carry(base, notebooks.read(own), new)
+            carried, moved = carry(base, notebooks.read_own(own), new)
         except Exception as error:  # the learner's file: it may be anything
             carried, moved, lines = (
                 new,
@@ -112,7 +112,7 @@ def keep(work, nb, version):
 def version_of(path):
     """The version that a copy came from; "" where it does not say."""
     try:
-        found = notebooks.read(path).metadata.get("kfaclib", {}).get("version", "")
+        found = notebooks.read_own(path).metadata.get("kfaclib", {}).get("version", "")
     except Exception:  # the learner's file: it may be anything
         return ""
     return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{16}", found) else ""
@@ -212,7 +212,7 @@ def carry(base, own, new):
 def _untouched(source):
     try:
         return all(export.is_empty(function) for _, function in notebooks.exercises_in(source))
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return False
 
 
@@ -234,4 +234,5 @@ def _quoted(source):
 
 
 def _commented(source):
-    return "\n".join(("# " + line).rstrip() for line in source.splitlines())
+    lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # the line ends that Python knows
+    return "\n".join(("# " + line).rstrip() for line in lines)

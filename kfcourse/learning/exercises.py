@@ -71,7 +71,7 @@ def exercise(exercise_id):
             if not told:
                 told = True
                 show(f"**{exercise_id}**: not written yet, so the reference stands in.")
-            return reference(exercise_id, function.__globals__)(*args, **kwargs)
+            return reference(exercise_id, inspect.unwrap(function).__globals__)(*args, **kwargs)
 
         _active[exercise_id] = call
         return call
@@ -97,7 +97,7 @@ def check(exercise_id, strict=False):
     elif strict or not _reference_allowed():
         raise NotImplementedError(f"{exercise_id} is not written yet")
     else:
-        ours = judge(facts, reference(exercise_id, function.__globals__))
+        ours = judge(facts, reference(exercise_id, inspect.unwrap(function).__globals__))
         if ours.state != "right":
             raise AssertionError(
                 f"{exercise_id}: the course's own answer fails its check ({ours.message}); please report it"
@@ -201,6 +201,11 @@ def judge(facts, function):
     return Verdict("right")
 
 
+def _code(function):
+    """The code of a reader's function, below decorators such as functools.cache; None for what is no function."""
+    return getattr(inspect.unwrap(function), "__code__", None)
+
+
 def _is_empty(error, function):
     """Whether the error is the bare `raise NotImplementedError` of an unwritten body, not one from a library below."""
     if hasattr(error, "elsewhere"):  # it was raised in another process, which has looked (kfcourse.grading)
@@ -210,7 +215,7 @@ def _is_empty(error, function):
     frame = error.__traceback__
     while frame.tb_next:
         frame = frame.tb_next
-    return frame.tb_frame.f_code is function.__code__
+    return frame.tb_frame.f_code is _code(function)
 
 
 def _line_of(error, function):
@@ -218,8 +223,8 @@ def _line_of(error, function):
     elsewhere = getattr(error, "elsewhere", None)
     line, frame = (elsewhere["line"], None) if elsewhere else ("", error.__traceback__)
     while frame:
-        if frame.tb_frame.f_code is function.__code__:
-            line = linecache.getline(function.__code__.co_filename, frame.tb_lineno).strip()
+        if frame.tb_frame.f_code is _code(function):
+            line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno).strip()
         frame = frame.tb_next
     return f" at `{line}`" if line else ""
 

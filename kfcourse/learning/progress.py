@@ -26,7 +26,7 @@ def progress(words=()):
             rows.append((path.stem, copy.name, "", "unreadable", str(error)))
             continue
         about = marking.chapter(path.name[:2]) if answers.written else None
-        states = {m.exercise: m for m in marking.mark("you", answers, about)[0]} if about else {}
+        states = {m.exercise: m for m in marking.mark("you", answers, about)} if about else {}
         for i in notebooks.exercises(worked):
             mark = states.get(i)
             state, message = (mark.state, mark.message) if mark else ("empty" if i in answers.empty else "missing", "")

@@ -7,32 +7,48 @@ changed in place (`rows.append(...)`, `table[0] = ...`, `model.eval()`); the las
 import ast
 import copy
 import symtable
+from dataclasses import dataclass
 
-from kfcourse.notebooks.notebooks import code_cells, parse_cell
+from kfcourse.notebooks.notebooks import code_cells, parse_cell, python_of
+
+COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")  # functions to Python, but run at once
 
 
-def names(source):
+@dataclass(frozen=True)
+class Names:
+    """The names of one statement of a module."""
+
+    makes: frozenset[str]  # assigned, defined or imported
+    changes: frozenset[str]  # changed in place; they are needed as well
+    now: frozenset[str]  # needed when the statement is executed
+    later: frozenset[str]  # needed when a function in it is called
+
+
+def names(source: str) -> tuple[set[str], set[str]]:
     """(names that a piece binds, names that it takes from the pieces before it)."""
     bound, used = set(), set()
     for statement in parse_cell(source).body:
-        makes, takes = _names_of(statement)
-        used |= takes - bound
-        bound |= makes
+        found = names_of(statement)
+        takes = set(found.now | found.later)
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            takes -= found.makes  # the variable of a loop, a function that calls itself
+        used |= (takes | found.changes) - bound
+        bound |= found.makes | found.changes
     return bound, used
 
 
-def _names_of(statement):
-    text = ast.unparse(statement)
-    top = symtable.symtable(text, "piece", "exec")
-    inner = list(top.get_children())
-    takes = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
-    while inner:
-        table = inner.pop()
-        inner += table.get_children()
-        takes |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+def names_of(statement: ast.stmt) -> Names:
+    """The names that a statement of a module makes, changes and takes."""
+    top = symtable.symtable(ast.unparse(statement), "piece", "exec")
     makes = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
-    if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        takes -= makes  # the variable of a loop, a function that calls itself
+    takes = {False: {s.get_name() for s in top.get_symbols() if s.is_referenced()}, True: set()}
+    inner = [(table, False) for table in top.get_children()]
+    while inner:
+        table, late = inner.pop()
+        late = late or (table.get_type() == "function" and table.get_name() not in COMPREHENSIONS)
+        inner += [(child, late) for child in table.get_children()]
+        takes[late] |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+    changes = set()
     for node in ast.walk(statement):
         changed = None
         match node:
@@ -44,10 +60,9 @@ def _names_of(statement):
                 pass
         while isinstance(changed, (ast.Subscript, ast.Attribute)):
             changed = changed.value
-        if isinstance(changed, ast.Name) and changed.id in takes | makes:
-            makes.add(changed.id)
-            takes.add(changed.id)
-    return makes, takes
+        if isinstance(changed, ast.Name) and changed.id in takes[False] | takes[True] | makes:
+            changes.add(changed.id)
+    return Names(frozenset(makes), frozenset(changes), frozenset(takes[False]), frozenset(takes[True]))
 
 
 def imported(source):
@@ -82,7 +97,8 @@ def part(nb, wanted):
 
 def statements(source):
     """The top-level statements of a cell as sources, with the comments before and inside them."""
-    lines, found, begin = source.splitlines(), [], 0
+    source = python_of(source)
+    lines, found, begin = source.split("\n"), [], 0
     for statement in parse_cell(source).body:
         found.append("\n".join(lines[begin : statement.end_lineno]).strip("\n"))
         begin = statement.end_lineno

@@ -1,9 +1,10 @@
 """Reading, writing and taking apart notebooks; the learner's copy as a pure function of the worked one."""
 
 import ast
+import contextlib
 import copy
 import json
-import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import nbformat
 from kfaclib.io.files import atomic
 from kfcourse import paths
 
+LONGEST = 20_000  # characters of a cell that IPython has to take apart
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 NOTE = """\
@@ -47,12 +49,28 @@ def chapter_of(exercise_id):
 
 def read(path):
     """A notebook (format 4.5) from a file. A cell without an id gets one from its place, always the same."""
-    data = json.loads(Path(path).read_text(encoding="utf-8"))
-    for i, cell in enumerate(data["cells"]):
-        cell.setdefault("id", f"cell-{i:03d}")
-    twice = [cell_id for cell_id, count in Counter(cell["id"] for cell in data["cells"]).items() if count > 1]
+    data = json.loads(Path(path).read_bytes())  # bytes: a byte-order mark and UTF-16 are recognised
+    twice = [cell_id for cell_id, count in Counter(c.get("id") for c in data["cells"]).items() if cell_id and count > 1]
     if twice:
         raise ValueError(f"{path}: the cell ids {twice} are used more than once; copy the cells again in JupyterLab")
+    return _with_ids(data)
+
+
+def read_own(path):
+    """A learner's notebook from a file: as `read`, but a cell id that was used before is replaced by one from its
+    place, because editors copy cells together with their ids.
+    """
+    data, seen = json.loads(Path(path).read_bytes()), set()
+    for cell in data["cells"]:
+        if cell.get("id") in seen:
+            del cell["id"]
+        seen.add(cell.get("id"))
+    return _with_ids(data)
+
+
+def _with_ids(data):
+    for i, cell in enumerate(data["cells"]):
+        cell.setdefault("id", f"cell-{i:03d}")
     data["nbformat_minor"] = max(5, data["nbformat_minor"])
     return nbformat.reads(json.dumps(data), as_version=4)
 
@@ -90,17 +108,41 @@ def code_cells(nb):
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def parse_cell(source):
-    """The syntax tree of a cell; lines for IPython (% and !) count as empty."""
-    return ast.parse(re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source))
+def python_of(source: str) -> str:
+    """A cell's source as plain Python, lines cut at "\\n" only. What is IPython's (`%magic`, `!command`, `name?`)
+    becomes the calls that IPython makes of it. Raises SyntaxError or ValueError where IPython could not run the cell.
+    """
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    with contextlib.suppress(SyntaxError):
+        ast.parse(source)
+        return source  # nothing in it is IPython's: a line of Python never begins with %, ! or ?
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    if len(source) > LONGEST:  # IPython reads the whole cell again for every one of these lines
+        raise ValueError(f"it is not Python, and too long to be IPython's ({len(source):,} characters)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return TransformerManager().transform_cell(source)
+
+
+def parse_cell(source: str) -> ast.Module:
+    """The syntax tree of a cell."""
+    return ast.parse(python_of(source))
 
 
 def exercise_id_of(statement):
     """The id in `@exercise("...")` above a function definition; None for any other statement."""
-    for decorator in getattr(statement, "decorator_list", []):
-        match decorator:
-            case ast.Call(func=ast.Name(id="exercise"), args=[ast.Constant(value=str() as exercise_id)]):
-                return exercise_id
+    return next(filter(None, map(exercise_id_in, getattr(statement, "decorator_list", []))), None)
+
+
+def exercise_id_in(decorator: ast.expr) -> str | None:
+    """The id if a decorator is `exercise("...")`, under whatever name the module is imported; None if it is not."""
+    match decorator:
+        case ast.Call(
+            func=ast.Name(id="exercise") | ast.Attribute(attr="exercise"),
+            args=[ast.Constant(value=str() as exercise_id)],
+        ):
+            return exercise_id
     return None
 
 
@@ -120,7 +162,7 @@ def exercises(nb):
 def split_solution(source):
     """(source with every solution block replaced by `raise NotImplementedError`, list of the solutions' lines)."""
     kept, taken, inside = [], [], False
-    for line in source.splitlines():
+    for line in source.split("\n"):
         word = line.strip()
         if word == BEGIN and not inside:
             inside = True
