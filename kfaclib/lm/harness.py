@@ -82,4 +82,4 @@ def choice_scores(model, prompt, choices):
     token ids.
     """
     found = scoring.teacher_forced(model, [prompt + c for c in choices], [len(prompt)] * len(choices), detail=True)
-    return torch.stack([row.log_p.sum() for row in found])
+    return torch.tensor([row.log_p.sum().item() for row in found])
