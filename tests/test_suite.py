@@ -61,7 +61,7 @@ def test_a_whole_run_is_recorded_and_ends_with_pytests_closing_line(suite):
     said = suite()
     cells = len(notebooks.code_cells(notebooks.read(paths.CHAPTERS / "97_tiny.ipynb")))
     record = recorded()
-    assert 0 < record.pop("seconds") < 600
+    assert record.pop("seconds") > 0
     part = cells - 3  # without the figure, the hint, and the cell that uses the answers
     assert record == {"passed": cells + part + 1, "failed": 1, "skipped": 1, "all": False}, said
     last = said.rstrip("\n").splitlines()[-1]
