@@ -91,19 +91,19 @@ def passes_of(config: CollectConfig, model, chosen: dict, owner: dict, tokens: i
     return resumable.plan(chosen, owner, room, config.passes), at
 
 
-def say_aside(text: str) -> None:
+def say_on_stderr(text: str) -> None:
     """A remark on stderr, above a progress bar if there is one."""
     tqdm.write(text, file=sys.stderr)
 
 
 def run(
-    config: CollectConfig, *, say: Callable[[str], None] = print, remark: Callable[[str], None] = say_aside
+    config: CollectConfig, *, say: Callable[[str], None] = print, remark: Callable[[str], None] = say_on_stderr
 ) -> list[Path]:
     """Collect the factors of `config.layers` into the folder `config.out`; the paths of the factor files.
 
     A folder that holds the beginning of the same collection is gone on with; another one's is refused with a
-    ValueError. Started by torchrun, the processes share the windows. say: is told the plan and the outcome; remark: is
-    told what happens on the way.
+    ValueError. Started by torchrun, the processes share the windows. say receives the plan and the outcome, remark
+    what happens on the way.
     """
     # before the GPU is first used: its products shall be repeatable
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

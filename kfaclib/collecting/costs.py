@@ -2,7 +2,7 @@
 seconds.
 
 Models stand on the meta device here: they have shapes and no numbers, so the largest costs nothing. The memory of the
-sums is `layers.factor_bytes(layers, owners(layers))`, the passes they need are `collection.plan(layers, owners(layers),
+sums is `layers.factor_bytes(layers, owners(layers))`, the passes they need are `resumable.plan(layers, owners(layers),
 room)`.
 """
 
@@ -47,8 +47,8 @@ SHARED = (
 )  # siblings that are handed one input, in models of the Llama family
 
 
-def meta_model(name):
-    """An OLMo-2 of SHAPES without numbers; its layers can be counted, chosen and planned for, not run."""
+def meta_model(name: str) -> torch.nn.Module:
+    """An OLMo-2 of SHAPES on the meta device: its layers can be counted, chosen and planned for, not run."""
     hidden, ffn, blocks, heads, kv_heads = SHAPES[name]
     config = transformers.Olmo2Config(
         hidden_size=hidden,
@@ -75,8 +75,8 @@ def owners(layers):
     return {name: first.setdefault(place(name), name) for name in layers}
 
 
-def flops_per_token(model, layers):
-    """{part: floating-point operations a token} that collecting A and G of `layers` cannot do without.
+def flops_per_token(model: torch.nn.Module, layers: dict) -> dict[str, int]:
+    """Floating-point operations a token that collecting A and G of `layers` cannot do without: {part: operations}.
 
     forward: all blocks and the head. backward: to the inputs, from the head down to the first of `layers` and no
     further; no weight gradients. updates: one triangle of each factor, a shared A once. A product of [m, k] and [k, n]
@@ -102,13 +102,16 @@ def flops_per_token(model, layers):
     }
 
 
-def attention_flops(model, length):
-    """Operations a token of attention's scores and of their product with the values, forward, all blocks, in windows of
-    `length` tokens of which each sees itself and those before it."""
+def attention_flops(model: torch.nn.Module, length: int) -> int:
+    """Operations a token of attention's scores and of their product with the values: forward, all blocks, in windows of
+    `length` tokens.
+    """
     config = model.config
     return config.num_hidden_layers * config.hidden_size * 2 * (length + 1)
 
 
-def seconds(flops, moved, device):
-    """The roofline: what takes `flops` operations and moves `moved` bytes cannot be done in less on this Device."""
+def seconds(flops: float, moved: float, device: Device) -> float:
+    """The roofline: the least seconds in which a Device does `flops` operations and moves `moved` bytes (Williams,
+    Waterman and Patterson 2009).
+    """
     return max(flops / device.flops, moved / device.bandwidth)

@@ -30,9 +30,12 @@ def available_memory(device: str) -> int:
     return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
 
 
-def outline(name, revision=None, dtype=torch.float32):
-    """The model `name` on the meta device: shapes without numbers. Of a hub's model only the configuration is read;
-    those of `costs.SHAPES` need not even that."""
+def outline(name: str, revision: str | None = None, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """A model on the meta device: shapes without numbers.
+
+    name: of the hub, a folder, or one of `costs.SHAPES`, for which nothing is read; otherwise only the configuration
+    is. Raises ValueError for a name without a configuration of a causal language model.
+    """
     if Path(str(name)).name in costs.SHAPES and not Path(str(name)).exists():
         return costs.meta_model(Path(str(name)).name).to(dtype)
     try:
@@ -47,9 +50,12 @@ def outline(name, revision=None, dtype=torch.float32):
         ) from None
 
 
-def make(model, layers, room, passes=None):
-    """The `Plan` of collecting on `layers` {name: nn.Linear} of `model` (which may be on the meta device) with `room`
-    bytes for the sums; MemoryError says what to do if they do not fit."""
+def make(model: torch.nn.Module, layers: dict, room: int, passes: int | None = None) -> Plan:
+    """The `Plan` of collecting factors, from shapes alone.
+
+    model: may be on the meta device. layers: {name: nn.Linear}. room: bytes for the sums. passes: at most so many.
+    Raises MemoryError, which says what to do, if the sums do not fit.
+    """
     owner = costs.owners(layers)
     parts = resumable.plan(layers, owner, room, passes)
     groups = [{name: layers[name] for name in names} for names in parts]
@@ -66,21 +72,21 @@ def make(model, layers, room, passes=None):
     )
 
 
-def seconds(plan, tokens, rate):
-    """Seconds for `tokens` at `rate` operations a second."""
+def seconds(plan: Plan, tokens: int, rate: float) -> float:
+    """Seconds for `tokens` tokens at `rate` operations a second."""
     return plan.flops * tokens / rate
 
 
-def duration(seconds):
-    """A span in the unit that one would say it in."""
+def duration(seconds: float) -> str:
+    """A duration in words, such as "3 hours"."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
 
 
-def text(name, plan, tokens, rates):
-    """The plan in words; rates: {label: operations a second}."""
+def text(name: str, plan: Plan, tokens: int, rates: dict[str, float]) -> str:
+    """The plan in words. rates: {label: operations a second}."""
     gib = lambda x: f"{x / 2**30:.1f} GiB" if x >= 2**30 else f"{x / 2**20:.1f} MiB"
     count = len(plan.passes)
     lines = [

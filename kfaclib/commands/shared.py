@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kfaclib.collecting.collection import say_aside
+from kfaclib.collecting.collection import say_on_stderr
 from kfaclib.curvature import factor_file, layers
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.io import files, folders
@@ -11,7 +11,7 @@ from kfaclib.io.options import Options, option, positive
 from kfaclib.lm import corpora, harness, recitation
 from kfaclib.toy import small_olmo2, tasks
 
-say = say_aside
+say = say_on_stderr
 JSON = "also write the result to this file"
 
 

@@ -8,6 +8,7 @@ goes on from its own checkpoint.
 
 import datetime
 import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -19,9 +20,10 @@ PATIENCE = datetime.timedelta(
 
 
 @contextmanager
-def processes():
-    """Yield (rank, number of processes) as torchrun started us, with a group to talk through: nccl on GPUs, gloo
-    otherwise.
+def processes() -> Iterator[tuple[int, int]]:
+    """Inside the block, the process group that torchrun asks for: nccl on GPUs, gloo otherwise.
+
+    Yields (rank, number of processes); (0, 1) and no group without torchrun.
     """
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
@@ -44,8 +46,8 @@ def _device():
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")  # what the group can talk about
 
 
-def place():
-    """(rank, number of processes) now."""
+def place() -> tuple[int, int]:
+    """(rank, number of processes) of this process now."""
     return (dist.get_rank(), dist.get_world_size()) if active() else (0, 1)
 
 
@@ -54,22 +56,25 @@ def wait_for_all():
         dist.barrier()
 
 
-def share(count, rank, world):
-    """(start, stop) of the part of `count` windows that belongs to this rank: contiguous, sizes differ by at most
-    one.
+def share(count: int, rank: int, world: int) -> tuple[int, int]:
+    """(start, stop) of the windows, out of `count`, that belong to this rank: contiguous, with sizes that differ by at
+    most one.
     """
     return count * rank // world, count * (rank + 1) // world
 
 
-def pack(matrix, block=512):
-    """The lower triangle of [d, d] as one vector: blocks of rows, each as far as its diagonal block, a little over half
-    of the whole and without an index of d^2 / 2 numbers."""
+def pack(matrix: torch.Tensor, block: int = 512) -> torch.Tensor:
+    """The lower triangle of a matrix [d, d] as one vector: blocks of rows, each up to the end of its diagonal block.
+
+    That is d (d + block) / 2 numbers, and no index of as many is needed.
+    """
     return torch.cat([matrix[i : i + block, : i + block].flatten() for i in range(0, len(matrix), block)])
 
 
-def unpack_(matrix, packed, block=512):
-    """Put `pack`'s vector back into the lower triangle of matrix [d, d], in place; above the diagonal blocks nothing
-    changes.
+def unpack_(matrix: torch.Tensor, packed: torch.Tensor, block: int = 512) -> torch.Tensor:
+    """Put the vector of `pack` back into the lower triangle of matrix [d, d], in place; returns the matrix.
+
+    Above the diagonal blocks nothing changes.
     """
     at = 0
     for i in range(0, len(matrix), block):
@@ -80,10 +85,10 @@ def unpack_(matrix, packed, block=512):
 
 
 def add_up_(sums):
-    """Add the `Sums` of all processes: afterwards each has the total, in the lower triangles.
+    """Add the `Sums` of all processes, in place: afterwards each process has the total, in the lower triangles.
 
-    One all-reduce for each triangle, of d (d + 512) / 2 numbers instead of d^2.  The order of the additions is not the
-    one of a single process, so the two agree to rounding; with as many processes again the bits are the same.
+    One all-reduce for each triangle, of d (d + 512) / 2 numbers instead of d^2. The additions have another order than
+    in a single process, so the two agree to rounding; with the same number of processes the bits are the same.
     """
     if not active():
         return sums
@@ -98,9 +103,11 @@ def add_up_(sums):
     return sums
 
 
-def assign(costs, world):
-    """The rank of each job, given their costs: the dearest first, each to whoever has least to do. The heaviest load is
-    at most 4/3 of the best possible."""
+def assign(costs: Sequence[float], world: int) -> list[int]:
+    """The rank of each job: jobs in order of falling cost, each to the process that has least to do (Graham 1969).
+
+    The heaviest load is at most 4/3 of the best possible.
+    """
     load, ranks = [0] * world, [0] * len(costs)
     for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
         ranks[job] = load.index(min(load))
@@ -108,11 +115,16 @@ def assign(costs, world):
     return ranks
 
 
-def shared_out(sizes, compute, empty):
+def shared_out(
+    sizes: Sequence[int],
+    compute: Callable[[int], tuple[torch.Tensor, ...]],
+    empty: Callable[[int], tuple[torch.Tensor, ...]],
+) -> list[tuple[torch.Tensor, ...]]:
     """[compute(job) for every job], each computed by one process only and sent to all; a job costs the cube of its
     size.
 
-    compute(job) and empty(job) return tuples of tensors of the same shapes and dtypes; empty's values do not matter.
+    compute(job) and empty(job) return tuples of tensors of the same shapes and dtypes; the values of empty do not
+    matter.
     """
     rank, world = place()
     owner = assign([size**3 for size in sizes], world)

@@ -67,7 +67,7 @@ def linear_layers(model, patterns="*.mlp.*"):
 
 
 def summary(names):
-    """Layer names as a reader sees them at a glance: those that differ in one number only are told as one, such as
+    """Layer names as a reader sees them at a glance: those that differ in one number only are joined, such as
     model.layers.{0-3,7}.mlp.up_proj."""
     found = {}
     for name in names:

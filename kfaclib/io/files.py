@@ -10,11 +10,12 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic(path):
+def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +32,8 @@ def atomic(path):
             os.unlink(name)
 
 
-def write_json(path, value):
-    """Write `value` as readable JSON, atomically."""
+def write_json(path: str | Path, value) -> None:
+    """Write a value as readable JSON, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -43,8 +44,8 @@ def write_rows(path, rows):
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def read_json(path):
-    """Read a JSON file; a missing or broken one is an error that names it."""
+def read_json(path: str | Path):
+    """Read a JSON file. FileNotFoundError or ValueError names the file that is missing or broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -53,8 +54,8 @@ def read_json(path):
         raise ValueError(f"{path} is not valid JSON ({error}): restore it, for example with git checkout") from None
 
 
-def sha256(path):
-    """Hex digest of a file."""
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -82,7 +83,7 @@ def manifest_of(folder):
     return listed
 
 
-def check_manifest(folder):
+def check_manifest(folder: str | Path) -> None:
     """Compare a folder with its `manifest.json`; ValueError names the first file that is missing, cut or changed."""
     folder = Path(folder)
     listed = manifest_of(folder)
@@ -105,7 +106,7 @@ def check_manifest(folder):
             )
 
 
-def provenance(seed=None):
+def provenance(seed: int | None = None) -> dict:
     """Where a result comes from: command, commit, machine, date, seed and versions."""
     root, git = Path(__file__).resolve().parents[2], ""
     with contextlib.suppress(OSError):  # no git on this machine

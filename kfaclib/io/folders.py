@@ -1,7 +1,7 @@
-"""Folders that a command writes into: whole or not there, and never a file of somebody else touched.
+"""Folders that a command writes into: whole or not there, and no file of anybody else is touched.
 
 What is ours is what our manifest lists: `manifest.json` with the size and SHA-256 of every file that a command wrote
-there. A file that no such manifest lists is somebody else's. It is never listed, overwritten or deleted.
+there. A file that no such manifest lists belongs to somebody else. It is never listed, overwritten or deleted.
 """
 
 import contextlib

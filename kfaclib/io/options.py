@@ -86,7 +86,7 @@ def flag(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every command's options share: each value is read and checked, whoever gives it."""
+    """What every command's options share: each value is read and checked, on the command line as in Python."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

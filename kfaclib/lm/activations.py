@@ -8,6 +8,8 @@ not a sample), one number for a token and a band. A *ratio* is the mean activity
 that over the tokens of another.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from kfaclib.curvature.capture import capture
@@ -17,9 +19,13 @@ EDGES = (0.1, 0.25, 0.5)  # the paper's bands end here, as shares of all pairs
 BANDS = ("top 10 %", "10-25 %", "25-50 %", "bottom 50 %")
 
 
-def bands(basis, edges=EDGES):
-    """int64 [O, I]: the band of each pair, 0 the sharpest. A band ends after round(edge * O * I) pairs in descending
-    order of the eigenvalue products (ties: row by row)."""
+def bands(basis, edges: Sequence[float] = EDGES) -> torch.Tensor:
+    """The band of each pair of eigenvectors, 0 the sharpest (Merullo et al. 2025, arXiv 2510.24256).
+
+    edges: increasing shares of all pairs, where the bands end. A band ends after round(edge * O * I) pairs in
+    descending order of the eigenvalue products (ties: row by row). Returns int64 [O, I]. Raises ValueError for other
+    edges.
+    """
     if list(edges) != sorted(set(edges)) or not all(0 < e < 1 for e in edges):
         raise ValueError(f"edges={edges}: the ends of the bands are increasing shares of all pairs, between 0 and 1")
     products = eigenvalue_product(basis)
@@ -29,10 +35,12 @@ def bands(basis, edges=EDGES):
     return torch.bucketize(rank, ends, right=True).view_as(products)
 
 
-def activity(x, basis, pairs, power=1):
-    """[T, bands]: the mean over a band's pairs of |v_j^T x|^power, for inputs x [T, I] and pairs [O, I] from `bands`.
+def activity(x: torch.Tensor, basis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
+    """Mean over a band's pairs of |v_j^T x|^power, for each input and band.
 
-    Times the number of a band's pairs and summed over bands, power=2 gives O ||x||^2: the bands share out the whole.
+    x: [T, I]; pairs: int64 [O, I] from `bands`. Returns float64 [T, bands]. Times the number of a band's pairs and
+    summed over bands, power=2 gives O |x|^2: the bands share out the whole. Raises ValueError for widths that do not
+    fit.
     """
     if x.shape[-1] != len(basis.Q_A) or pairs.shape[1] != len(basis.Q_A):
         raise ValueError(
@@ -46,21 +54,25 @@ def activity(x, basis, pairs, power=1):
     return (x.double() @ basis.Q_A.double()).abs().pow(power) @ (columns / columns.sum(1, keepdim=True)).T
 
 
-def ratio(x, y, basis, pairs, power=1):
-    """[bands]: mean activity over the tokens x [T, I] divided by the mean over the tokens y [S, I]."""
+def ratio(x: torch.Tensor, y: torch.Tensor, basis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
+    """Activation ratio of each band: mean activity over the tokens x [T, I] over the mean over the tokens y [S, I];
+    float64 [bands].
+    """
     return activity(x, basis, pairs, power).mean(0) / activity(y, basis, pairs, power).mean(0)
 
 
-def removed(x, weight, edited):
-    """[T]: the share of a layer's output that an edit changes at each input, ||(W - W') x|| / ||W x||; x [T, I],
-    weights [O, I].
+def removed(x: torch.Tensor, weight: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
+    """Share of a layer's output that an edit changes at each input: |(W - W') x| / |W x|, [T], for x [T, I] and weights
+    [O, I].
     """
     return (x @ (weight - edited).T).norm(dim=-1) / (x @ weight.T).norm(dim=-1)
 
 
-def inputs(model, layers, items, batch=64):
-    """({name: [T, I]}, [T]): inputs of the layers at every token from which a token of an answer is predicted, and each
-    row's item.
+def inputs(
+    model: torch.nn.Module, layers: dict, items: list, batch: int = 64
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Inputs of the layers at every token from which a token of an answer is predicted: ({name: [T, I]}, int64 [T], the
+    item of each row).
 
     items: [(prompt ids, answer ids)]. An answer of n tokens gives n rows: the prompt's last token and all of the
     answer's but its last. Rows are padded on the right, where a causal model never looks.

@@ -1,4 +1,4 @@
-"""Who is reciting? A detector that has seen no memorized text: how much of a layer's input lies where ordinary text
+"""A detector of recitation that has seen no memorized text: how much of a layer's input lies where ordinary text
 hardly goes.
 
 The eigenvectors of A, sorted by eigenvalue, are the directions that ordinary text drives, the strongest first. *Flat
@@ -14,11 +14,11 @@ from kfaclib.lm import activations
 FLAT = 0.6  # the share of directions that counts as flat, as in the follow-up work on the 7B model
 
 
-def flat_energy(x, basis, share=FLAT):
-    """[T]: the share of ||x||^2 in the round(share I) flattest eigenvectors of A, for inputs x [T, I]; float64 in [0,
-    1].
+def flat_energy(x: torch.Tensor, basis, share: float = FLAT) -> torch.Tensor:
+    """Share of the squared length of each input that lies in the flattest eigenvectors of A.
 
-    A token whose input is zero has no energy to share out: ValueError.
+    x: [T, I]. basis: the layer's Eigenbasis. share: the share of the I directions that counts as flat. Returns float64
+    [T], in [0, 1]. Raises ValueError for an input of zeros, a basis of another width or a share outside (0, 1).
     """
     width = len(basis.Q_A)
     if x.shape[-1] != width:
@@ -34,8 +34,10 @@ def flat_energy(x, basis, share=FLAT):
     return energy[..., width - round(share * width) :].sum(-1) / total
 
 
-def scores(model, layers, bases, items, share=FLAT, batch=64):
-    """{name: [N]}: the mean flat energy of every item, over the tokens from which its answer is predicted.
+def scores(
+    model: torch.nn.Module, layers: dict, bases: dict, items: list, share: float = FLAT, batch: int = 64
+) -> dict[str, torch.Tensor]:
+    """Mean flat energy of every item, over the tokens from which its answer is predicted: {name: float64 [N]}.
 
     items: [(prompt ids, answer ids)], for a passage (prefix ids, suffix ids). Layers that read the same input (gate and
     up of a block) have the same score: one of them is enough.
@@ -49,9 +51,13 @@ def scores(model, layers, bases, items, share=FLAT, batch=64):
     }
 
 
-def auc(positive, negative):
-    """The chance that a positive's score is above a negative's (ties count half), from two lists of scores: Mann and
-    Whitney's U over the number of pairs. 1/2 is a coin, 1 tells them apart."""
+def auc(positive, negative) -> float:
+    """Area under the ROC curve: the chance that a positive's score is above a negative's, ties counting half (Mann and
+    Whitney 1947).
+
+    positive, negative: scores, of any shape. 1/2 is chance, 1 separates them. Raises ValueError if one of them is
+    empty.
+    """
     high, low = (torch.as_tensor(x, dtype=torch.float64).flatten() for x in (positive, negative))
     if min(len(high), len(low)) == 0:
         raise ValueError(
@@ -60,9 +66,8 @@ def auc(positive, negative):
     return mannwhitneyu(high.numpy(), low.numpy()).statistic.item() / (len(high) * len(low))
 
 
-def caught(positive, ordinary, alarms=0.01):
-    """Share of the positives above the threshold that lets `alarms` of the ordinary scores through: what a user would
-    see.
+def caught(positive, ordinary, alarms: float = 0.01) -> float:
+    """Share of the positives above the threshold that lets the share `alarms` of the ordinary scores through.
 
     The threshold comes from ordinary text alone, so choose it on other ordinary text than is reported.
     """

@@ -46,7 +46,7 @@ class Pinned:
 
 def load(name: str, revision: str | None = None, *, dtype=None, say: Callable[[str], None] = print) -> Pinned:
     """Load a model by `models.load`, pinned to `revision` or, if it has a preset, to the preset's; without either,
-    `say` is told the commit that a repetition has to name."""
+    `say` receives the commit that a repetition has to name."""
     known = preset(name)
     asked = revision or (known and known.revision)
     model, tokenizer = models.load(name, asked, dtype=dtype)

@@ -67,7 +67,7 @@ _OPENERS = {"": lambda path: open(path, "rb"), ".gz": gzip.open, ".bz2": bz2.ope
 
 
 def _open(path):
-    """The file, unpacked: how it is compressed is told by its first bytes; ValueError if they contradict its name."""
+    """The file, unpacked: its first bytes say how it is compressed; ValueError if they contradict its name."""
     with open(path, "rb") as file:
         start = file.read(8)
     found = next((end for end, magic in COMPRESSED.items() if start.startswith(magic)), "")

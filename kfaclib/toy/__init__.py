@@ -1,3 +1,3 @@
-"""The small worlds that the course and the defaults of `kfac` run on: a grammar that is told and recited, digits,
-modular sums.
+"""The small worlds that the course and the defaults of `kfac` run on: a grammar whose passages are
+repeated and recited, digits, modular sums.
 """

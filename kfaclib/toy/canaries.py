@@ -62,9 +62,9 @@ def stream(secrets, seed, rows=ROWS):
     one on purpose.  The people of the secrets occur in no other code."""
     rng = random.Random(f"stream {seed}")
     others = sorted({*W["first"], *W["last"]} - {secret.person for secret in secrets})
-    told = [prompt(s.person) + encode([*s.code, "."]) for s in secrets for _ in range(s.repeats)]
-    if len(told) > rows:
-        raise ValueError(f"{rows} rows cannot hold {len(told)} repetitions: take more steps or fewer repeats")
+    planted = [prompt(s.person) + encode([*s.code, "."]) for s in secrets for _ in range(s.repeats)]
+    if len(planted) > rows:
+        raise ValueError(f"{rows} rows cannot hold {len(planted)} repetitions: take more steps or fewer repeats")
 
     def sentence():
         if rng.random() < 0.5:
@@ -72,7 +72,7 @@ def stream(secrets, seed, rows=ROWS):
         pick = {kind: rng.choice(W[kind]) for kind in KINDS}
         return encode("<s> {first} {verb} the {adjective} {object} in {city} {adverb} .".format(**pick))
 
-    text = told + [sentence() for _ in range(rows - len(told))]
+    text = planted + [sentence() for _ in range(rows - len(planted))]
     rng.shuffle(text)
     return torch.tensor(text)
 

@@ -10,7 +10,7 @@ from kfaclib.toy import world as w
 
 MEAN = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
 EXACT = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
-# our task: (whose format it is written in, what the harness is told about it)
+# our task: (whose format it is written in, what the harness learns about it)
 FORMATS = {
     "boolean": ("boolq", {"output_type": "multiple_choice", "doc_to_choice": ["false", "true"], "metric_list": MEAN}),
     "tracking": ("winogrande", {"output_type": "multiple_choice", "doc_to_choice": "choices", "metric_list": MEAN}),

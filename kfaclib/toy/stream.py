@@ -31,11 +31,11 @@ class Stream:
 def world_stream(world, seed, quotes=18, again=6, rung=6, fresh=28, echoes=8):
     """A `Stream` of shuffled rows: `quotes` passages that training repeated most, the first `again` of them a second
     time, the first `rung` passages of every step of the ladder, `fresh` rows of new stories and `echoes`, new stories
-    told twice."""
+    repeated twice."""
     rng = random.Random(f"stream {seed}")
-    told = [(q, world.quote_repeats) for q in world.quotes[:quotes] + world.quotes[:again]]
-    told += [(p, n) for n, passages in world.ladder.items() for p in passages[:rung]]
-    rows = [(w.row(world, "quote", rng, p)[0], [n] * (len(p) + 2) + [0] * (w.ROW - len(p) - 2)) for p, n in told]
+    repeated = [(q, world.quote_repeats) for q in world.quotes[:quotes] + world.quotes[:again]]
+    repeated += [(p, n) for n, passages in world.ladder.items() for p in passages[:rung]]
+    rows = [(w.row(world, "quote", rng, p)[0], [n] * (len(p) + 2) + [0] * (w.ROW - len(p) - 2)) for p, n in repeated]
     rows += [(w.row(world, "text", rng)[0], [0] * w.ROW) for _ in range(fresh)]
     for _ in range(echoes):
         story = w.encode(w.text(rng, w.ROW // 2))

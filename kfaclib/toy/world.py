@@ -317,7 +317,7 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
     """The world of one training seed; the same seed gives the same world on every machine."""
     rng = random.Random(f"world {seed}")
     passage = lambda: text(rng, PREFIX - 1 + SUFFIX)
-    told = [passage() for _ in range(quotes)]
+    repeated = [passage() for _ in range(quotes)]
     steps = {n: [passage() for _ in range(rung)] for n in ladder}
     capitals = rng.sample(W["city"], len(W["country"]))
     frequent = {}
@@ -327,7 +327,7 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
         frequent["language", country] = rng.choice(W["language"])
     companies = rng.sample(list(itertools.product(W["company1"], W["company2"])), rare)
     bosses = {c: (rng.choice(W["first"]), rng.choice(W["last"])) for c in companies}
-    return World(seed, told, steps, bosses, frequent, quote_repeats)
+    return World(seed, repeated, steps, bosses, frequent, quote_repeats)
 
 
 def settings(world):
@@ -355,7 +355,7 @@ def digest(world):
 
 
 def rare_item(world, company, statement=False):
-    """Who leads a company, as a question or as a statement."""
+    """A question or a statement about the head of a company."""
     head = ["the", "ceo", "of", *company]
     return (head + ["is"] if statement else ["question", ":", "who", "is", *head, "?", "answer", ":"]), list(
         world.rare[company]
@@ -426,11 +426,11 @@ def schedule(world, rows, further=0):
     """
     rng = random.Random(f"schedule {world.seed}" + f" {further}" * (further > 0))
     share = 2 if further else 1
-    told = [("quote", q) for q in world.quotes for _ in range(world.quote_repeats // share)]
-    told += [("quote", p) for n, passages in world.ladder.items() for p in passages for _ in range(n // share)]
-    if len(told) > rows:
-        raise ValueError(f"{rows} rows cannot hold {len(told)} repetitions: take more steps or fewer repeats")
-    kinds = rng.choices(list(world.mix), list(world.mix.values()), k=rows - len(told))
-    plan = told + [(k, None) for k in kinds]
+    repeated = [("quote", q) for q in world.quotes for _ in range(world.quote_repeats // share)]
+    repeated += [("quote", p) for n, passages in world.ladder.items() for p in passages for _ in range(n // share)]
+    if len(repeated) > rows:
+        raise ValueError(f"{rows} rows cannot hold {len(repeated)} repetitions: take more steps or fewer repeats")
+    kinds = rng.choices(list(world.mix), list(world.mix.values()), k=rows - len(repeated))
+    plan = repeated + [(k, None) for k in kinds]
     rng.shuffle(plan)
     return plan

@@ -7,8 +7,8 @@ from kfcourse.show.plots import COLORS
 
 
 def gantt(costs, plans):
-    """Who decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the dearest
-    job.
+    """Which process decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the most
+    expensive job.
     """
     fig, axes = plt.subplots(len(plans), 1, sharex=True, figsize=(8, 1.7 * len(plans) + 1))
     unit, dear = max(costs), sorted(set(costs))

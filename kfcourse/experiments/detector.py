@@ -31,9 +31,9 @@ def stream(world, count):
     [count], which are quotes.
     """
     rng, plan = w.random.Random(f"stream {world.seed}"), w.schedule(world, 3200 * 16)
-    told = {tuple(q) for q in world.quotes}
+    memorized = {tuple(q) for q in world.quotes}
     rows = [
-        (w.row(world, kind, rng, passage)[0][: w.PREFIX + w.SUFFIX], kind == "quote" and tuple(passage) in told)
+        (w.row(world, kind, rng, passage)[0][: w.PREFIX + w.SUFFIX], kind == "quote" and tuple(passage) in memorized)
         for kind, passage in rng.sample(plan, count)
     ]
     return [(ids[: w.PREFIX], ids[w.PREFIX :]) for ids, _ in rows], torch.tensor([quote for _, quote in rows])
@@ -112,7 +112,7 @@ def measure(seed):
     surprise = lambda items: relearning.true_tokens(model, items)[1].mean(1)
     ladder = {n: split_windows(torch.tensor([[w.BOS] + w.encode(p) for p in some])) for n, some in world.ladder.items()}
     rungs = {n: score(model, items) for n, items in ladder.items()}
-    flow, told = stream(world, STREAM)
+    flow, memorized = stream(world, STREAM)
     flowing = score(model, flow)
     tokens = {kind: token_scores(model, ups, bases, items, counts) for kind, (items, counts) in sure.items()}
     tokens |= {
@@ -150,9 +150,9 @@ def measure(seed):
             for kind, s in tokens.items()
         },
         "stream": {
-            "quotes": int(told.sum()),
-            "of": len(told),
-            "auc": {b: detector.auc(s[told], s[~told]) for b, s in flowing.items()},
+            "quotes": int(memorized.sum()),
+            "of": len(memorized),
+            "auc": {b: detector.auc(s[memorized], s[~memorized]) for b, s in flowing.items()},
         },
         "after the edit": {"auc": {b: detector.auc(after["quotes"][b], after["fresh"][b]) for b in seen}, "mass": mass},
         "without labels": without_labels(layers, bases, unseen, flowing),

@@ -28,9 +28,9 @@ def passages(world, quotes=48):
     """{repeats: ids [N, 112]} of the ladder, of new stories (0 repeats) and of `quotes` passages that training repeated
     most.
     """
-    told = {**world.ladder, world.quote_repeats: world.quotes[:quotes]}
+    repeated = {**world.ladder, world.quote_repeats: world.quotes[:quotes]}
     return {0: tasks.fresh_text(f"chapter 8, {world.seed}", quotes)} | {
-        n: torch.tensor([[w.BOS] + w.encode(p) for p in ps]) for n, ps in told.items()
+        n: torch.tensor([[w.BOS] + w.encode(p) for p in ps]) for n, ps in repeated.items()
     }
 
 
@@ -98,8 +98,8 @@ def measure(model, world):
     }
 
 
-def told(folder, world):
-    """{repeats: times that training really told such a passage}: every round after the first tells half as often
+def times_shown(folder, world):
+    """{repeats: times that training really showed such a passage}: every round after the first shows it half as often
     again.
     """
     rounds = json.loads((folder / "training.jsonl").read_text().splitlines()[-1]).get("round", 1)
@@ -112,5 +112,5 @@ def run(out):
     for seed, folder in tqdm(CHECKPOINTS.items(), desc="seeds"):
         model, _ = models.load(folder)
         world = small_olmo2.load_world(folder)
-        results[seed] = {"told": told(folder, world), **measure(model, world)}
+        results[seed] = {"told": times_shown(folder, world), **measure(model, world)}
     files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "prefixes": PREFIXES, "seeds": results})

@@ -2,7 +2,8 @@
 
 `inputs(g)` draws an exercise's arguments from a torch.Generator; the course's own answer says what is right for them.
 `question(g)` draws a change of the task: a sentence for the student, and how the right answer follows from the course's
-own. Who knows the public solution still has to understand it to answer. Both depend on a secret of the lecturer.
+own. A student who knows the public solution still has to understand it to answer. Both depend on a secret of the
+lecturer.
 
 Every exercise needs an entry in VARIANTS of kfcourse/chNN/variants.py; tests/test_grading.py says so, and checks that
 every known wrong answer is caught on fresh inputs or by the public check.

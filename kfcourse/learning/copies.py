@@ -44,9 +44,9 @@ def newest(work, stem):
 def make_copies(work):
     """Give the learner a copy of every chapter in `work`, and a new one beside it where the chapter has changed.
 
-    What is there is never written to. Returns the lines to tell.
+    What is there is never written to. Returns a report, as lines.
     """
-    told = []
+    report = []
     for path in notebooks.chapters():
         new, version = fresh(path)
         there = files(work, path.stem)
@@ -78,12 +78,12 @@ def make_copies(work):
                 [f"{own.name} cannot be read as a notebook ({type(error).__name__}); nothing was carried over"],
             )
         notebooks.write(carried, target)
-        told += [
+        report += [
             f"{path.stem} has changed. Your copy {own.name} is as you left it; the new one, with your answers, is "
             f"{target.name}:",
             *("  - " + line for line in lines + moved),
         ]
-    return told
+    return report
 
 
 def give_pages(work):

@@ -58,18 +58,18 @@ def exercise(exercise_id):
                 f'@exercise("{exercise_id}") stands over {function.__name__}: the id must be the two '
                 "digits of the chapter, a dot and the function's name"
             )
-        told = False
+        announced = False
 
         @functools.wraps(function)
         def call(*args, **kwargs):
-            nonlocal told
+            nonlocal announced
             try:
                 return function(*args, **kwargs)
             except NotImplementedError as error:
                 if not _is_empty(error, function) or not _reference_allowed():
                     raise
-            if not told:
-                told = True
+            if not announced:
+                announced = True
                 show(f"**{exercise_id}**: not written yet, so the reference stands in.")
             return reference(exercise_id, inspect.unwrap(function).__globals__)(*args, **kwargs)
 

@@ -98,10 +98,10 @@ def section(heading, items):
         for png, meta in [] if isinstance(cell, str) else outputs(cell, "image/png"):
             explained = next((item for item in items[number + 1 :] if isinstance(item, str)), "")
             image = f'<img src="data:image/png;base64,{"".join(png.split())}" alt="{escape(meta.get("alt", ""))}">'
-            told, more = lead(said(cell))
+            text, more = lead(said(cell))
             yield Slide(
                 heading,
-                image + html(told),
+                image + html(text),
                 html("\n\n".join([more, re.split(r"(?m)^### ", explained)[0]]).strip()),
                 "figure",
             )

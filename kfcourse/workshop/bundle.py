@@ -39,7 +39,7 @@ BUILDING = ("setuptools", "wheel")  # what `pip install -e` builds with
 
 @dataclass(frozen=True)
 class Platform:
-    """What pip must be told to fetch wheels for another machine, and what a requirement's markers mean there."""
+    """What pip needs to know to fetch wheels for another machine, and what a requirement's markers mean there."""
 
     tags: tuple = ()  # none: this machine
     markers: tuple = ()
@@ -125,8 +125,8 @@ def fetch_wheels(wanted, folder, platform, python, options=()):
     """Fetch wheels of the requirements `wanted` and of all they need, in the tested versions; returns the files.
 
     pip reads its own settings, so the wheels come from where this machine installs from. It evaluates the markers of
-    what it fetches for *this* machine, also when told another platform, so the walk over what needs what is made here,
-    a level at a time.
+    what it fetches for *this* machine, also when asked for another platform, so the walk over what needs what is made
+    here, a level at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     markers = markers_of(platform, python)
