@@ -47,3 +47,15 @@ def test_every_folder_of_both_packages_is_in_the_map():
         folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / package).glob("*/__init__.py")}
         shown = set(re.findall(r"`(\w+/\w+)/`", TEXT))
         assert {folder for folder in folders if not re.search(r"/ch\d\d$", folder)} <= shown
+
+
+def test_the_order_of_imports_is_the_one_that_the_map_states():
+    stated = re.search(r"imports only what stands above it in this order: (.*?)\.\n", TEXT, flags=re.S)[1]
+    order = re.findall(r"`(\w+)`", stated)
+    assert set(order) == {path.parent.name for path in (ROOT / "kfaclib").glob("*/__init__.py")}
+    wrong = []
+    for path in sorted((ROOT / "kfaclib").glob("*/*.py")):
+        for below in re.findall(r"(?m)^(?:from|import) kfaclib\.(\w+)", path.read_text(encoding="utf-8")):
+            if order.index(below) > order.index(path.parent.name):
+                wrong.append(f"{path.relative_to(ROOT)} imports kfaclib.{below}")
+    assert not wrong, "\n".join(wrong)
