@@ -6,10 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from kfaclib.curvature.capture import capture
+from kfaclib.curvature.capture import capture, evaluating
+from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
+from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.curvature.passes import backward
+from kfaclib.lm.mining import hits
+from kfaclib.lm.recitation import perplexity, recitation, split_windows
 
 LAST_BLOCK = "model.layers.1.mlp.*"
 
@@ -194,3 +199,55 @@ def test_the_gradients_do_not_depend_on_which_weights_were_frozen(tiny_olmo, ids
     for a, b in zip(captured(model, LAST_BLOCK, ids), captured(frozen, LAST_BLOCK, ids)):
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert not any(p.requires_grad for p in frozen.parameters())
+
+
+def with_dropout(modes=(True, False)):
+    """A GPT-NeoX that drops half of what it computes, whose two blocks are in these modes."""
+    torch.manual_seed(0)
+    model = GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=37,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+            hidden_dropout=0.5,
+            attention_dropout=0.5,
+        )
+    ).double()
+    for block, mode in zip(model.gpt_neox.layers, modes):
+        block.train(mode)
+    return model
+
+
+def test_what_is_measured_is_the_same_in_training_mode_and_every_submodule_keeps_its_own_mode(ids):
+    model = with_dropout()
+    layers, modes = linear_layers(model, "*.mlp.*"), [m.training for m in model.modules()]
+    assert True in modes and False in modes
+
+    def everything():
+        factors = collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False)
+        bases = decompose(factors)
+        eigenvalues = collect_eigenvalues(
+            model, [ids], layers, bases, unit="token", generator=torch.Generator().manual_seed(0), progress=False
+        )
+        told = recitation(model, split_windows(ids, 5)).as_dict(), perplexity(model, ids), hits(model, ids)
+        return [f.G for f in factors.values()] + list(eigenvalues.values()), told
+
+    found, told = everything()
+    assert [m.training for m in model.modules()] == modes
+    model.eval()
+    expected, told_so = everything()
+    assert all(torch.equal(x, y) for x, y in zip(found, expected))
+    assert told[:2] == told_so[:2] and torch.equal(told[2], told_so[2])
+    assert not any(m.training for m in model.modules())
+
+
+def test_modes_come_back_after_an_exception_too():
+    model = with_dropout()
+    modes = [m.training for m in model.modules()]
+    with pytest.raises(KeyError), evaluating(model):
+        assert not any(m.training for m in model.modules())
+        raise KeyError
+    assert [m.training for m in model.modules()] == modes

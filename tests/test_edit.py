@@ -310,3 +310,23 @@ def test_a_tiny_mass_keeps_the_first_pair_however_small_the_eigenvalues_are(mass
     values = scale * torch.tensor([4.0, 2.0, 1.0], dtype=torch.float64)
     assert keep_prefix(values, values, mass).tolist() == [1, 0, 0]
     assert keep_prefix(values, values, 0.5).tolist() == keep_prefix(values / scale, values / scale, 0.5).tolist()
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-12, 1e160])
+def test_the_staircase_does_not_depend_on_the_scale_of_the_curvature(scale):
+    G, A = torch.rand(40).double().sort(descending=True).values, torch.rand(70).double().sort(descending=True).values
+    power = 2.0 ** round(math.log2(scale))
+    for mass in (1e-300, 0.3, 0.95):
+        assert torch.equal(keep_prefix(power * G, power * A, mass), keep_prefix(G, A, mass))
+    assert keep_prefix(G, A, 1e-300).sum() == 1  # the smallest set with any curvature is one pair
+
+
+def test_a_weight_that_is_not_finite_is_refused_with_its_layers_name(tiny_olmo):
+    model = tiny_olmo()
+    layers = linear_layers(model, "*.up_proj")
+    name = "model.layers.1.mlp.up_proj"
+    bases = {n: a_basis(*layer.weight.shape) for n, layer in layers.items()}
+    with torch.no_grad():
+        layers[name].weight[2, 3] = math.nan
+    with pytest.raises(FloatingPointError, match=f"'{name}' has values that are not finite"):
+        edit_weights(layers, bases, 0.5)

@@ -90,3 +90,12 @@ def test_a_pattern_of_other_modules_names_one_and_its_kind(tiny_olmo):
 def test_layers_are_told_at_a_glance():
     names = [f"model.layers.{i}.mlp.up_proj" for i in (0, 1, 2, 7)] + ["lm_head", "model.layers.3.mlp.down_proj"]
     assert summary(names) == "model.layers.{0-2,7}.mlp.up_proj, lm_head, model.layers.3.mlp.down_proj"
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
+def test_a_weight_that_is_computed_from_others_is_refused_with_the_layer_and_the_mend(tiny_olmo, norm):
+    model = tiny_olmo()
+    norm(model.model.layers[1].mlp.up_proj)
+    with pytest.raises(ValueError, match=r"'model\.layers\.1\.mlp\.up_proj' computes its weight .*remove"):
+        linear_layers(model)
+    assert len(linear_layers(model, "*.0.mlp.*")) == 3

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kfaclib.io import files
@@ -86,3 +88,49 @@ def test_saved_and_loaded_weights_agree_to_bfloat16(tmp_path):
     after = models.load(tmp_path)[0].state_dict()
     assert all(torch.equal(after[k].cpu().float(), before[k].bfloat16().float()) for k in before)
     assert small_olmo2.load_world(tmp_path) == world
+
+
+def stripped(folder):
+    """The folder without what notices a change."""
+    for name in ("manifest.json", "world.json"):
+        (folder / name).unlink(missing_ok=True)
+    return folder / "model.safetensors"
+
+
+RENAMED = {
+    "a prefix": (lambda t: {f"_orig_mod.{k}": v for k, v in t.items()}, r"lacks .*_orig_mod\."),
+    "a lost tensor": (
+        lambda t: {k: v for k, v in t.items() if k != "model.layers.1.mlp.up_proj.weight"},
+        r"lacks 'model\.layers\.1\.mlp\.up_proj\.weight'",
+    ),
+    "no head": (lambda t: {k: v for k, v in t.items() if k != "lm_head.weight"}, r"lacks 'lm_head\.weight'"),
+    "a strange tensor": (lambda t: t | {"adapter.lora_A": torch.ones(2, 2)}, r"unknown weight 'adapter\.lora_A'"),
+    "another size": (lambda t: t | {"lm_head.weight": t["lm_head.weight"][:-8].clone()}, r"lm_head\.weight"),
+}
+
+
+@pytest.mark.parametrize("change", RENAMED)
+def test_a_checkpoint_of_other_weights_is_refused_with_the_first_of_their_names(copy, change):
+    path = stripped(copy)
+    rename, told = RENAMED[change]
+    save_file(rename(load_file(path)), path, {"format": "pt"})
+    with pytest.raises(ValueError, match=told):
+        models.load(copy)
+
+
+def test_weights_that_are_tied_or_computed_are_no_missing_ones(tmp_path, tiny_olmo):
+    model = tiny_olmo(tie_word_embeddings=True)
+    model.save_pretrained(tmp_path)
+    shutil.copy(TINY / "tokenizer.json", tmp_path), shutil.copy(TINY / "tokenizer_config.json", tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    assert "lm_head.weight" not in tensors
+    save_file(tensors | {"model.rotary_emb.inv_freq": torch.ones(4)}, tmp_path / "model.safetensors", {"format": "pt"})
+    loaded, _ = models.load(tmp_path)
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+
+
+def test_a_model_that_sees_what_follows_is_refused_when_it_is_loaded(tmp_path):
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    transformers.BertLMHeadModel(transformers.BertConfig(vocab_size=40, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="BertLMHeadModel lets a token see those that follow"):
+        models.load(tmp_path)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import transformers
-
-from kfaclib.curvature.layers import linear_layers
+from torch import nn
 
 # name: hidden and ffn width, blocks, heads, key-value heads, from each model's config.json on the hub
 SHAPES = {
@@ -75,6 +74,12 @@ def owners(layers):
     return {name: first.setdefault(place(name), name) for name in layers}
 
 
+def decoder_layers(model: torch.nn.Module) -> dict[str, nn.Linear]:
+    """{name: layer} of a language model's blocks, in its order: all of its decoder but the unembedding."""
+    inside = set(model.get_decoder().modules()) - {model.get_output_embeddings()}
+    return {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear) and m in inside}
+
+
 def flops_per_token(model: torch.nn.Module, layers: dict) -> dict[str, int]:
     """Floating-point operations a token that collecting A and G of `layers` cannot do without: {part: operations}.
 
@@ -82,10 +87,15 @@ def flops_per_token(model: torch.nn.Module, layers: dict) -> dict[str, int]:
     further; no weight gradients. updates: one triangle of each factor, a shared A once. A product of [m, k] and [k, n]
     counts 2 m k n; attention's scores are left out (`attention_flops`), and so is what is done element by element.
     """
-    config = model.config
-    head = 2 * config.hidden_size * config.vocab_size
-    blocks = linear_layers(model, "*.layers.*")
+    head = 2 * model.get_output_embeddings().weight.numel()
+    blocks = decoder_layers(model)
     owner = owners(blocks)
+    outside = [name for name in layers if name not in blocks]
+    if outside:
+        raise ValueError(
+            f"layer {outside[0]!r} is outside the model's decoder, which is all that curvature is collected of: leave "
+            "it out of --layers"
+        )
     first = next(name for name in blocks if name in layers)
     order = list(blocks)
     passed = [
@@ -106,7 +116,7 @@ def attention_flops(model: torch.nn.Module, length: int) -> int:
     """Operations a token of attention's scores and of their product with the values: forward, all blocks, in windows of
     `length` tokens.
     """
-    config = model.config
+    config = model.config.get_text_config()
     return config.num_hidden_layers * config.hidden_size * 2 * (length + 1)
 
 

@@ -179,11 +179,14 @@ def plan(layers, owner, room, passes=None):
 
 def batch_bytes(model, layers, owner, tokens):
     """An estimate of what a batch of `tokens` takes beside the sums: inputs and gradients of the chosen layers, the
-    graph of all blocks, and a chunk of logits. It only has to be about right: a batch that does not fit is halved."""
-    c, size = model.config.get_text_config(), next(model.parameters()).element_size()
+    graph of all blocks (what each of their matrices reads and writes), and a chunk of logits. It only has to be about
+    right: a batch that does not fit is halved."""
+    size, head = next(model.parameters()).element_size(), model.get_output_embeddings().weight
     seen = sum(layer.out_features + (layer.in_features if owner[name] == name else 0) for name, layer in layers.items())
-    graph = c.num_hidden_layers * (10 * c.hidden_size + 3 * c.intermediate_size)
-    return tokens * size * (seen + graph) + min(tokens, 1024) * c.vocab_size * 16
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
+    matrices = [p for p in model.get_decoder().parameters() if p.ndim > 1 and id(p) not in tables]
+    graph = sum(p.shape[-2] + p.shape[-1] for p in matrices)
+    return tokens * size * (seen + graph) + min(tokens, 1024) * len(head) * 16
 
 
 # checkpoints

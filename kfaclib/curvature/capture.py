@@ -1,8 +1,33 @@
 """The one place with hooks: see a layer's inputs and output gradients, and nothing else changes."""
 
+import functools
 from contextlib import contextmanager
 
 import torch
+
+
+@contextmanager
+def evaluating(model):
+    """Inside the block every submodule of the model is in evaluation mode, so that nothing is dropped at random;
+    afterwards, also after an exception, each has its own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def measured(function):
+    """function(model, ...) without gradients and in evaluation mode; the model's own modes come back."""
+
+    @functools.wraps(function)
+    def run(model, *args, **kwargs):
+        with torch.no_grad(), evaluating(model):
+            return function(model, *args, **kwargs)
+
+    return run
 
 
 @contextmanager
@@ -11,7 +36,8 @@ def capture(model, layers, *, on_input, on_output_gradient):
     nn.Linear}) with its input, and `on_output_gradient(name, g)` in the backward pass with the gradient at its output.
 
     All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first layer
-    of `layers`: nothing below it is recorded.  Flags and hooks are restored on exit, also after an exception.
+    of `layers`: nothing below it is recorded.  The model is in evaluation mode.  Flags, modes and hooks are restored on
+    exit, also after an exception.
     A layer that is called twice before its gradient came raises RuntimeError with its name: a shared layer's curvature
     is not one Kronecker product. So does a layer whose input was changed in place since: it is no longer what was read.
     """
@@ -50,7 +76,7 @@ def capture(model, layers, *, on_input, on_output_gradient):
         for parameter in flags:
             parameter.requires_grad_(False)
         handles += [layer.register_forward_hook(forward_hook(name)) for name, layer in layers.items()]
-        with torch.enable_grad():
+        with torch.enable_grad(), evaluating(model):
             yield
     finally:
         for handle in handles:

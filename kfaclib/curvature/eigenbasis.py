@@ -120,33 +120,26 @@ def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled"
     if unit not in ("token", "sequence"):
         raise ValueError(f"unit={unit!r}: the examples whose gradients are squared are 'token's or 'sequence's")
     inputs, gradients, sums, tokens = {}, {}, {}, dict.fromkeys(bases, 0)
-    was_training = model.training
-    model.eval()
-    try:
-        with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
-            for batch in tqdm(batches, desc=f"EK-FAC eigenvalues, unit {unit}") if progress else batches:
-                inputs.clear()
-                gradients.clear()
-                mask = backward(model, as_batch(batch), labels=labels, generator=generator)
-                check_pass(bases, inputs, gradients)
-                for name, basis in bases.items():
-                    Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
-                    a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)
-                    if unit == "token":
-                        a, g = contributing(a, mask) @ Q_A, contributing(g, mask) @ Q_G
-                        update = (g * g).T @ (a * a)
-                    else:
-                        keep = (
-                            torch.ones(a.shape[:-1], dtype=a.dtype, device=a.device)
-                            if mask is None
-                            else mask.to(a.dtype)
-                        )
-                        a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
-                        update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
-                    sums[name] = sums.get(name, 0) + update
-                    tokens[name] += len(contributing(inputs[name], mask))
-    finally:
-        model.train(was_training)
+    with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+        for batch in tqdm(batches, desc=f"EK-FAC eigenvalues, unit {unit}") if progress else batches:
+            inputs.clear()
+            gradients.clear()
+            mask = backward(model, as_batch(batch), labels=labels, generator=generator)
+            check_pass(bases, inputs, gradients)
+            for name, basis in bases.items():
+                Q_A, Q_G = basis.Q_A.to(inputs[name].device), basis.Q_G.to(inputs[name].device)
+                a, g = inputs[name].to(Q_A.dtype), gradients[name].to(Q_G.dtype)
+                if unit == "token":
+                    a, g = contributing(a, mask) @ Q_A, contributing(g, mask) @ Q_G
+                    update = (g * g).T @ (a * a)
+                else:
+                    keep = (
+                        torch.ones(a.shape[:-1], dtype=a.dtype, device=a.device) if mask is None else mask.to(a.dtype)
+                    )
+                    a, g = (a * keep[..., None]) @ Q_A, g @ Q_G
+                    update = sum((g_n.T @ a_n).square_() for a_n, g_n in zip(_sequences(a), _sequences(g)))
+                sums[name] = sums.get(name, 0) + update
+                tokens[name] += len(contributing(inputs[name], mask))
     if not sums:
         raise ValueError("there was no batch to collect from: the corpus is empty")
     return {name: value / tokens[name] for name, value in sums.items()}

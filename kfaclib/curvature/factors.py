@@ -60,8 +60,6 @@ def accumulating(model, layers, sums, *, labels="sampled", tokens="all", tempera
         )
     inputs, gradients = {}, {}
     dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
-    was_training = model.training
-    model.eval()
 
     def rounds(batch):
         """Run the passes that a batch takes and yield the mask of contributing rows (None: all) after each."""
@@ -125,11 +123,8 @@ def accumulating(model, layers, sums, *, labels="sampled", tokens="all", tempera
             inputs.clear()
             gradients.clear()
 
-    try:
-        with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
-            yield add
-    finally:
-        model.train(was_training)
+    with capture(model, layers, on_input=inputs.__setitem__, on_output_gradient=gradients.__setitem__):
+        yield add
 
 
 def means(sums):

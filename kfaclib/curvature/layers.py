@@ -57,6 +57,18 @@ def linear_layers(model, patterns="*.mlp.*"):
             )
     chosen = {name: modules[name] for name in linear if any(fnmatchcase(name, p) for p in patterns)}
     for name, module in chosen.items():
+        if module._parameters.get("weight") is None:
+            raise ValueError(
+                f"layer {name!r} computes its weight from other parameters (weight normalization, or another "
+                "parametrization): an edited weight would not stay; remove it first, with "
+                "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') or "
+                "torch.nn.utils.remove_weight_norm(layer)"
+            )
+        if tuple(module.weight.shape) != (module.out_features, module.in_features):
+            raise ValueError(
+                f"layer {name!r} keeps its weight packed as {tuple(module.weight.shape)} ({module.weight.dtype}): load "
+                "the model without quantization"
+            )
         tied = [n for n in owners[id(module.weight)] if n != f"{name}.weight"]
         if tied:
             raise ValueError(

@@ -6,7 +6,7 @@ A causal LM's last position and padding do not contribute.
 
 import torch
 
-from kfaclib.curvature.capture import capture
+from kfaclib.curvature.capture import capture, measured
 from kfaclib.curvature.labels import logit_gradient, output_gradient, sample_labels
 
 
@@ -32,6 +32,16 @@ def token_mask(batch):
             "gradient of; drop empty documents and use windows of at least two tokens"
         )
     return mask
+
+
+def padded_on_the_right(batch):
+    """The batch with the real tokens of every row first.  A causal model never sees what follows, so that neither
+    learned positions nor a mask that some models cannot bear at the beginning of a row matter."""
+    mask = batch.get("attention_mask")
+    if mask is None or mask[:, 0].all():
+        return batch
+    order = mask.bool().to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return {k: x.gather(1, order) if x.shape == mask.shape else x for k, x in batch.items()}
 
 
 def check_recorded(output):
@@ -73,6 +83,7 @@ def backward(model, batch, *, labels, generator):
             targets = sample_labels(logits.detach(), torch.rand(len(logits), generator=generator).to(device))
         logits.backward(logit_gradient(logits.detach(), targets).to(logits.dtype))
         return None
+    batch = padded_on_the_right(batch)
     uniform = batch.pop("uniform", None)
     mask = token_mask(batch)
     hidden = model.get_decoder()(**batch, use_cache=False).last_hidden_state
@@ -93,7 +104,7 @@ def backward(model, batch, *, labels, generator):
     return mask
 
 
-@torch.no_grad()
+@measured
 def check_head(model, batch):
     """Raise ValueError if the logits are not plainly `unembedding @ hidden` (a cap, a scale or a bias would make the
     closed-form gradient wrong).  `collect_factors` calls it; a long job may call it earlier."""
@@ -109,10 +120,26 @@ def check_head(model, batch):
         )
 
 
+@measured
+def check_causal(model):
+    """Raise ValueError if what follows a token changes what the model says at that token: then next-token predictions
+    have seen their targets, and neither curvature nor recitation means anything."""
+    ids = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 0]], device=next(model.parameters()).device)
+    logits = model(input_ids=ids, use_cache=False).logits
+    before = logits[:, :3].float()
+    rounding = 2e-2 if logits.element_size() == 2 else 1e-4
+    if (before[0] - before[1]).abs().max() > rounding * before.abs().max():
+        raise ValueError(
+            f"{type(model).__name__} lets a token see those that follow it, as BERT does: it is no causal language "
+            "model (or its configuration lacks is_decoder), so it cannot be asked for the next token"
+        )
+
+
 def check_model(model):
-    """`check_head` on a few tokens, for a model that has a head to check."""
+    """`check_causal` and `check_head` on a few tokens, for a model that has a head to check."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if head is not None:
+        check_causal(model)
         check_head(model, torch.arange(8)[None] % len(head.weight))
 
 

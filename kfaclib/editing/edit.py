@@ -15,6 +15,13 @@ def _check_mass(mass):
         raise ValueError(f"mass={mass}: the share of curvature mass to keep lies in (0, 1]; 1 keeps everything")
 
 
+def _to_about_one(x):
+    """x times the power of two that brings its first entry to [1/2, 1): no comparison changes, and products of tiny
+    eigenvalues stay in range."""
+    mantissa, exponent = torch.frexp(x)
+    return mantissa * 2.0 ** (exponent - exponent[0]).clamp(max=0).double()
+
+
 def keep_prefix(lambda_G, lambda_A, mass):
     """The staircase: int64 [O], how many columns each row keeps.
 
@@ -33,8 +40,7 @@ def keep_prefix(lambda_G, lambda_A, mass):
         raise ValueError(
             "all eigenvalues are zero: there is no curvature to rank by (did any gradient reach this layer?)"
         )
-    if G[0] * A[0] < 1e-200:  # so small that products and shares of them would vanish: only ratios count
-        G, A = G / G[0], A / A[0]
+    G, A = _to_about_one(G), _to_about_one(A)
     below = torch.cat([A.new_zeros(1), A.cumsum(0)])  # below[k] = sum of the first k of A
     goal = (mass * G.sum() * below[-1] * _ROUNDING).clamp(min=1e-300)  # of a tiny mass at least the first pair
     ascending, edge = -A, 1e-13  # products are compared as threshold / G against A: a margin above rounding
@@ -126,6 +132,10 @@ def edit_weights(layers, bases, mass, eigenvalues=None):
     edited_weights = {}
     for name, basis in bases.items():
         share = mass[name] if isinstance(mass, dict) else mass
+        if not torch.isfinite(layers[name].weight).all():
+            raise FloatingPointError(
+                f"the weight of layer {name!r} has values that are not finite: the model is damaged"
+            )
         if eigenvalues is None:
             keep = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, share), len(basis.lambda_A))
         else:

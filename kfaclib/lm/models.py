@@ -8,10 +8,12 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from kfaclib.curvature.passes import check_causal
 from kfaclib.io import files
 
 logging.disable_progress_bar()  # a bar for a file of seven megabytes says nothing
 
+BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")  # in old checkpoints: computed, not learned
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")  # what configurations call their number
 
 
@@ -30,8 +32,10 @@ def load(name, revision=None, device=None, dtype=None):
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = dict(revision=revision) if revision else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             name,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # _check_weights names them
             dtype=dtype or (torch.float32 if device == "cpu" else "auto"),
             use_safetensors=True,
             trust_remote_code=False,
@@ -52,7 +56,31 @@ def load(name, revision=None, device=None, dtype=None):
             "executed): "
             f"{str(error)[:300]}"
         ) from None
-    return model.to(device).eval(), tokenizer
+    _check_weights(name, found)
+    model = model.to(device).eval()
+    check_causal(model)
+    return model, tokenizer
+
+
+def _check_weights(name, found):
+    """ValueError if a checkpoint lacks weights of the model, which would be random then, or has others."""
+    if found["mismatched_keys"]:
+        weight, there, here = min(found["mismatched_keys"])
+        raise ValueError(
+            f"the checkpoint {name} has {weight!r} as {tuple(there)} and its configuration makes it {tuple(here)}: "
+            "restore the config.json that belongs to the weights"
+        )
+    for kind, said in (("missing_keys", "lacks"), ("unexpected_keys", "has the unknown weight")):
+        names = sorted(key for key in found[kind] if kind == "missing_keys" or not key.endswith(BUFFERS))
+        if names:
+            first = sorted(found["unexpected_keys"])[:1]
+            raise ValueError(
+                f"the checkpoint {name} {said} {names[0]!r}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
+                f"{f' and has {first[0]!r} instead' if kind == 'missing_keys' and first else ''}: it was saved from "
+                "another architecture, with a prefix before its names (_orig_mod. of torch.compile, module.), "
+                "or without its head; save it again from the model that it belongs to"
+            )
 
 
 def positions(model):

@@ -5,6 +5,7 @@ similarity of at least 0.75.  levenshtein: mean normalized distance (0 is verbat
 suffix tokens that are the argmax under teacher forcing; it moves long before strict recall does.
 """
 
+import inspect
 import math
 from dataclasses import asdict, dataclass
 
@@ -12,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
 
+from kfaclib.curvature.capture import measured
+from kfaclib.curvature.passes import check_causal
 from kfaclib.lm import scoring
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
@@ -36,34 +39,46 @@ def split_windows(ids, prefix=64):
     return [(row[:prefix].tolist(), row[prefix:].tolist()) for row in ids]
 
 
-@torch.no_grad()
+def _together(model, prefixes, batch):
+    """Lists of the numbers of at most `batch` prefixes that are continued together: any of them where the model can be
+    told each one's positions, otherwise (BLOOM, MPT, Mamba) those of one length, which need no padding."""
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    if "position_ids" in inspect.signature(decoder.forward).parameters:
+        groups = [range(len(prefixes))]
+    else:
+        lengths = [len(p) for p in prefixes]
+        groups = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
+    return [group[start : start + batch] for group in groups for start in range(0, len(group), batch)]
+
+
+@measured
 def greedy(model, prefixes, length, batch=64):
     """Greedy continuations, [N, length] token ids, of prefixes (lists of ids, of any lengths; padded on the left).
 
     An end-of-text token is a token like any other here, so that every continuation has its full length.
     """
-    device, out = next(model.parameters()).device, []
-    for start in range(0, len(prefixes), batch):
-        rows = [torch.tensor(p) for p in prefixes[start : start + batch]]
+    device, out = next(model.parameters()).device, torch.empty(len(prefixes), length, dtype=torch.int64)
+    for which in _together(model, prefixes, batch):
+        rows = [torch.tensor(prefixes[i]) for i in which]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_side="left").to(device)
         mask = torch.nn.utils.rnn.pad_sequence(
             [torch.ones_like(r) for r in rows], batch_first=True, padding_side="left"
         ).to(device)
-        position, cache, tokens = (mask.cumsum(1) - 1).clamp(min=0), None, []
+        cache = None
         for _ in range(length):
+            fed = slice(None) if cache is None else slice(-1, None)  # all, for a model that keeps no cache (Mamba)
             step = model(
-                input_ids=ids,
+                input_ids=ids[:, fed],
                 attention_mask=mask,
-                position_ids=position,
+                position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, fed],
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
             )
-            cache, ids = step.past_key_values, step.logits[:, -1:].argmax(-1)
-            tokens.append(ids)
-            mask, position = torch.cat([mask, torch.ones_like(ids)], 1), position[:, -1:] + 1
-        out.append(torch.cat(tokens, 1).cpu())
-    return torch.cat(out)
+            cache, said = getattr(step, "past_key_values", None), step.logits[:, -1:].argmax(-1)
+            ids, mask = torch.cat([ids, said], 1), torch.cat([mask, torch.ones_like(said)], 1)
+        out[list(which)] = ids[:, -length:].cpu()
+    return out
 
 
 def by_one_pass(model, windows, batch=64):
@@ -84,9 +99,13 @@ def token_accuracy(model, windows, batch=64):
 
 def recitation(model, windows, batch=64):
     """`Recitation` of [(prefix ids, suffix ids)]: greedy decoding of each suffix's own length, token by token."""
+    check_causal(model)
     lengths = [len(s) for _, s in windows]
-    said = greedy(model, [p for p, _ in windows], max(lengths), batch)
-    distance = [Levenshtein.normalized_distance(row[:n].tolist(), s) for row, n, (_, s) in zip(said, lengths, windows)]
+    said = {}
+    for length in sorted(set(lengths)):  # so that no row is continued beyond its window, where the positions may end
+        which = [i for i, n in enumerate(lengths) if n == length]
+        said |= zip(which, greedy(model, [windows[i][0] for i in which], length, batch).tolist())
+    distance = [Levenshtein.normalized_distance(said[i], suffix) for i, (_, suffix) in enumerate(windows)]
     count = len(windows)
     return Recitation(
         strict=sum(d == 0 for d in distance) / count,
@@ -97,7 +116,7 @@ def recitation(model, windows, batch=64):
     )
 
 
-@torch.no_grad()
+@measured
 def perplexity(model, ids, batch=32, kind="corpus"):
     """Perplexity of ids [N, S].
 
@@ -105,6 +124,7 @@ def perplexity(model, ids, batch=32, kind="corpus"):
     mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of
     equal size it is never smaller.
     """
+    check_causal(model)
     device, nll = next(model.parameters()).device, []
     for rows in ids.split(batch):
         logits = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].float()
@@ -116,7 +136,7 @@ def perplexity(model, ids, batch=32, kind="corpus"):
     return math.exp(torch.cat(nll).double().mean())
 
 
-@torch.no_grad()
+@measured
 def top_tokens(model, ids, k=10, batch=32):
     """The k most likely next tokens at every position of ids [N, S], best first: [N * S, k].
 

@@ -39,8 +39,8 @@ def _reading(path, so_far):
         if getattr(error, "errno", None):
             raise
         raise DamagedFileError(
-            f"{path} broke off after line {so_far[0]} ({type(error).__name__}: {error}): the file is cut short or "
-            "damaged; fetch or compress it anew"
+            f"{path} broke off, with {so_far[0]} lines read ({type(error).__name__}: {error}): the file is cut short "
+            "or damaged; fetch or compress it anew"
         ) from None
 
 
@@ -108,8 +108,7 @@ def _json_rows(path, file):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            begins = " (a JSON array, or spread over several lines?)" if line.strip() in ("{", "[") else ""
-            raise ValueError(f"{path}, line {number}: not JSON{begins} (one object a line is expected)") from None
+            raise ValueError(f"{path}, line {number}: not JSON (one object a line is expected)") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: not a JSON object ({{...}}), but {line[:20]!r}")
         yield number, row

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
+from kfaclib.curvature.capture import measured
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -23,7 +25,7 @@ class Scores:
     log_p: torch.Tensor | None = None
 
 
-@torch.no_grad()
+@measured
 def teacher_forced(
     model,
     rows: Sequence,
