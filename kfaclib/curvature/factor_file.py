@@ -3,15 +3,19 @@
 import re
 from pathlib import Path
 
+import torch
+
 from kfaclib.curvature.factors import Factors
 from kfaclib.io import storage
 
 FACTORS = re.compile(r"factors(-\d+-of-\d+)?\.safetensors")  # what `kfac collect` calls its files, and nothing else
 
 
-def fingerprint(layers):
-    """{name: [dtype, SHA-256 of its weight, SHA-256 of its weight in bfloat16]}: tells the model whose factors these
-    are from its cousins, also if one of the two was loaded in another precision."""
+def fingerprint(layers: dict[str, torch.nn.Linear]) -> dict[str, list[str]]:
+    """{name: [dtype, SHA-256 of its weight, SHA-256 of its weight in bfloat16]}: which model factors belong to.
+
+    The digest in bfloat16 lets two loads of one checkpoint in different precisions agree.
+    """
     return {
         name: [
             str(layer.weight.dtype),
@@ -26,11 +30,11 @@ def _same_weight(one, other):
     return one[1] == other[1] if one[0] == other[0] else one[2] == other[2]
 
 
-def save_factors(path, factors, layers, **notes):
+def save_factors(path: str | Path, factors: dict[str, Factors], layers: dict[str, torch.nn.Linear], **notes) -> None:
     """Write factors to one safetensors file, atomically; a shared A is written once.
 
-    `layers` (from `linear_layers`) ties the file to the weights it was collected on; `notes` (labels, corpus, seed ...)
-    are kept in its header.
+    layers: from `linear_layers`; their fingerprint ties the file to the weights that it was collected on. notes:
+    labels, corpus, seed and the like, for the header. Raises OSError, with the mend, if the disk cannot take the file.
     """
     tensors, source, places = {}, {}, {}
     for name, f in factors.items():
@@ -51,20 +55,18 @@ def save_factors(path, factors, layers, **notes):
     )
 
 
-def factor_files(path):
-    """The factor files that `path` means: itself, or those that `kfac collect` left in this folder, one for each
-    pass.
-    """
+def factor_files(path: str | Path) -> list[Path]:
+    """The factor files that `path` means: itself, or those of a folder that `kfac collect` filled, one per pass."""
     path = Path(path)
     found = sorted(p for p in path.iterdir() if FACTORS.fullmatch(p.name)) if path.is_dir() else [path]
     return found or [path / "factors.safetensors"]
 
 
-def load_factors(path, layers=None):
-    """Read `save_factors`' file, or a folder of them: {name: Factors}.
+def load_factors(path: str | Path, layers: dict[str, torch.nn.Linear] | None = None) -> dict[str, Factors]:
+    """Read the file of `save_factors`, or a folder of them: {name: Factors}.
 
-    Raises ValueError, naming the file, if it is cut short, changed, not a factor file, or (with `layers`) was
-    collected on other weights than these.
+    Raises ValueError, naming the file, if it is cut short, changed, not a factor file, or (with `layers`) was collected
+    on other weights than these.
     """
     factors, weights = {}, {}
     for file in factor_files(path):

@@ -9,12 +9,13 @@ from kfaclib.curvature.passes import backward
 from kfaclib.curvature.products import cross_entropy_hvp, ggnvp, unflatten
 
 
-def fisher_roots(net, x, temperature=1.0, chunk=50):
-    """B [N, C, P] with B_n^T B_n the Fisher (and the GGN) of example n in all P parameters of `net`, in their order.
+def fisher_roots(net: torch.nn.Module, x: torch.Tensor, temperature: float = 1.0, chunk: int = 50) -> torch.Tensor:
+    """Roots of the Fisher of single examples: B [N, C, P], for which B_n^T B_n is the Fisher (and the GGN) of example
+    n.
 
-    Row y of B_n is sqrt(p(y)) times the gradient of log p(y). temperature: the softmax is taken of logits /
-    temperature; the curvature is then the one of that softer loss. x: [N, ...]. Memory N C P numbers: for nets of some
-    ten thousand.
+    Row y of B_n is sqrt(p(y)) times the gradient of log p(y) in all P parameters of `net`, in their order. x: [N, ...].
+    temperature: the softmax is taken of logits / temperature, and the curvature is the one of that softer loss. Memory
+    for N C P numbers: for nets of some ten thousand parameters.
     """
     params = {name: p.detach() for name, p in net.named_parameters()}
     log_p = lambda params, one: torch.log_softmax(functional_call(net, params, (one[None],))[0] / temperature, -1)
@@ -25,8 +26,8 @@ def fisher_roots(net, x, temperature=1.0, chunk=50):
     return scores * root_p[..., None]
 
 
-def gradients(net, x, y, chunk=50):
-    """Gradients of -log p(y), one per example: [N, P]."""
+def gradients(net: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, chunk: int = 50) -> torch.Tensor:
+    """Gradients of -log p(y) of single examples: [N, P], for x [N, ...] and labels y [N]."""
     params = {name: p.detach() for name, p in net.named_parameters()}
     loss = lambda params, one, label: torch.nn.functional.cross_entropy(
         functional_call(net, params, (one[None],)), label[None]
@@ -35,8 +36,8 @@ def gradients(net, x, y, chunk=50):
     return torch.cat([r.flatten(1) for r in rows.values()], -1)
 
 
-def squared_jacobians(net, x, chunk=50):
-    """Squared Frobenius norm [N] of the logits' Jacobian in all parameters, for every example of x [N, ...]."""
+def squared_jacobians(net: torch.nn.Module, x: torch.Tensor, chunk: int = 50) -> torch.Tensor:
+    """Squared Frobenius norm of the logits' Jacobian in all parameters, for every example of x [N, ...]: [N]."""
     params = {name: p.detach() for name, p in net.named_parameters()}
     rows = vmap(
         jacrev(lambda params, one: functional_call(net, params, (one[None],))[0]), in_dims=(None, 0), chunk_size=chunk
@@ -44,20 +45,23 @@ def squared_jacobians(net, x, chunk=50):
     return sum(r.flatten(1).square().sum(1) for r in rows.values())
 
 
-def top_eigenpairs(B):
-    """(values [N], directions [N, P]): the largest eigenvalue of every B_n^T B_n and its unit eigenvector, from B [N,
-    C, P].
+def top_eigenpairs(B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Largest eigenvalue of every B_n^T B_n and its unit eigenvector: (values [N], directions [N, P]), from B [N, C,
+    P].
     """
     values, s = torch.linalg.eigh(B @ B.mT)
     directions = torch.einsum("nc,ncp->np", s[..., -1], B)
     return values[:, -1].clamp(min=0), directions / directions.norm(dim=1, keepdim=True).clamp(min=1e-30)
 
 
-def curvature_along(net, x, directions, temperature=1.0):
-    """Curvature [N, K] of every example of x [N, ...] along every unit direction [K, P], without roots: one product
-    with J each.
+def curvature_along(
+    net: torch.nn.Module, x: torch.Tensor, directions: torch.Tensor, temperature: float = 1.0
+) -> torch.Tensor:
+    """Curvature of every example along every unit direction, without roots, by one product with the Jacobian each: [N,
+    K].
 
-    An example's curvature along v is the variance, under its own probabilities, of the logits' change J v.
+    x: [N, ...]; directions: [K, P]. An example's curvature along v is the variance, under its own probabilities, of the
+    change J v of its logits.
     """
     params = {name: p.detach() for name, p in net.named_parameters()}
     logits = lambda params: functional_call(net, params, (x,)) / temperature
@@ -66,7 +70,7 @@ def curvature_along(net, x, directions, temperature=1.0):
     return torch.stack([(p * (z - (p * z).sum(-1, keepdim=True)).square()).sum(-1) for z in changes], 1)
 
 
-def average_top(B):
+def average_top(B: torch.Tensor) -> float:
     """Largest eigenvalue of the mean of the B_n^T B_n, for B [N, C, P], through a Gram matrix [N C, N C]."""
     rows = B.flatten(0, 1)
     gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows

@@ -7,15 +7,19 @@ from kfaclib.curvature.eigenbasis import Eigenbasis
 from kfaclib.editing.edit import keep_prefix, prefix_mask, project
 
 
-def svd_edit(W, share):
-    """W [O, I] cut to the rank whose factors hold `share` of W's numbers: rank (O + I) = share O I, at least 1."""
+def svd_edit(W: torch.Tensor, share: float) -> torch.Tensor:
+    """Cut W [O, I] to a low rank, the best one in the Frobenius norm (Eckart and Young 1936).
+
+    share: the rank is the one whose two factors hold this share of W's numbers, rank (O + I) = share O I, at least 1.
+    Returns [O, I] in the dtype of W.
+    """
     rank = max(1, round(share * W.numel() / sum(W.shape)))
     U, S, V = torch.linalg.svd(W.detach().float(), full_matrices=False)
     return ((U[:, :rank] * S[:rank]) @ V[:rank]).to(W.dtype)
 
 
-def random_basis(basis, generator):
-    """The spectra of `basis` with random orthogonal eigenvectors (Haar measure): curvature's shape without its
+def random_basis(basis: Eigenbasis, generator: torch.Generator) -> Eigenbasis:
+    """The spectra of `basis` with random orthogonal eigenvectors (Haar measure): the shape of the curvature without its
     directions.
     """
 
@@ -26,26 +30,26 @@ def random_basis(basis, generator):
     return Eigenbasis(orthogonal(len(basis.lambda_A)), orthogonal(len(basis.lambda_G)), basis.lambda_A, basis.lambda_G)
 
 
-def random_edit(W, basis, mass, generator):
-    """W projected on the staircase that `mass` gives, in a random basis."""
+def random_edit(W: torch.Tensor, basis: Eigenbasis, mass: float, generator: torch.Generator) -> torch.Tensor:
+    """W [O, I] projected on the staircase that `mass` gives, in a random basis."""
     keep = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, mass), len(basis.lambda_A))
     return project(W, random_basis(basis, generator), keep)
 
 
-def magnitude_edit(W, kept):
-    """W [O, I] with all but its `kept` share of largest entries set to zero; at least one stays."""
+def magnitude_edit(W: torch.Tensor, kept: float) -> torch.Tensor:
+    """Set all but the share `kept` of the largest entries of W [O, I] to zero; at least one entry stays."""
     smallest = W.detach().abs().flatten().sort(descending=True)[0][max(1, round(kept * W.numel())) - 1]
     return W.detach() * (W.detach().abs() >= smallest)
 
 
-def noise_edit(W, norm, generator):
+def noise_edit(W: torch.Tensor, norm: float, generator: torch.Generator) -> torch.Tensor:
     """W [O, I] plus a Gaussian matrix of Frobenius norm `norm`, drawn by `generator` on the CPU."""
     noise = torch.randn(W.shape, generator=generator)
     return W.detach() + (norm * noise / noise.norm()).to(W)
 
 
-def noisy(layers, size, seed):
-    """{name: weight plus noise of `size` times its norm} for {name: nn.Linear}: an edit that knows nothing."""
+def noisy(layers: dict[str, torch.nn.Linear], size: float, seed: int) -> dict[str, torch.Tensor]:
+    """Weights plus noise of `size` times their norm, {name: [O, I]}: the edit that uses no knowledge at all."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: noise_edit(layer.weight, size * layer.weight.detach().norm().cpu(), generator)

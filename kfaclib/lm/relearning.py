@@ -15,11 +15,12 @@ from kfaclib.lm.recitation import recitation, token_accuracy
 LEARNING_RATE, BATCH = 1e-3, 8  # of AdamW without weight decay, windows a step
 
 
-def true_tokens(model, windows, batch=64):
-    """(rank int64 [N, S], log_p float64 [N, S]) of the true suffix tokens when everything before them is given.
+def true_tokens(model: torch.nn.Module, windows: list, batch: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rank and log-probability of the true suffix tokens when everything before them is given.
 
-    windows: [(prefix ids, suffix ids)], all suffixes of S tokens. Rank 1 is the argmax; among equal logits the true
-    token is last.
+    windows: [(prefix ids, suffix ids)], all suffixes of S tokens. Returns (rank int64 [N, S], log_p float64 [N, S], in
+    nats). Rank 1 is the argmax; among equal logits the true token is last. Raises ValueError for suffixes of different
+    lengths.
     """
     if len({len(suffix) for _, suffix in windows}) > 1:
         raise ValueError(
@@ -31,31 +32,33 @@ def true_tokens(model, windows, batch=64):
     return torch.stack([row.rank for row in found]), torch.stack([row.log_p for row in found])
 
 
-def within(rank, k):
-    """(share of tokens, share of windows with all their tokens) among the model's k most likely, from rank [N, S]."""
+def within(rank: torch.Tensor, k: int) -> tuple[float, float]:
+    """Share of tokens among the model's k most likely, and share of windows with all their tokens there, from rank [N,
+    S].
+    """
     inside = rank <= k
     return inside.double().mean().item(), inside.all(1).double().mean().item()
 
 
-def chance(log_p, samples):
-    """[N]: the chance that at least one of `samples` continuations, drawn from the model itself, is the whole suffix,
-    word for word.
+def chance(log_p: torch.Tensor, samples: int) -> torch.Tensor:
+    """Probability that at least one of `samples` continuations, drawn from the model itself, is the whole suffix: [N].
 
-    One draw is right with p = exp(sum of log_p [N, S] over S), so this is 1 - (1 - p)^samples, without drawing
-    anything.
+    One draw is right with p = exp(sum of log_p [N, S] over S), so this is 1 - (1 - p)^samples, as in Hayes et al. 2024
+    (arXiv 2410.19482), without drawing anything.
     """
     p = log_p.sum(1).exp().clamp(max=1)
     return -torch.expm1(samples * torch.log1p(-p))
 
 
-def split(windows):
+def split(windows: list) -> tuple[list, list]:
     """(windows to train on, windows to watch): every other one."""
     return windows[0::2], windows[1::2]
 
 
-def examine(model, windows, decode=True):
-    """Strict recall, token accuracy, and of the true tokens the geometric mean rank and the mean log-probability; with
-    `decode` also loose recall and the distance, for which every suffix is written out greedily."""
+def examine(model: torch.nn.Module, windows: list, decode: bool = True) -> dict[str, float]:
+    """Strict recall, token accuracy, geometric mean rank and mean log-probability of the true tokens; with `decode`
+    also loose recall and the distance, for which every suffix is written out greedily.
+    """
     rank, log_p = true_tokens(model, windows)
     accuracy, strict = within(rank, 1)
     found = {
@@ -103,11 +106,21 @@ def relearn(model, train, steps, measure, learning_rate=LEARNING_RATE, batch=BAT
     return rows
 
 
-def train_to(model, windows, target, every=4, limit=400, learning_rate=LEARNING_RATE, batch=BATCH, seed=0):
-    """Train all of `model` (in place) on `windows` until `target` of their suffix tokens are right; the tokens it took.
+def train_to(
+    model: torch.nn.Module,
+    windows: list,
+    target: float,
+    every: int = 4,
+    limit: int = 400,
+    learning_rate: float = LEARNING_RATE,
+    batch: int = BATCH,
+    seed: int = 0,
+) -> int:
+    """Train all of `model`, in place, on windows until the share `target` of their suffix tokens is right; returns the
+    number of tokens that it took.
 
-    Looked at after every few steps; between the last two looks the weights are mixed so that the accuracy comes as near
-    as it can. RuntimeError if `limit` steps are not enough.
+    The accuracy is measured every few steps; between the last two measurements the weights are mixed so that it comes
+    as near to the target as it can. Raises RuntimeError if `limit` steps are not enough.
     """
     optimizer, stream, tokens, last = _optimizer(model, learning_rate), _batches(windows, batch, seed), 0, None
     for step in range(limit + 1):
@@ -143,7 +156,7 @@ def _mixture(model, low, high):
     return mix
 
 
-def tokens_to(rows, key, level=0.5):
+def tokens_to(rows: list[dict], key: str, level: float = 0.5) -> float | None:
     """Training tokens until row[key] first reaches `level`, on the straight line between two rows; None if it never
     does.
 
