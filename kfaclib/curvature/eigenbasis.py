@@ -1,5 +1,6 @@
 """Eigenvectors of A and G: the basis in which curvature is nearly diagonal, and its corrected eigenvalues (EK-FAC)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from kfaclib.io import storage
 
 @dataclass(frozen=True)
 class Eigenbasis:
-    """A = Q_A diag(lambda_A) Q_A^T and G = Q_G diag(lambda_G) Q_G^T, eigenvalues descending and >= 0.
+    """Eigenvectors and eigenvalues of a layer's factors: A = Q_A diag(lambda_A) Q_A^T and G = Q_G diag(lambda_G) Q_G^T.
 
-    Q_A [I, I], Q_G [O, O] hold eigenvectors as columns; lambda_A [I], lambda_G [O] are float64.
+    Q_A [I, I] and Q_G [O, O] hold eigenvectors as columns; lambda_A [I] and lambda_G [O] are float64, descending, >= 0.
     """
 
     Q_A: torch.Tensor
@@ -53,14 +54,22 @@ def _kept(path):
     return tensors["values"], tensors["rows"].T
 
 
-def decompose(factors, dtype=torch.float32, device=None, *, folder=None, progress=False, say=lambda text: None):
-    """{name: Eigenbasis} from {name: Factors}, where the factors are. eigh runs in float64, eigenvectors are kept in
-    `dtype`; a shared A is decomposed once.
+def decompose(
+    factors: dict,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    *,
+    folder: str | Path | None = None,
+    progress: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Eigenbasis]:
+    """Decompose the factors {name: Factors} into {name: Eigenbasis}; a shared A is decomposed once.
 
-    device: where eigh runs (default: where the factors are); it goes to the CPU if memory there is short. Started by
-    torchrun, the processes share the work, and all have all bases.
-    folder: where the eigenvectors of each matrix are kept, in a file named by the matrix's digest, and read again with
-    the same bits; `say` is told if they cannot be kept. progress: show a bar, a step for each matrix.
+    The eigendecomposition runs in float64; eigenvectors are kept in `dtype`, on the device of the factors. device:
+    where it runs (default: where the factors are); it moves to the CPU if memory there is short. Started by torchrun,
+    the processes share the work, and all have all bases. folder: where the eigenvectors of each matrix are kept, in a
+    file named by the matrix's digest, and read again with the same bits; `say` receives a sentence if they cannot be
+    kept. progress: show a bar, a step for each matrix. Raises FloatingPointError naming a factor that is not finite.
     """
     jobs = {}  # what is decomposed: matrix, and what an error calls it
     for name, f in factors.items():
@@ -105,17 +114,19 @@ def decompose(factors, dtype=torch.float32, device=None, *, folder=None, progres
     return bases
 
 
-def eigenvalue_product(basis):
-    """K-FAC's eigenvalues, Pi[i, j] = lambda_G[i] lambda_A[j], [O, I] float64."""
+def eigenvalue_product(basis: Eigenbasis) -> torch.Tensor:
+    """K-FAC's eigenvalues, Pi[i, j] = lambda_G[i] lambda_A[j]: float64 [O, I]."""
     return torch.outer(basis.lambda_G, basis.lambda_A)
 
 
 def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled", generator, progress=True):
-    """EK-FAC: the curvature along each pair of eigenvectors, measured instead of multiplied: {name: [O, I]}.
+    """EK-FAC's eigenvalues {name: [O, I]}: the curvature along each pair of eigenvectors, measured instead of
+    multiplied (George et al. 2018, arXiv 1806.03884).
 
-    unit="token": mean over tokens of (Q_G^T g)_i^2 (Q_A^T a)_j^2, one matrix product of squares per batch.
+    unit="token": mean over tokens of (Q_G^T g)_i^2 (Q_A^T a)_j^2, one matrix product of squares for each batch.
     unit="sequence": the squared gradient of a whole sequence, (sum_t (Q_G^T g_t)_i (Q_A^T a_t)_j)^2, summed over
-    sequences and divided by the number of tokens, so that the units agree for sequences of one token.
+    sequences and divided by the number of tokens, so that the units agree for sequences of one token. bases: from
+    `decompose`; the rest as in `collect_factors`. Raises ValueError for another unit, or without batches.
     """
     if unit not in ("token", "sequence"):
         raise ValueError(f"unit={unit!r}: the examples whose gradients are squared are 'token's or 'sequence's")

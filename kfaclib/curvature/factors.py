@@ -18,7 +18,10 @@ from kfaclib.curvature.passes import as_batch, backward, check_model, check_pass
 
 @dataclass(frozen=True)
 class Factors:
-    """Second moments of one layer: A [I, I], G [O, O], and the number of tokens they are a mean over."""
+    """Second moments of one layer: A [I, I], G [O, O], and the number of tokens that they are a mean over.
+
+    A = mean a a^T of the inputs; G = mean g g^T of the output gradients, in squared nats per squared output.
+    """
 
     A: torch.Tensor
     G: torch.Tensor
@@ -27,17 +30,22 @@ class Factors:
 
 @dataclass
 class Sums:
-    """What a collection has added up so far, enough to go on from: total {(name, "A" or "G"): [d, d]}, owner {name: the
-    layer whose A it shares} and tokens {name: rows added}."""
+    """What a collection has added up so far, enough to continue from.
+
+    total: {(name, "A" or "G"): [d, d]}. owner: {name: the layer whose A it shares}. tokens: {name: rows added}.
+    """
 
     total: dict = field(default_factory=dict)
     owner: dict = field(default_factory=dict)
     tokens: dict = field(default_factory=dict)
 
 
-def add_(total, x, mask=None):
-    """Lower triangle of total [d, d] += x^T x for x [T, d] (its rows where mask [T] is True), on x's device even if the
-    sum lives elsewhere."""
+def add_(total: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Add x^T x to the lower triangle of total [d, d], in place; returns total.
+
+    x: [T, d]; mask: bool [T], of the rows that count. The product is taken on the device of x, also where the sum lives
+    elsewhere.
+    """
     if total.device == x.device:
         return kernels.syrk_(total, x, mask=mask)
     return total.add_(add_(torch.zeros(total.shape, dtype=total.dtype, device=x.device), x, mask).to(total.device))
@@ -127,8 +135,11 @@ def accumulating(model, layers, sums, *, labels="sampled", tokens="all", tempera
         yield add
 
 
-def means(sums):
-    """{name: Factors} of a finished `Sums`, whose memory they take over."""
+def means(sums: Sums) -> dict[str, Factors]:
+    """The factors of a finished collection, {name: Factors}; they take over the memory of the sums.
+
+    Raises ValueError if there was no batch, FloatingPointError naming a layer whose sum is not finite.
+    """
     if not sums.total:
         raise ValueError("there was no batch to collect from: the corpus is empty")
     for (name, side), total in sums.total.items():
@@ -148,18 +159,23 @@ def means(sums):
 def collect_factors(
     model, batches, layers, *, labels="sampled", tokens="all", temperature=1.0, generator=None, progress=True
 ):
-    """One pass over `batches`: {name: Factors}.
+    """Collect K-FAC's factors A and G in one pass over `batches`: {name: Factors} (Martens and Grosse 2015, arXiv
+    1503.05671; for convolutions and other shared weights Grosse and Martens 2016, arXiv 1602.01407).
 
     model: a causal LM of transformers, or a classifier (of transformers, or any module that returns logits [B, V]).
     batches: token ids [B, S], inputs, pairs (inputs, labels), or dicts of what the model's forward takes;
-    "attention_mask" marks padding.  layers: from `linear_layers`.
+    "attention_mask" marks padding. layers: from `linear_layers`.
+
     labels: "sampled", one for each token or example, drawn from the model with `generator` (a torch.Generator on the
-    CPU); "data", the next tokens or the batch's "labels"; for a classifier also "exact", the expectation over all its
-    classes, of softmax(logits / temperature), by one pass for each.  Only sampling needs the generator.
-    tokens: "all", or "cls" for the first token alone, as Merullo et al. (2025) take it for ViT-B/16.
-    Sums are float32 (float64 for a float64 model) whatever the model's dtype; layers that are handed the
-    same input tensor share one A.
-    `kfaclib.collecting.resumable` is the same for a long-running collection: planned, resumable, on several processes.
+    CPU); "data", the next tokens or the batch's "labels", for the empirical Fisher (Kunstner et al. 2019, arXiv
+    1905.12558); for a classifier also "exact", the expectation over all its classes, of softmax(logits / temperature),
+    by one pass for each. Only sampling needs the generator. tokens: "all", or "cls" for the first token alone, as
+    Merullo et al. (2025, arXiv 2510.24256) take it for ViT-B/16.
+
+    Sums are float32 (float64 for a float64 model) whatever the model's dtype; layers that read the same input tensor
+    share one A. Raises ValueError for a model whose output gradient has no closed form, RuntimeError or
+    FloatingPointError naming the layer that was not reached or is not finite. `kfaclib.collecting.run` is the same for
+    a long-running collection: planned, resumable, on several processes.
     """
     if labels == "sampled" and generator is None:
         raise ValueError(

@@ -10,9 +10,12 @@ from kfaclib.curvature.capture import capture, measured
 from kfaclib.curvature.labels import logit_gradient, output_gradient, sample_labels
 
 
-def as_batch(batch):
-    """A batch as a dict of tensors: token ids [B, S] become {"input_ids": ids}; for a plain module, floating-point
-    inputs become {"x": inputs} and a pair (inputs, labels) becomes {"x": inputs, "labels": labels}."""
+def as_batch(batch) -> dict[str, torch.Tensor]:
+    """A batch as a dict of tensors.
+
+    Token ids [B, S] become {"input_ids": ids}; for a plain module, floating-point inputs become {"x": inputs} and a
+    pair (inputs, labels) becomes {"x": inputs, "labels": labels}.
+    """
     if isinstance(batch, (tuple, list)):
         return dict(zip(("x", "labels"), batch, strict=True))
     if torch.is_tensor(batch):
@@ -20,8 +23,8 @@ def as_batch(batch):
     return dict(batch)
 
 
-def token_mask(batch):
-    """bool [B, S]: the positions whose next token is a real one; ValueError if there is none."""
+def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Mask of the positions whose next token is a real one: bool [B, S]. Raises ValueError if there is none."""
     ids = batch["input_ids"]
     real = batch.get("attention_mask", torch.ones_like(ids)).bool()
     mask = torch.zeros_like(real)
@@ -63,12 +66,13 @@ def classify(model, batch):
 
 
 def backward(model, batch, *, labels, generator):
-    """One forward and one backward pass of the summed loss; returns the mask of contributing rows (None: all).
+    """One forward and one backward pass of the summed loss; returns the mask of contributing rows, or None for all.
 
-    A causal LM gets the closed-form gradient at its last hidden states; a classifier (batch with "pixel_values" or
+    A causal LM gets the closed-form gradient at its last hidden states; a classifier (a batch with "pixel_values" or
     whatever its forward takes; a plain module may return the logits themselves) gets softmax - onehot at its logits,
     and its rows are examples. labels: "sampled" from the model or "data" (next tokens, or batch["labels"]). Sampling
-    takes its random numbers from batch["uniform"] (float64 like input_ids) if it is there, from `generator` otherwise.
+    takes its random numbers from batch["uniform"] (float64, shaped like input_ids) if it is there, from `generator`
+    otherwise. Raises ValueError for other labels, missing labels, or a batch without any next token.
     """
     if labels not in ("sampled", "data"):
         raise ValueError(f"labels={labels!r}: labels are 'exact', 'sampled' or 'data', and one pass takes the last two")

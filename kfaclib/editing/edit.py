@@ -3,6 +3,7 @@
 Both spectra are sorted, so the kept set is a staircase: every row keeps a prefix, and prefixes shrink downwards.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -22,12 +23,14 @@ def _to_about_one(x):
     return mantissa * 2.0 ** (exponent - exponent[0]).clamp(max=0).double()
 
 
-def keep_prefix(lambda_G, lambda_A, mass):
-    """The staircase: int64 [O], how many columns each row keeps.
+def keep_prefix(lambda_G: torch.Tensor, lambda_A: torch.Tensor, mass: float) -> torch.Tensor:
+    """The kept set of K-FAC's edit as a staircase: how many columns each row keeps, int64 [O] (Merullo et al. 2025,
+    arXiv 2510.24256).
 
-    lambda_G [O], lambda_A [I]: descending, >= 0.  The kept pairs are the smallest set, taken in descending order of
-    lambda_G[i] lambda_A[j] (ties: row by row), whose products sum to at least mass * sum(lambda_G) * sum(lambda_A).
-    One threshold is bisected; only the few pairs left between its two bounds are sorted.
+    lambda_G [O], lambda_A [I]: descending, >= 0. mass: in (0, 1]. The kept pairs are the smallest set, taken in
+    descending order of lambda_G[i] lambda_A[j] (ties: row by row), whose products sum to at least mass * sum(lambda_G)
+    * sum(lambda_A). One threshold is bisected; only the few pairs left between its two bounds are sorted. Raises
+    ValueError for eigenvalues that are not sorted, not finite or all zero, and for a mass outside (0, 1].
     """
     _check_mass(mass)
     G, A = lambda_G.double().cpu(), lambda_A.double().cpu()
@@ -81,14 +84,17 @@ def keep_prefix(lambda_G, lambda_A, mass):
     return surely + torch.bincount(rows[order[:missing]], minlength=len(G))
 
 
-def prefix_mask(prefix, columns):
+def prefix_mask(prefix: torch.Tensor, columns: int) -> torch.Tensor:
     """The staircase as a mask: bool [O, I] from prefix [O] and I = columns."""
     return torch.arange(columns)[None, :] < prefix[:, None]
 
 
-def keep_mask(eigenvalues, mass):
-    """bool [O, I]: the smallest set of pairs, in descending order of eigenvalues [O, I] >= 0 (ties: row by row), whose
-    sum is at least mass * eigenvalues.sum().  For any ranking: EK-FAC's eigenvalues, or products times |C|^2."""
+def keep_mask(eigenvalues: torch.Tensor, mass: float) -> torch.Tensor:
+    """Mask of the smallest set of pairs whose eigenvalues sum to at least mass * eigenvalues.sum(): bool [O, I].
+
+    eigenvalues: [O, I], >= 0, for any ranking: EK-FAC's eigenvalues, or products times |C|^2. Pairs are taken in
+    descending order (ties: row by row). Raises ValueError for eigenvalues that are negative, not finite or all zero.
+    """
     _check_mass(mass)
     values = eigenvalues.double().flatten()
     if (values < 0).any() or not torch.isfinite(values).all():
@@ -108,8 +114,10 @@ def keep_mask(eigenvalues, mass):
 
 
 def project(W, basis, keep):
-    """Q_G ((Q_G^T W Q_A) * keep) Q_A^T for W [O, I] and keep bool [O, I], in W's dtype; keeping all gives W, bit for
-    bit.
+    """Keep some coefficients of a weight in its eigenbasis and drop the rest: Q_G ((Q_G^T W Q_A) * keep) Q_A^T.
+
+    W: [O, I]; keep: bool [O, I]. Returns [O, I] in W's dtype; keeping all gives W, bit for bit. Raises ValueError for
+    the basis of another layer.
     """
     Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
     if Q_G.shape[0] != W.shape[0] or Q_A.shape[0] != W.shape[1]:
@@ -123,11 +131,13 @@ def project(W, basis, keep):
     return (Q_G @ (C * keep.to(W.device)) @ Q_A.T).to(W.dtype)
 
 
-def edit_weights(layers, bases, mass, eigenvalues=None):
-    """{name: edited weight [O, I]}: every layer projected on its own `mass` of curvature.
+def edit_weights(
+    layers: dict[str, torch.nn.Linear], bases: dict, mass: float | dict[str, float], eigenvalues: dict | None = None
+) -> dict[str, torch.Tensor]:
+    """Edited weights {name: [O, I]}: every layer projected on its own `mass` of curvature.
 
-    mass: one number, or {name: number}. eigenvalues: {name: [O, I]} ranks the pairs by these instead of K-FAC's
-    products.
+    layers: {name: nn.Linear}; bases: from `decompose`. mass: one number, or {name: number}. eigenvalues: {name: [O, I]}
+    ranks the pairs by these instead of K-FAC's products.
     """
     edited_weights = {}
     for name, basis in bases.items():
@@ -145,9 +155,11 @@ def edit_weights(layers, bases, mass, eigenvalues=None):
 
 
 @contextmanager
-def edited(layers, weights):
+def edited(layers: dict[str, torch.nn.Linear], weights: dict[str, torch.Tensor]) -> Iterator[None]:
     """Inside the block the layers have these weights; afterwards, also after an exception, their own again, bit for
     bit.
+
+    weights: {name: [O, I]}. Raises ValueError, before anything is changed, for a weight of another shape.
     """
     for name, weight in weights.items():
         if layers[name].weight.shape != weight.shape:
@@ -166,6 +178,6 @@ def edited(layers, weights):
                 layers[name].weight.copy_(weight)
 
 
-def kept_share(basis, mass):
+def kept_share(basis, mass: float) -> float:
     """The share of all pairs that a mass keeps: usually far smaller than the mass."""
     return keep_prefix(basis.lambda_G, basis.lambda_A, mass).double().mean().item() / len(basis.lambda_A)

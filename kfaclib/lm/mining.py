@@ -46,9 +46,9 @@ def mine(model, ids, starts, prefix=PREFIX, suffix=SUFFIX, batch=64, progress=Tr
     return [s for s, good in zip(starts, found.tolist()) if good]
 
 
-def similarity(a, b, n=5):
+def similarity(a: list, b: list, n: int = 5) -> float:
     """Jaccard similarity of the sets of `n` successive tokens of two token lists: 1 for equal texts, 0 with none in
-    common.
+    common (Broder 1997).
     """
     a, b = ({tuple(x[i : i + n]) for i in range(len(x) - n + 1)} for x in (a, b))
     return len(a & b) / len(a | b) if a | b else 0.0
@@ -72,7 +72,7 @@ def position_stress(model, ids, prefix=PREFIX, longer=range(1, 21), drop=range(1
     [N].
 
     Other places: the prefix longer by some of the tokens that follow, and the prefix without its first tokens (the
-    first one, `<s>`, stays). Counted are tokens before the first error, as in Huang et al. (2024).
+    first one, `<s>`, stays). Counted are tokens before the first error, as in Huang et al. 2024 (arXiv 2407.17817).
     """
     there = hits(model, ids)
     scores = [matched(there, prefix)] + [matched(there, prefix + k) for k in longer]

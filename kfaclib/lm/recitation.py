@@ -92,13 +92,18 @@ def by_one_pass(model, windows, batch=64):
     return sum(row.hit.all().item() for row in found) / len(found), hits.sum().item() / len(hits)
 
 
-def token_accuracy(model, windows, batch=64):
+def token_accuracy(model: torch.nn.Module, windows: list, batch: int = 64) -> float:
     """Share of suffix tokens that are the argmax when everything before them is given."""
     return by_one_pass(model, windows, batch)[1]
 
 
-def recitation(model, windows, batch=64):
-    """`Recitation` of [(prefix ids, suffix ids)]: greedy decoding of each suffix's own length, token by token."""
+def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recitation:
+    """Measure how much of each suffix a model recites, by greedy decoding of its length (Carlini et al. 2023, arXiv
+    2202.07646; the metrics are those of Merullo et al. 2025).
+
+    windows: [(prefix ids, suffix ids)]. Strict recall is the share of windows recited word for word, loose recall of
+    those with a normalized Levenshtein similarity of at least 0.75.
+    """
     check_causal(model)
     lengths = [len(s) for _, s in windows]
     said = {}
@@ -138,9 +143,9 @@ def perplexity(model, ids, batch=32, kind="corpus"):
 
 @measured
 def top_tokens(model, ids, k=10, batch=32):
-    """The k most likely next tokens at every position of ids [N, S], best first: [N * S, k].
+    """The k most likely next tokens at every position of ids [N, S], best first: int64 [N * S, k].
 
-    Taken from the model before an edit, this is the baseline of `ndcg`: after the edit it is too late.
+    Taken from the model before an edit, this is the baseline of `ndcg`; it cannot be taken after the edit.
     """
     device = next(model.parameters()).device
     return torch.cat(
@@ -151,9 +156,9 @@ def top_tokens(model, ids, k=10, batch=32):
     )
 
 
-def ndcg(model, ids, baseline, batch=32):
-    """nDCG@k of the model's top-k next tokens against `baseline` from `top_tokens`, mean over positions; 1 is the same
-    ranking.
+def ndcg(model: torch.nn.Module, ids: torch.Tensor, baseline: torch.Tensor, batch: int = 32) -> float:
+    """nDCG@k of a model's top-k next tokens against `baseline` from `top_tokens`, mean over positions (Järvelin and
+    Kekäläinen 2002); 1 is the same ranking.
 
     A token's relevance is k minus its rank in the baseline (0 if it is not there), discounted by log2 of its rank now.
     """
