@@ -486,6 +486,15 @@ def test_plain_data_comes_back_as_it_was(value, tmp_path):
     assert torch.equal(back, value) and back.dtype == value.dtype if torch.is_tensor(value) else back == value
 
 
+def test_a_net_comes_back_with_its_weights_and_no_other_module_does():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh(), torch.nn.Linear(2, 4, bias=False)).double()
+    x = torch.ones(5, 3, dtype=torch.float64)
+    assert torch.equal(plain.unpack(*plain.pack(net))(x), net(x))
+    assert not callable(plain.unpack(*plain.pack(torch.nn.Sequential(torch.nn.Dropout()))))
+    with pytest.raises(plain.Malformed, match="unknown kind"):
+        plain.unpack({"net": [["Module"]]}, [])
+
+
 def test_what_is_not_plain_becomes_a_thing_without_behaviour():
     class Same:
         def __eq__(self, other):

@@ -2,8 +2,31 @@
 
 import matplotlib.pyplot as plt
 
+from kfcourse.show import plots
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS
+
+
+def with_numbers(panels):
+    """Small matrices {name: [n, n]} side by side on one scale, blue above zero and orange below, with their entries."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(11.5, 4.3))
+    largest = max(matrix.abs().max().item() for matrix in panels.values())
+    shades = plt.matplotlib.colors.LinearSegmentedColormap.from_list("", [COLORS["orange"], "white", COLORS["sky"]])
+    for ax, (name, matrix) in zip(axes, panels.items(), strict=True):
+        ax.imshow(matrix, cmap=shades, vmin=-largest, vmax=largest)
+        for i, row in enumerate(matrix.tolist()):
+            for j, value in enumerate(row):
+                text = f"{value:.1f}".replace("-0.0", "0.0").removesuffix(".0")
+                ax.text(j, i, text, ha="center", va="center", fontsize=11.5)
+        ax.set(title=name, xticks=[], yticks=[])
+        ax.grid(False)
+        ax.axhline(2.5, color=COLORS["black"], lw=1)
+        ax.axvline(2.5, color=COLORS["black"], lw=1)
+    return plots.described(
+        fig,
+        "Three six by six matrices of numbers. The exact Fisher block of the three tokens has large entries and many "
+        "zeros; K-FAC's product has no zeros and smaller entries; their difference is as large as either of them.",
+    )
 
 
 def blocks(panels):
@@ -14,7 +37,12 @@ def blocks(panels):
         ax.imshow(matrix.abs().sqrt(), vmin=0, vmax=exact.abs().sqrt().quantile(0.995), interpolation="nearest")
         ax.set(title=f"{name}\nerror {((matrix - exact).norm() / exact.norm()).item():.2f}", xticks=[], yticks=[])
         ax.grid(False)
-    return fig
+    return plots.described(
+        fig,
+        "Three curvature blocks of 160 by 160 entries, for the last layer of a trained digit net. The exact block has "
+        "bright squares along the diagonal, one for each class, each with a pattern of its own. K-FAC repeats one "
+        "pattern in all squares; EK-FAC is closer to the exact block and still smoother than it.",
+    )
 
 
 def training(rows):
@@ -39,7 +67,12 @@ def training(rows):
     for ax in (left, right):
         ax.set(xlabel="epoch", xticks=range(len(epochs)), xticklabels=epochs)
         ax.legend()
-    return fig
+    return plots.described(
+        fig,
+        "Left: in the last layer the relative error of K-FAC rises from almost zero within five epochs and stays high; "
+        "the error of EK-FAC is slightly lower. Right: a tenth of the directions holds nearly all curvature if they are "
+        "the exact eigenvectors, a little less for K-FAC and EK-FAC, and about a quarter for single weights.",
+    )
 
 
 def bills(sizes):
@@ -72,4 +105,8 @@ def bills(sizes):
         title="One up-projection and its curvature",
     )
     ax.legend(loc="lower right")
-    return fig
+    return plots.described(
+        fig,
+        "Bars on a logarithmic axis for three model sizes. The whole curvature block of one layer grows from tens of "
+        "gigabytes to petabytes; A and G together stay within megabytes, a few times the weight itself.",
+    )

@@ -1,7 +1,8 @@
 """Values as plain data: JSON and raw bytes, never pickle.  Both processes use this file; each trusts nothing it reads.
 
 A value becomes a skeleton (JSON) in which tensors and arrays are numbered, and the list of these tensors. Functions
-become numbers that only the side which gave them out can look up. Whatever else becomes `{"thing": its type's name}`.
+become numbers that only the side which gave them out can look up. A net, a Sequential of the layers in LAYERS, becomes
+their names and parameters. Whatever else becomes `{"thing": its type's name}`.
 """
 
 import json
@@ -25,6 +26,7 @@ DTYPES = (
     "complex64",
     "complex128",
 )
+LAYERS = ("Linear", "Tanh", "ReLU")
 
 
 class Malformed(Exception):
@@ -55,6 +57,8 @@ def pack(value, number_of=lambda function: None):
         if torch and isinstance(x, torch.Generator):
             tensors.append(x.get_state())
             return {"generator": len(tensors) - 1}
+        if torch and type(x) is torch.nn.Sequential and all(type(m).__name__ in LAYERS for m in x):
+            return {"net": [[type(m).__name__, *(walk(p.detach()) for p in m.parameters())] for m in x]}
         if isinstance(x, dict):
             return {"dict": [[walk(k), walk(v)] for k, v in x.items()]}
         if isinstance(x, range):
@@ -89,6 +93,8 @@ def unpack(skeleton, tensors, call=None):
             generator = sys.modules["torch"].Generator()
             generator.set_state(tensors[v])
             return generator
+        if kind == "net":
+            return _net([(name, *map(walk, parameters)) for name, *parameters in v])
         if kind == "dict":
             return {walk(k): walk(w) for k, w in v}
         if kind == "range":
@@ -105,6 +111,20 @@ def unpack(skeleton, tensors, call=None):
         return walk(skeleton)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
         raise Malformed(f"a value that cannot be read: {error}"[:200]) from None
+
+
+def _net(layers):
+    """A Sequential of (a name in LAYERS, then the layer's parameters: weight, and bias if it has one)."""
+    nn = sys.modules["torch"].nn
+    made = []
+    for name, *parameters in layers:
+        if name not in LAYERS or (len(parameters) not in (1, 2) if name == "Linear" else parameters):
+            raise Malformed("a net with a layer of an unknown kind")
+        layer = getattr(nn, name)(*reversed(parameters[0].shape), len(parameters) > 1) if parameters else getattr(nn, name)()
+        for key, value in zip(("weight", "bias"), parameters):
+            setattr(layer, key, nn.Parameter(value))
+        made.append(layer)
+    return nn.Sequential(*made)
 
 
 def name_of(dtype):
