@@ -1,5 +1,6 @@
-"""Exercises of chapter 05: the Fisher of one layer and its two factors, eigenvalues by pencil, a damped solve, a control
-for the pairing, EK-FAC's eigenvalues in both units, and a collector with hooks."""
+"""Exercises of chapter 05: the Fisher of one layer, its factors, eigenvalues by pencil, a damped solve, a control for
+the pairing, EK-FAC's eigenvalues in both units, and a collector with hooks.
+"""
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ def _bases(inputs=3, outputs=2):
 
 
 def _numbers(result, shape, what):
-    """A result (tensor, array or nested lists) as a float64 tensor of this shape, or a sentence that says what it is."""
+    """A result (tensor, array, nested lists) as a float64 tensor of this shape, or a sentence that says what it is."""
     assert result is not None, "your function returned None: is the `return` line missing?"
     try:
         values = torch.as_tensor(result).detach().double()
@@ -191,7 +192,9 @@ def check_unrelated_pairs(function):
         "rearranged in the same way?"
     )
     again = function(a, g, torch.Generator().manual_seed(1))
-    assert not (_close(torch.as_tensor(again[0]).double(), new_a) and _close(torch.as_tensor(again[1]).double(), new_g)), (
+    assert not (
+        _close(torch.as_tensor(again[0]).double(), new_a) and _close(torch.as_tensor(again[1]).double(), new_g)
+    ), (
         "two generators with different seeds give the same arrangement: take the randomness from `generator`, so that "
         "many controls can be drawn"
     )
@@ -199,7 +202,7 @@ def check_unrelated_pairs(function):
     _, moved = function(a, blocks, torch.Generator().manual_seed(0))
     moved = _numbers(moved, [400, 4, 2], "gradients with one row for each of four labels")
     assert _close(moved.flatten(1).sum(1).sort()[0], blocks.flatten(1).sum(1).sort()[0]), (
-        "where g holds several rows for each example [N, C, O], these belong together: only the first axis is rearranged"
+        "where g holds several rows for each example [N, C, O], these belong together: rearrange only the first axis"
     )
 
 
@@ -283,7 +286,7 @@ def check_collect_by_hooks(function):
     assert _close(A, a.T @ a / T), "A is not the mean of a a^T over all tokens of all batches"
     ratio = _factor_between(G, g.T @ g / T)
     assert ratio is None or abs(ratio - 1) < 1e-4, (
-        f"G is {ratio:.3g} times what it should be: is the loss, or are the gradients, divided or multiplied by something?"
+        f"G is {ratio:.3g} times what it should be: is the loss, or are the gradients, multiplied by a number?"
     )
     assert ratio, "A is right. G is not the mean of g g^T over all tokens of all batches"
     flat = [x[0] for x in batches]
@@ -431,8 +434,8 @@ EXERCISES = {
             "or after the square.",
             "For one sequence with inputs [S, I] and gradients [S, O], written in the eigenvectors, the gradient of "
             "the weight is one matrix product.",
-            "`torch.einsum` makes the gradients [N, O, I] of all sequences at once. What remains is a square, a sum and "
-            "a division by the number of tokens.",
+            "`torch.einsum` makes the gradients [N, O, I] of all sequences at once. What remains is a square, a sum "
+            "and a division by the number of tokens.",
         ),
         check_sequence_eigenvalues,
         "This needs a matrix [O, I] for each sequence, which the token unit does not. Libraries choose one of the two "
@@ -443,8 +446,8 @@ EXERCISES = {
         4,
         25,
         (
-            "`model.get_submodule(name)` is the layer. Its `register_forward_hook(f)` calls f(layer, inputs, output) in "
-            "every forward pass and returns a handle with `.remove()`; `inputs` is a tuple.",
+            "`model.get_submodule(name)` is the layer. Its `register_forward_hook(f)` calls f(layer, inputs, output) "
+            "in every forward pass and returns a handle with `.remove()`; `inputs` is a tuple.",
             "In that function the output is a tensor, and `output.register_hook(h)` calls h(gradient) in the backward "
             "pass. Add to running sums there and in the forward hook.",
             "Keep three sums: of the outer products of a, of those of g, and of the number of tokens. After each "

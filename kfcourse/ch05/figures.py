@@ -25,13 +25,14 @@ def with_numbers(panels):
     return plots.described(
         fig,
         "Three six by six matrices of numbers. The exact Fisher block of the three tokens has large entries and many "
-        "zeros; K-FAC's product has no zeros and smaller entries; their difference is as large as either of them.",
+        "zeros; K-FAC's product has no zeros, and its largest entries are half as large; the difference of the two has "
+        "entries of the same size.",
     )
 
 
 def blocks(panels):
     """Matrices {name: [n, n]} side by side on one scale, with their relative distance to the first."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(9, 3.5))
+    fig, axes = plt.subplots(1, len(panels), figsize=(9, 3.9))
     exact = next(iter(panels.values()))
     for ax, (name, matrix) in zip(axes, panels.items(), strict=True):
         ax.imshow(matrix.abs().sqrt(), vmin=0, vmax=exact.abs().sqrt().quantile(0.995), interpolation="nearest")
@@ -70,8 +71,8 @@ def training(rows):
     return plots.described(
         fig,
         "Left: in the last layer the relative error of K-FAC rises from almost zero within five epochs and stays high; "
-        "the error of EK-FAC is slightly lower. Right: a tenth of the directions holds nearly all curvature if they are "
-        "the exact eigenvectors, a little less for K-FAC and EK-FAC, and about a quarter for single weights.",
+        "the error of EK-FAC is slightly lower. Right: a tenth of the directions holds nearly all curvature if they "
+        "are the exact eigenvectors, a little less for K-FAC and EK-FAC, and about a quarter for single weights.",
     )
 
 

@@ -120,7 +120,11 @@ def _net(layers):
     for name, *parameters in layers:
         if name not in LAYERS or (len(parameters) not in (1, 2) if name == "Linear" else parameters):
             raise Malformed("a net with a layer of an unknown kind")
-        layer = getattr(nn, name)(*reversed(parameters[0].shape), len(parameters) > 1) if parameters else getattr(nn, name)()
+        layer = (
+            getattr(nn, name)(*reversed(parameters[0].shape), len(parameters) > 1)
+            if parameters
+            else getattr(nn, name)()
+        )
         for key, value in zip(("weight", "bias"), parameters):
             setattr(layer, key, nn.Parameter(value))
         made.append(layer)

@@ -42,7 +42,8 @@ def spectrum_computed():
 
 def solve_by_generalized_loops(V, G, A, damping):
     mu, Q = np.linalg.eigh(A.numpy())
-    return np.stack([np.linalg.solve(m * G.numpy() + damping * np.eye(len(G)), V.numpy() @ q) for m, q in zip(mu, Q.T)], 1) @ Q.T  # fmt: skip
+    columns = [np.linalg.solve(m * G.numpy() + damping * np.eye(len(G)), V.numpy() @ q) for m, q in zip(mu, Q.T)]
+    return np.stack(columns, 1) @ Q.T
 
 
 def solve_by_conjugate_gradients(V, G, A, damping):
@@ -114,7 +115,9 @@ def collected_in_lists(model, name, batches, loss):
 def collected_with_autograd(model, name, batches, loss):
     A = G = tokens = 0
     kept = []
-    handle = model.get_submodule(name).register_forward_hook(lambda layer, inputs, output: kept.append((inputs[0], output)))
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda layer, inputs, output: kept.append((inputs[0], output))
+    )
     for batch in batches:
         kept.clear()
         value = loss(model(batch))
