@@ -198,7 +198,8 @@ def run_all(page, host, name):
     sync_api.expect(idle).to_be_visible(timeout=180 * SECOND)
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     outputs = page.evaluate("""() => {
-        const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells].filter((cell) => cell.type === 'code');
+        const all = [...window.jupyterapp.shell.currentWidget.content.model.cells];
+        const cells = all.filter((cell) => cell.type === 'code');
         return cells.map((cell) => [cell.executionCount, cell.outputs.toJSON()]);
     }""")
     assert outputs and all(count for count, _ in outputs), "not all cells have run"
@@ -269,7 +270,8 @@ def test_a_chapter_runs_and_its_widgets_move(path, lab, visit):
     page, wrong = visit(lab)
     assert run_all(page, lab, path.name) == []
     page.evaluate("""() => { const notebook = window.jupyterapp.shell.currentWidget.content;
-        notebook.activeCellIndex = notebook.widgets.findIndex((w) => /widgets[.]slider[(]|Terrain[(]/.test(w.model.sharedModel.source));
+        const drawn = (widget) => /widgets[.]slider[(]|Terrain[(]/.test(widget.model.sharedModel.source);
+        notebook.activeCellIndex = notebook.widgets.findIndex(drawn);
         return notebook.scrollToItem(notebook.activeCellIndex, 'center'); }""")
     sliders, terrains = (
         page.locator(".widget-vbox", has=page.locator(".widget-slider")),

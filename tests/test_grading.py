@@ -179,7 +179,7 @@ def test_what_check_accepts_in_the_notebook_is_right_when_marked(tiny, tmp_path)
         assert (mark.state, mark.message) == ("right", ""), name
 
 
-def test_a_name_that_is_left_behind_is_told(tiny, tmp_path):
+def test_a_name_that_is_left_behind_is_named(tiny, tmp_path):
     mark = marked(tmp_path, '@exercise("97.double")\ndef double(x):\n    return gone * x')
     assert mark.state == "wrong" and "It uses `gone`, which no cell" in mark.message
     mark = marked(tmp_path, 'from kfaclib import TWO\n@exercise("97.double")\ndef double(x):\n    return TWO * x')
@@ -764,7 +764,7 @@ def marks_in(folder):
 # --- the proxy behaves like the function
 
 
-def test_an_exception_is_told_as_if_it_had_happened_here(tiny, tmp_path):
+def test_an_exception_is_reported_as_if_it_had_happened_here(tiny, tmp_path):
     mark = marked(tmp_path, '@exercise("97.double")\ndef double(x):\n    return x.T')
     assert (
         mark.message == "your function raised `AttributeError` at `return x.T`: 'int' object has no attribute 'T'. "
@@ -987,9 +987,10 @@ def test_results_are_compared_by_what_they_hold():
 
 def test_an_exception_is_of_a_built_in_type_or_a_runtime_error():
     assert isinstance(box.exception("ValueError", "x"), ValueError) and isinstance(
-        marking.told("IndexError", "x", "", False), IndexError
+        marking.exception_like("IndexError", "x", "", False), IndexError
     )
     for kind in ("print", "SystemExit", "Nonsense", "UnicodeDecodeError", "a b"):
         assert (
-            type(box.exception(kind, "x")) is RuntimeError and type(marking.told(kind, "x", "", False)) is RuntimeError
+            type(box.exception(kind, "x")) is RuntimeError
+            and type(marking.exception_like(kind, "x", "", False)) is RuntimeError
         )

@@ -107,7 +107,7 @@ def exception(name, text):
 
 
 def described(error, function):
-    """What the marking process is told about an exception: its type, text, the answer's line, whether nothing is
+    """What the marking process learns about an exception: its type, text, the answer's line, whether nothing is
     written.
     """
     frames = list(traceback.walk_tb(error.__traceback__))

@@ -225,11 +225,11 @@ def as_text(part, mine, theirs, ours):
 
 def left_behind(names, left_out):
     """A sentence about names that an answer uses and nothing defines."""
-    told = []
+    used = []
     for name in names:
         cell = next((c for c in left_out if re.search(rf"\b{re.escape(name)}\b", c.source)), None)
-        told.append(f"`{name}` (it occurs in code cell {cell.number}, which is left out)" if cell else f"`{name}`")
-    return f"it uses {', '.join(told)}, which no cell that can be read defines"
+        used.append(f"`{name}` (it occurs in code cell {cell.number}, which is left out)" if cell else f"`{name}`")
+    return f"it uses {', '.join(used)}, which no cell that can be read defines"
 
 
 def pieces(cells):

@@ -103,7 +103,7 @@ class Box:
                 case {"is": "ask", "number": number, "path": path, "args": asked}:
                     self._answer(given, number, path, asked, tensors)
                 case {"is": "error", "type": kind, "text": text, "line": line, "empty": empty}:
-                    raise told(str(kind), str(text), str(line), empty is True)
+                    raise exception_like(str(kind), str(text), str(line), empty is True)
                 case {"is": "result", "value": value, "after": after}:
                     functions = given.__getitem__
                     if after is not None:
@@ -195,7 +195,7 @@ class Box:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def told(kind, text, line, empty):
+def exception_like(kind, text, line, empty):
     """An exception that happened in the box, as one that `exercises.judge` can speak about."""
     base = getattr(builtins, kind, None)
     try:
@@ -390,7 +390,7 @@ def _judge(made, name, exercise_id, about, secret, student, question):
 
 
 def seeds(secret, *words):
-    """DRAWS integers that nobody can foresee who does not know the secret. words: an exercise, a student, ..."""
+    """DRAWS integers that cannot be predicted without the secret. words: an exercise, a student, ..."""
     return [variants.number(secret, *words, str(i)) for i in range(DRAWS)]
 
 

@@ -86,7 +86,7 @@ def missing(preload: tuple[str, ...] = ()) -> str:
     return f"bubblewrap does not work here ({said[:200]})"
 
 
-def told(preload: tuple[str, ...] = ()) -> str:
+def in_words(preload: tuple[str, ...] = ()) -> str:
     """A sentence about the walls that answers run in here."""
     why = missing(tuple(preload))
     if not why:

@@ -216,7 +216,7 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
     journal.close()
     if again:
         say(f"{again} of {len(submissions)} submissions had been marked before this run; they are taken over.")
-    say(f"Protection: {sandbox.told(about.preload)}.")
+    say(f"Protection: {sandbox.in_words(about.preload)}.")
     for path, why in passed_over:
         say(f"passed over: {path}: {why}")
     say(f"Written: {out / 'marks.csv'}, and for every student a module and a results.json for Gradescope.")
