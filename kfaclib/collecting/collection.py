@@ -10,7 +10,8 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.collecting import planning, resumable
-from kfaclib.curvature import distributed, layers, passes
+from kfaclib.curvature import distributed, layers
+from kfaclib.curvature.passes import check_model, shared_inputs
 from kfaclib.io import files, folders, storage
 from kfaclib.io.options import ModelOptions, not_negative, option, positive
 from kfaclib.lm import corpora, models, presets, snapshot
@@ -123,11 +124,11 @@ def _run(config, rank, world, say, remark):
     chosen = layers.linear_layers(model, patterns)
     if rank == 0:
         remark(f"layers: {layers.summary(chosen)}")
-    passes.check_model(model)
+    check_model(model)
     cached = commit and rank == 0 and snapshot.find(config.model, commit)
     if cached and snapshot.check(cached):
         say("the download's files have the checksums that the hub gave them")
-    owner = passes.shared_inputs(model, chosen)
+    owner = shared_inputs(model, chosen)
     make, wanted = corpus_of(config, model, pinned.tokenizer, preset)
     need = layers.factor_bytes(chosen, owner)
     say(f"{len(chosen)} layers; their factors need {need / 2**20:.1f} MiB in float32")
