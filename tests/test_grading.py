@@ -827,7 +827,8 @@ def test_tensors_functions_and_changes_in_place_go_both_ways():
             "    return torch.zeros(10**6)",
         ]
     )
-    made = marking.Box(source, ("torch",))
+    box.warm()  # imports hundreds of modules, here and in the box: that is not the time of an answer
+    made = marking.Box(source, ("torch", "torch.func"))
     try:
         made.deadline += 60
         w, seen, calls = torch.arange(3.0), [1], []

@@ -24,7 +24,7 @@ from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
 
 SECONDS = 10  # for one exercise
-START = 120  # until the box is ready: importing torch on a slow machine
+START = 300  # until the box is ready: importing torch on a slow or busy machine
 SUBMISSION = 60  # for all exercises of one submission, without the start
 MEMORY = 2 * 2**30  # beyond what the box takes to start
 PROCESSES = 16  # more than the box and its walls take
