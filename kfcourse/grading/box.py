@@ -190,6 +190,9 @@ def main():
         return arrived if arrived else os._exit(0)
 
     start, _ = receive()
+    if start["become_nobody"]:
+        limits.become_nobody()
+    os.chdir(os.environ["HOME"])  # its own folder
     sys.path += start["packages"]
     for name in start["preload"]:  # before the limits: importing is not the answer's time
         importlib.import_module(name)
@@ -198,8 +201,7 @@ def main():
         torch.set_num_threads(1)
     if "torch.func" in start["preload"]:
         warm()
-    limits.limit(start["memory"], start["seconds"], start["become_nobody"])
-    os.chdir(os.environ["HOME"])  # its own folder
+    limits.limit(start["memory"], start["seconds"])
     given, number_of = asking(plain, send, receive)
     send({"is": "ready"})
     namespace, failed = load(start["source"])

@@ -9,7 +9,14 @@ import sys
 NOBODY = 65534  # the user and group without rights; what the box becomes where it was started as root
 
 
-def limit(memory: int, seconds: int, become_nobody: bool = False) -> bool:
+def become_nobody() -> None:
+    """Give up root's rights for good: root is not bound by the number of processes, nor by the owners of files."""
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def limit(memory: int, seconds: int) -> bool:
     """Limit this process for good: memory (bytes beyond what it holds) and processor time. False where the system has
     no such limits.
     """
@@ -17,10 +24,6 @@ def limit(memory: int, seconds: int, become_nobody: bool = False) -> bool:
         return False
     import resource as r
 
-    if become_nobody:  # root is not bound by the number of processes
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
     used = 0
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:

@@ -49,6 +49,7 @@ class Box:
         env = {k: os.environ[k] for k in ("PATH", "SYSTEMROOT", "LANG") if k in os.environ}
         env |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM")}
         env |= {name: self.folder for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR")}
+        env["LOGNAME"] = "answer"  # libraries ask for it, and there is no list of users to be seen
         self.walled = not sandbox.missing(tuple(preload))
         as_nobody = self.walled and os.getuid() == 0
         if as_nobody:
