@@ -1,4 +1,6 @@
-"""`kfac bench`: what is fast here, and by how much, everything that is compared measured in one run."""
+"""`kfac bench`: speed and memory of the library on this machine; everything that is compared is measured in one run."""
+
+from collections.abc import Callable, Collection
 
 import psutil
 import torch
@@ -15,9 +17,12 @@ NEEDS_GPU = (
 )
 
 
-def run(parts=PARTS, device=None, say=print):
-    """A dict of everything measured; on a GPU OLMo-2-1B's shapes, on a CPU small ones, with the missing figures
-    named.
+def run(
+    parts: Collection[str] = PARTS, device: str | None = None, say: Callable[[str], object] = print
+) -> dict[str, object]:
+    """Measure `parts` on `device` ("cuda" or "cpu", by default a GPU if there is one) and return all figures as a dict.
+
+    A GPU is measured at OLMo-2-1B's shapes; a CPU at small ones, and "missing" lists the figures that need a GPU.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     load, cores = psutil.getloadavg()[0], psutil.cpu_count()

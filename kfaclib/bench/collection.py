@@ -1,4 +1,6 @@
-"""Tokens a second: our collector against the plain one, and how its time and memory grow."""
+"""Tokens per second of our collector and of the plain one, and how its time and memory grow."""
+
+from collections.abc import Callable
 
 import torch
 import transformers
@@ -6,7 +8,7 @@ import transformers
 from kfaclib.bench import plain
 from kfaclib.bench.measure import CLOCK, compare, once, peak_bytes
 from kfaclib.collecting import costs
-from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.factors import Factors, collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.io.paths import data
 from kfaclib.lm import models
@@ -19,10 +21,9 @@ BATCHES = 2  # of a measurement: what is done once at the end is spread over som
 WIDTHS = {"cuda": (512, 1024, 2048, 4096), "cpu": (64, 128, 256)}
 
 
-def olmo2(hidden, blocks, device, vocabulary=100_352):
-    """An OLMo-2 with random weights and the proportions of the 1B: ffn four times as wide, heads of 128 (64 if it is
-    narrow).
-    """
+def olmo2(hidden: int, blocks: int, device: str, vocabulary: int = 100_352) -> transformers.Olmo2ForCausalLM:
+    """An OLMo-2 with random weights and the proportions of the 1B: a feed-forward width of four times `hidden`, heads
+    of width 128 (64 below a width of 1024); bfloat16 on a GPU, float32 on a CPU."""
     heads = max(1, hidden // (128 if hidden >= 1024 else 64))
     config = transformers.Olmo2Config(
         hidden_size=hidden,
@@ -44,7 +45,7 @@ def olmo2(hidden, blocks, device, vocabulary=100_352):
         ).eval()
 
 
-def subject(device):
+def subject(device: str) -> tuple[str, torch.nn.Module, torch.Tensor]:
     """(name, model, one batch of token ids): OLMo-2-1B's shapes on a GPU, the shipped small model on a CPU."""
     if device == "cuda":
         model = olmo2(2048, 16, device)
@@ -57,8 +58,8 @@ def subject(device):
     return "olmo2-tiny", model, world_rows(small_olmo2.load_world(folder), ROWS[device], 0)
 
 
-def in_groups(layers, blocks):
-    """[{name: layer}]: so many blocks in each, the last perhaps fewer."""
+def in_groups(layers: dict[str, torch.nn.Linear], blocks: int) -> list[dict[str, torch.nn.Linear]]:
+    """The layers split into groups of `blocks` consecutive blocks each; the last group may have fewer."""
     block_of = {name: next(int(part) for part in name.split(".") if part.isdigit()) for name in layers}
     order = sorted(set(block_of.values()))
     return [
@@ -66,23 +67,29 @@ def in_groups(layers, blocks):
     ]
 
 
-def necessary_flops(model, layers):
-    """{part: floating-point operations a token}, as the targets count them: a backward pass that goes all the way
-    down.
-    """
+def necessary_flops(model: torch.nn.Module, layers: dict[str, torch.nn.Linear]) -> dict[str, float]:
+    """{part: floating-point operations per token}, as the targets count them: with a backward pass through the whole
+    model."""
     flops = costs.flops_per_token(model, layers)
     return flops | {"backward": flops["forward"]}
 
 
-def ours(model, ids, layers, batches=1, labels="sampled"):
-    """{name: Factors} of `batches` batches."""
+def ours(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    layers: dict[str, torch.nn.Linear],
+    batches: int = 1,
+    labels: str = "sampled",
+) -> dict[str, Factors]:
+    """Our collector's factors on the batch ids [B, S], taken `batches` times: {name: Factors}."""
     return collect_factors(
         model, [ids] * batches, layers, labels=labels, generator=torch.Generator().manual_seed(0), progress=False
     )
 
 
-def agreement(model, ids, layers):
-    """Largest relative difference between our factors and the plain collector's, on the data's labels."""
+def agreement(model: torch.nn.Module, ids: torch.Tensor, layers: dict[str, torch.nn.Linear]) -> float:
+    """Largest relative difference (Frobenius norm) between our factors and the plain collector's, with the data's
+    labels."""
     mine, theirs = (
         ours(model, ids, layers, labels="data"),
         plain.collect(model, [ids], [layers], checkpointing=False, labels="data"),
@@ -94,9 +101,11 @@ def agreement(model, ids, layers):
     )
 
 
-def against_plain(say, device, rate):
-    """Ours and the plain collector's settings, in turns, on the same batch; a setting that runs out of memory is told
-    as such.
+def against_plain(say: Callable[[str], object], device: str, rate: float) -> dict[str, object]:
+    """Time our collector and the plain one's settings, in turns, on the same batch.
+
+    rate: floating-point operations per second of a large product, for the share of the possible speed. A setting that
+    runs out of memory is listed under "refused".
     """
     name, model, ids = subject(device)
     layers = linear_layers(model, "*.mlp.*")
@@ -170,8 +179,8 @@ def against_plain(say, device, rate):
     }
 
 
-def growth(say, device):
-    """Seconds and peak memory against tokens, layers and width."""
+def growth(say: Callable[[str], object], device: str) -> dict[str, list[dict]]:
+    """Measure seconds and peak memory of our collector against the number of tokens, of layers, and the width."""
     _, model, ids = subject(device)
     layers = linear_layers(model, "*.mlp.*")
     result = {"tokens": [], "layers": [], "width": []}

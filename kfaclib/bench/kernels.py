@@ -1,4 +1,6 @@
-"""The kernels against what PyTorch offers: `addmm` with float32 out, and the softmax in several steps."""
+"""Speed of the kernels against PyTorch's own `addmm` with float32 output and its softmax in several steps."""
+
+from collections.abc import Callable
 
 import torch
 
@@ -17,8 +19,8 @@ TRIALS = {
 }
 
 
-def matmul_rate(device, dtype):
-    """Measured floating-point operations a second (of one core, on a CPU) of a large square product."""
+def matmul_rate(device: str, dtype: torch.dtype) -> float:
+    """Floating-point operations per second of a large square product, as measured (per CPU second on a CPU)."""
     n = 8192 if device == "cuda" else 1024
     X = torch.randn(n, n, device=device, dtype=dtype)
     taken = compare({"matmul": lambda: X @ X}, device, rounds=5, number=5)["matmul"]
@@ -53,7 +55,7 @@ def _syrk_case(device, dtype, d, T, say):
     if has_triton(X) and dtype != torch.float32:
         works["triton"] = lambda: syrk.triton_(C, X)
         works |= _triton_trials(C, X)
-    number = 10 if device == "cuda" else min(100, max(1, int(4e9 / (T * d * d))))  # more repetitions tell no more
+    number = 10 if device == "cuda" else min(100, max(1, int(4e9 / (T * d * d))))  # more repetitions add nothing
     taken = compare(works, device, rounds=5, number=number)
     clock = CLOCK[device]
     best = min((name for name in taken if "masked" not in name), key=lambda name: taken[name][clock])
@@ -94,10 +96,9 @@ def _label_case(device, dtype, say):
     return result
 
 
-def run(say, device):
-    """Every width and number of rows; without a GPU small ones, where the choice lies between two ways of PyTorch's
-    own.
-    """
+def run(say: Callable[[str], object], device: str) -> dict[str, object]:
+    """Measure the kernels at every width and number of rows of SIZES. A CPU has small ones, and there the choice is
+    between two ways of PyTorch's own."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     widths, rows = SIZES[device]
     rate = matmul_rate(device, dtype)

@@ -5,6 +5,7 @@ import itertools
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,8 +23,8 @@ def _wait(device):
         torch.cuda.synchronize()
 
 
-def once(work, device, number=1):
-    """(wall seconds, CPU seconds of the process) of one of `number` calls in a row."""
+def once(work: Callable[[], object], device: str, number: int = 1) -> tuple[float, float]:
+    """(wall seconds, CPU seconds of the process) per call of work(), over `number` calls in a row."""
     _wait(device)
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(number):
@@ -32,10 +33,12 @@ def once(work, device, number=1):
     return (time.perf_counter() - wall) / number, (time.process_time() - cpu) / number
 
 
-def compare(works, device, rounds=3, number=1):
-    """{name: {"seconds", "cpu_seconds"}}: the least of `rounds` for each of {name: work}.
+def compare(
+    works: dict[str, Callable[[], object]], device: str, rounds: int = 3, number: int = 1
+) -> dict[str, dict[str, float]]:
+    """Time {name: work}: {name: {"seconds", "cpu_seconds"}} per call, the least of `rounds`.
 
-    All works take turns, so that what else the machine does hits all of them; a first call of each is not counted.
+    All works take turns, so that other load on the machine affects all of them; a first call of each is not counted.
     """
     for work in works.values():
         work()
@@ -46,10 +49,9 @@ def compare(works, device, rounds=3, number=1):
     }
 
 
-def peak_bytes(work, device):
-    """The most memory that tensors made by work() held at once; the caching allocator's count on a GPU, the profiler's
-    on a CPU.
-    """
+def peak_bytes(work: Callable[[], object], device: str) -> int:
+    """The most memory that tensors made by work() held at once, in bytes, as the caching allocator counts it on a GPU
+    and the profiler on a CPU."""
     if device == "cuda":
         gc.collect()
         before = torch.cuda.memory_allocated()

@@ -1,19 +1,30 @@
-"""How factors are collected when nothing is made of the structure: the collector that ours is measured against.
+"""A plain collector of factors, which makes no use of their structure: ours is measured against it.
 
 It does what a first version does, and what the released code of the paper does by its description: hooks that copy
 activations and gradients to float32 and take full products, one A for every layer though layers share their input,
-weight gradients that nobody uses, a loss whose float32 logits go through autograd, gradient checkpointing of the whole
-model with a graph that begins at the embedding, one pass over the data for each group of blocks, and a look at the loss
-after every batch.
+weight gradients that are not used, a loss whose float32 logits go through autograd, gradient checkpointing of the whole
+model with a graph that begins at the embedding, one pass over the data for each group of blocks, and a transfer of the
+loss to the CPU after every batch.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 
-def collect(model, batches, groups, *, checkpointing, labels="sampled", generator=None):
-    """{name: (A, G)} of the layers in `groups`, a list of {name: nn.Linear}, one pass over `batches` (token ids [B, S])
-    for each.
+def collect(
+    model: torch.nn.Module,
+    batches: Sequence[torch.Tensor],
+    groups: Sequence[dict[str, torch.nn.Linear]],
+    *,
+    checkpointing: bool,
+    labels: str = "sampled",
+    generator: torch.Generator | None = None,
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Collect {name: (A [I, I], G [O, O])} in float32, in one pass over `batches` for each group of layers.
+
+    batches: token ids [B, S]. labels: "sampled" (with `generator`, on the model's device) or "data".
     """
     flags = {p: p.requires_grad for p in model.parameters()}
     factors = {}

@@ -1,19 +1,20 @@
-"""What a record of `kfac bench` says, in a few rows beside the targets it is held against."""
+"""A record of `kfac bench` as a few rows, beside the targets that it is compared with."""
 
 from kfaclib.io import files
 from kfaclib.io.paths import data
 
-COMMAND = "kfac bench --json data/results/bench-gpu.json"  # what makes the record of a GPU
+COMMAND = "kfac bench --json data/results/bench-gpu.json"  # makes the record of a GPU
 
 
-def recorded():
-    """{"cpu": record, "gpu": record} of those that are there."""
+def recorded() -> dict[str, dict]:
+    """The records that ship with the course: {"cpu": record, "gpu": record}, or those of them that exist."""
     places = {where: data("results", f"bench-{where}.json") for where in ("cpu", "gpu")}
     return {where: files.read_json(path) for where, path in places.items() if path.exists()}
 
 
-def rows(record):
-    """[(what, measured, target)] as strings; a target only where one was set for this kind of device."""
+def rows(record: dict) -> list[tuple[str, str, str]]:
+    """A record's main figures as strings: [(what, measured, target)], with "-" where this kind of device has no
+    target."""
     gpu = not record["missing"]
     found = []
     if "kernels" in record:

@@ -1,6 +1,8 @@
-"""Which pairs to keep: one threshold over two sorted spectra, against a heap that takes pairs one by one."""
+"""Time to select the kept pairs: by one threshold over two sorted spectra, and by a heap that takes pairs one by
+one."""
 
 import heapq
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -11,20 +13,21 @@ SHAPE = (8192, 2048)  # a projection of OLMo-2-1B
 MASS = 0.6  # the paper's
 
 
-def spectrum(n, generator):
-    """float64 [n], descending: falls as a power law, as the spectra of language models do, jagged so that few products
-    tie.
-    """
+def spectrum(n: int, generator: torch.Generator) -> torch.Tensor:
+    """A made-up spectrum: float64 [n], descending as a power law, as those of language models do, with jitter so that
+    few products tie."""
     power = torch.arange(1, n + 1, dtype=torch.float64).pow(-0.75)
     return (power * (0.95 + 0.1 * torch.rand(n, generator=generator, dtype=torch.float64))).sort(descending=True).values
 
 
-def heap_prefix(lambda_G, lambda_A, mass, number=float):
-    """What `keep_prefix` finds, by a heap in Python that begins at the largest product and goes on to the two next to
-    it.
+def heap_prefix(
+    lambda_G: Sequence, lambda_A: Sequence, mass: float, number: Callable[[object], float] = float
+) -> torch.Tensor:
+    """The result of `keep_prefix`, int64 [O], found by a heap in Python that starts at the largest product and pushes
+    the two neighbours of each pair that it takes.
 
-    number: what makes a Python number of an element; `float` on plain lists, `torch.Tensor.item` where spectra stay
-    tensors.
+    lambda_G [O], lambda_A [I]: descending. number: makes a Python number of an element: `float` for lists,
+    `torch.Tensor.item` for tensors.
     """
     O, I = len(lambda_G), len(lambda_A)
     goal = mass * float(sum(lambda_G)) * float(sum(lambda_A))
@@ -41,8 +44,8 @@ def heap_prefix(lambda_G, lambda_A, mass, number=float):
     return torch.bincount(rows, minlength=O)
 
 
-def run(say, shape=SHAPE):
-    """Seconds of both on the CPU, and whether they keep the same set."""
+def run(say: Callable[[str], object], shape: tuple[int, int] = SHAPE) -> dict[str, object]:
+    """Measure CPU seconds of both at spectra of `shape` (O, I), and whether they keep the same set."""
     generator = torch.Generator().manual_seed(0)
     G, A = (spectrum(n, generator) for n in shape)
     prefix = keep_prefix(G, A, MASS)

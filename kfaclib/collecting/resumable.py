@@ -1,23 +1,24 @@
 """A long-running collection: planned before it starts, resumable at any moment, on one process or several.
 
 Everything is in one folder:
-    collection.json           what is collected (settings), on what, with which versions; at the end, what happened on
-    the way
-    windows.safetensors       the tokens, packed once; what comes later needs neither the network nor the corpus
-    checkpoint-0.safetensors  the sums of process 0 in the pass that is under way, while there is one
+
+    collection.json           the settings, the inputs and the versions; at the end also the course of the run
+    windows.safetensors       the tokens, packed once; later steps need neither the network nor the corpus
+    checkpoint-0.safetensors  the sums of process 0, while a pass is under way
     factors.safetensors       the result (factors-1-of-2.safetensors ... if it took two passes)
     manifest.json             at the end: size and SHA-256 of these files
 
-Other files in the folder are somebody else's: they are neither read nor listed nor removed.
+Other files in the folder are not the collection's: they are neither read nor listed nor removed.
 
-Why a run that was killed ends with the same bits: windows are added in their order, in batches that the checkpoint
-remembers, to sums that the checkpoint holds in full; and the random numbers that a window's labels are sampled with
-depend on the seed and the window's number alone. Every file is written whole or not at all, and read with its checksum.
+A run that is killed and resumed ends with the same bits. Windows are added in their order, in batches that the
+checkpoint records, to sums that the checkpoint holds in full; and the random numbers that sample a window's labels
+depend only on the seed and the window's number. Every file is written whole or not at all, and read with its checksum.
 """
 
 import hashlib
 import re
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,8 +34,8 @@ from kfaclib.io import files, folders, storage
 WINDOWS, RECORD = "windows.safetensors", "collection.json"
 
 
-def differs(recorded, wanted):
-    """The first key of `wanted` that is recorded otherwise, as words; None if all agree."""
+def differs(recorded: dict, wanted: dict) -> str | None:
+    """The first difference of `recorded` from `wanted` in words, over the keys of `wanted`; None if all agree."""
     for key, value in wanted.items():
         if recorded.get(key) != value:
             return f"{key} {str(recorded.get(key))[:60]!r} instead of {str(value)[:60]!r}"
@@ -67,9 +68,12 @@ def _is_ours(path):
         return True
 
 
-def check_folder(out):
-    """Before the work: OSError or ValueError if `out` cannot be written, is a file, or has a file of somebody else
-    under a name that a collection writes."""
+def check_folder(out: str | Path) -> None:
+    """Check before the work that a collection can be kept in `out`.
+
+    Raises OSError or ValueError if `out` cannot be written, is a file, or has a file that no collection wrote under a
+    name that a collection uses.
+    """
     files.check_writable(out)
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -80,9 +84,10 @@ def check_folder(out):
             raise ValueError(f"{path} was not written by `kfac collect`: move it away or choose another --out")
 
 
-def prepare(out, restart=False):
-    """Make the folder ready: what killed runs left half-written is removed, and with `restart` everything that a
-    collection wrote; `check_folder` has made sure that files of these names are a collection's.
+def prepare(out: str | Path, restart: bool = False) -> None:
+    """Remove what killed runs left half-written and, with `restart`, everything that a collection wrote.
+
+    Call `check_folder` first: it makes sure that files of these names are a collection's.
     """
     out = Path(out)
     for path in list(out.iterdir()) if out.is_dir() else []:
@@ -93,11 +98,11 @@ def prepare(out, restart=False):
             path.unlink()
 
 
-def keep_windows(out, make, wanted):
-    """The windows [N, length] in `out`: those packed earlier if they are the same corpus, otherwise make()'s, kept
-    there.
+def keep_windows(out: str | Path, make: Callable[[], torch.Tensor], wanted: dict) -> tuple[torch.Tensor, str]:
+    """The windows kept in `out`, which make() packs if there are none yet: (int32 [N, length], their digest).
 
-    wanted: what they depend on (corpus, tokenizer, length, number, seed).  Returns (windows int32, their digest).
+    wanted: what they depend on (corpus, tokenizer, length, number, seed), as JSON values. Raises ValueError if the
+    windows in `out` were packed from something else.
     """
     path = Path(out) / WINDOWS
     if not path.exists():
@@ -108,10 +113,9 @@ def keep_windows(out, make, wanted):
     return tensors["windows"], storage.digest(tensors)
 
 
-def window_uniform(seed, start, stop, length):
-    """float64 [stop - start, length] in [0, 1) to sample labels with: row i depends on the seed and on start + i
-    alone.
-    """
+def window_uniform(seed: int, start: int, stop: int, length: int) -> torch.Tensor:
+    """Uniform numbers in [0, 1) to sample labels with: float64 [stop - start, length], where row i depends only on the
+    seed and on start + i."""
     rows = []
     for number in range(start, stop):
         key = hashlib.sha256(f"labels {seed} {number}".encode()).digest()
@@ -125,24 +129,28 @@ def window_uniform(seed, start, stop, length):
     return torch.stack(rows)
 
 
-def batch_of(windows, start, stop, seed):
-    """The batch of windows start to stop, with its random numbers."""
+def batch_of(windows: torch.Tensor, start: int, stop: int, seed: int) -> dict[str, torch.Tensor]:
+    """The batch of windows [start, stop) of windows [N, length]: {"input_ids": int64, "uniform": float64}, both
+    [stop - start, length]."""
     return {"input_ids": windows[start:stop].long(), "uniform": window_uniform(seed, start, stop, windows.shape[1])}
 
 
 # the plan
 
 
-def groups(owner):
-    """The layers that share an input, as lists in the model's order: they have one A, so they stay in one pass."""
+def groups(owner: dict[str, str]) -> list[list[str]]:
+    """The layers that share an input, as lists in the model's order; they share an A, so they stay in one pass.
+
+    owner: {name: the layer whose A it shares} from `passes.shared_inputs`.
+    """
     found = {}
     for name, first in owner.items():
         found.setdefault(first, []).append(name)
     return list(found.values())
 
 
-def fill(sizes, room):
-    """Indices of consecutive jobs put into as few passes as possible of at most `room` each; every size must fit."""
+def fill(sizes: list[int], room: int) -> list[list[int]]:
+    """Indices of consecutive jobs, put into as few passes as possible of at most `room` each; every size must fit."""
     passes, left = [], -1
     for i, size in enumerate(sizes):
         if size > left:
@@ -153,12 +161,14 @@ def fill(sizes, room):
     return passes
 
 
-def plan(layers, owner, room, passes=None):
-    """Which layers are collected in which pass: a list of lists of names, in the model's order.
+def plan(
+    layers: dict[str, torch.nn.Linear], owner: dict[str, str], room: int, passes: int | None = None
+) -> list[list[str]]:
+    """The layers to collect in each pass: lists of names, in the model's order.
 
-    room: bytes for the sums. The fewest passes that fit (of consecutive layers, so that a pass over late layers is a
-    short one), evenly filled; or, if `passes` is given, at most that many. MemoryError says what to do if not even the
-    layers of one input fit.
+    room: bytes for the sums. passes: how many at most; by default as few as fit. Passes hold consecutive layers, so
+    that a pass over late layers is a short one, and are evenly filled. Raises MemoryError, saying what to do, if the
+    layers of one input do not fit, or if `passes` are too few.
     """
     together = groups(owner)
     sizes = [factor_bytes({name: layers[name] for name in group}, owner) for group in together]
@@ -177,10 +187,12 @@ def plan(layers, owner, room, passes=None):
     return [[name for i in part for name in together[i]] for part in fill(sizes, low)]
 
 
-def batch_bytes(model, layers, owner, tokens):
-    """An estimate of what a batch of `tokens` takes beside the sums: inputs and gradients of the chosen layers, the
-    graph of all blocks (what each of their matrices reads and writes), and a chunk of logits. It only has to be about
-    right: a batch that does not fit is halved."""
+def batch_bytes(model: torch.nn.Module, layers: dict[str, torch.nn.Linear], owner: dict[str, str], tokens: int) -> int:
+    """Estimate the bytes that a batch of `tokens` takes beside the sums.
+
+    Counted are inputs and gradients of the chosen layers, the graph of all blocks (what each of their matrices reads
+    and writes), and a chunk of logits. A rough figure is enough: a batch that does not fit is halved.
+    """
     size, head = next(model.parameters()).element_size(), model.get_output_embeddings().weight
     seen = sum(layer.out_features + (layer.in_features if owner[name] == name else 0) for name, layer in layers.items())
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)} | {id(head)}
@@ -192,12 +204,13 @@ def batch_bytes(model, layers, owner, tokens):
 # checkpoints
 
 
-def checkpoint_path(out, rank):
+def checkpoint_path(out: str | Path, rank: int) -> Path:
+    """The file in `out` that process `rank` keeps its sums in."""
     return Path(out) / f"checkpoint-{rank}.safetensors"
 
 
-def save_checkpoint(path, sums, settings, **position):
-    """Write the sums (their lower triangles) and where they are; position: JSON values."""
+def save_checkpoint(path: Path, sums: Sums, settings: dict, **position) -> None:
+    """Write the sums (their lower triangles), the settings they belong to and how far they are (JSON values)."""
     tensors = {f"{name}.{side}": distributed.pack(total) for (name, side), total in sums.total.items()}
     widths = {f"{name}.{side}": len(total) for (name, side), total in sums.total.items()}
     storage.write(
@@ -214,8 +227,9 @@ def save_checkpoint(path, sums, settings, **position):
     )
 
 
-def load_checkpoint(path, settings, device):
-    """(sums, position) of `save_checkpoint`; ValueError if it is damaged or belongs to another collection."""
+def load_checkpoint(path: Path, settings: dict, device: torch.device | str) -> tuple[Sums, dict]:
+    """Read (sums, position) as `save_checkpoint` wrote them, the sums onto `device`. Raises ValueError if the file is
+    damaged or belongs to another collection."""
     header, tensors = storage.read(path, "checkpoint")
     _same(path, header["settings"], settings)
     total = {}
@@ -230,9 +244,12 @@ def load_checkpoint(path, settings, device):
 
 
 @contextmanager
-def repeatable(device):
-    """On a GPU, inside the block the same batch gives the same bits each time: attention's backward pass, for one,
-    otherwise adds in the order in which its threads happen to finish. A CPU does so anyway."""
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Make the same batch give the same bits each time inside the block.
+
+    On a GPU this takes PyTorch's deterministic algorithms: otherwise attention's backward pass, for one, adds in the
+    order in which its threads happen to finish. On a CPU nothing needs to change.
+    """
     if device.type != "cuda":
         yield
         return
@@ -248,11 +265,29 @@ def repeatable(device):
         torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
-def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device, save, bar, say):
-    """Add windows start to stop to `sums`; save(sums, done, rows) is called after each batch of `rows` windows.
+def sum_up(
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    windows: torch.Tensor,
+    sums: Sums,
+    *,
+    start: int,
+    stop: int,
+    batch: int,
+    settings: dict,
+    device: torch.device | str | None,
+    save: Callable[[Sums, int, int], object],
+    bar: tqdm,
+    say: Callable[[str], object],
+) -> None:
+    """Add windows [start, stop) of windows [N, length] to `sums`, in place.
 
-    Out of memory in a forward or backward pass, the same windows go on in batches half as large: nothing of the failed
-    one was added, so the sums are the same up to rounding.
+    batch: windows at a time. settings: of the collection ("labels" and "seed" are used). save(sums, done, rows) is
+    called after each batch of `rows` windows. bar: is moved on by tokens.
+
+    If memory runs out in a forward or backward pass, the same windows are repeated in batches half as large; nothing of
+    the failed batch was added, so the sums are the same up to rounding. Raises MemoryError if a single window does not
+    fit, FloatingPointError naming the windows whose values are not finite.
     """
     rows = batch
     while start < stop:
@@ -283,14 +318,28 @@ def sum_up(model, layers, windows, sums, *, start, stop, batch, settings, device
 
 
 def collect(
-    model, layers, windows, out, settings, *, batch, device=None, every=600.0, notes=None, progress=True, say=print
-):
-    """Collect the factors of `settings["passes"]` (lists of names) on windows [N, length] into the folder `out`, going
-    on from what an earlier run left there.
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    windows: torch.Tensor,
+    out: str | Path,
+    settings: dict,
+    *,
+    batch: int,
+    device: torch.device | str | None = None,
+    every: float = 600.0,
+    notes: dict | None = None,
+    progress: bool = True,
+    say: Callable[[str], object] = print,
+) -> list[Path]:
+    """Collect the factors of `settings["passes"]` (lists of names) on windows [N, length] into the folder `out`,
+    resuming what an earlier run left there, and return the paths of the factor files.
 
-    settings: what the result depends on (`labels`, `seed`, `passes`, digests ...; JSON values): a checkpoint with
-    others is refused. batch: windows at a time. device: where the sums live (default: with the model). every: seconds
-    between checkpoints. notes: for the header of the factor files. Returns the paths of the factor files.
+    settings: what the result depends on ("labels", "seed", "passes", digests ...; JSON values). batch: windows at a
+    time. device: where the sums live; by default with the model. every: seconds between checkpoints. notes: for the
+    header of the factor files.
+
+    Raises ValueError for a checkpoint or a result of other settings, and for fewer windows than processes; MemoryError
+    and FloatingPointError as `sum_up` does.
     """
     rank, world = distributed.place()
     settings = settings | {"processes": world}
@@ -363,9 +412,13 @@ def collect(
     return paths
 
 
-def record(out, settings, notes):
-    """Write `collection.json` if this is a new collection, otherwise make sure that it is this one; returns its
-    settings, in which "passes" are those it began with, however much memory is free now."""
+def record(out: str | Path, settings: dict, notes: dict) -> dict:
+    """Write `collection.json` for a new collection, or check that the one in `out` has these settings; returns the
+    recorded settings.
+
+    The recorded "passes" are those that the collection began with, however much memory is free now. Raises ValueError
+    if any other setting differs.
+    """
     path = Path(out) / RECORD
     if path.exists():
         there = files.read_json(path)["settings"]

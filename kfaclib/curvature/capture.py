@@ -1,15 +1,17 @@
-"""The one place with hooks: see a layer's inputs and output gradients, and nothing else changes."""
+"""Hooks that show a layer's inputs and output gradients and change nothing else; no other module sets a hook for
+that."""
 
 import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 
 @contextmanager
-def evaluating(model):
-    """Inside the block every submodule of the model is in evaluation mode, so that nothing is dropped at random;
-    afterwards, also after an exception, each has its own mode again."""
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put every submodule of the model into evaluation mode inside the block, so that dropout is off; on exit, also
+    after an exception, each gets its own mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -19,8 +21,9 @@ def evaluating(model):
             module.training = mode
 
 
-def measured(function):
-    """function(model, ...) without gradients and in evaluation mode; the model's own modes come back."""
+def measured(function: Callable) -> Callable:
+    """Decorate function(model, ...) to run without gradients and in evaluation mode; the model's own modes are
+    restored."""
 
     @functools.wraps(function)
     def run(model, *args, **kwargs):
@@ -31,15 +34,22 @@ def measured(function):
 
 
 @contextmanager
-def capture(model, layers, *, on_input, on_output_gradient):
-    """Inside the block, `on_input(name, a)` is called in the forward pass of every layer of `layers` ({name:
-    nn.Linear}) with its input, and `on_output_gradient(name, g)` in the backward pass with the gradient at its output.
+def capture(
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    *,
+    on_input: Callable[[str, torch.Tensor], object],
+    on_output_gradient: Callable[[str, torch.Tensor], object],
+) -> Iterator[None]:
+    """Inside the block, call `on_input(name, a)` in the forward pass of every layer with its input a [..., I], and
+    `on_output_gradient(name, g)` in the backward pass with the gradient g [..., O] at its output.
 
-    All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first layer
-    of `layers`: nothing below it is recorded.  The model is in evaluation mode.  Flags, modes and hooks are restored on
+    All parameters are frozen, so no weight gradient is computed, and the graph starts at the output of the first of
+    `layers`: nothing below it is recorded. The model is in evaluation mode. Flags, modes and hooks are restored on
     exit, also after an exception.
-    A layer that is called twice before its gradient came raises RuntimeError with its name: a shared layer's curvature
-    is not one Kronecker product. So does a layer whose input was changed in place since: it is no longer what was read.
+
+    Raises RuntimeError naming a layer that is called twice before its gradient arrives (the curvature of a shared
+    layer is not one Kronecker product), or whose input is changed in place after the layer read it.
     """
     flags = {p: p.requires_grad for p in model.parameters()}
     waiting, handles = {}, []  # name -> (input, its version) of the layers whose gradient has not come yet

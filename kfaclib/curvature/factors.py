@@ -4,6 +4,7 @@ For a layer W [O, I] with inputs a and output gradients g of the *summed* loss, 
 G = mean g g^T over the contributing tokens, uncentred.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -52,13 +53,26 @@ def add_(total: torch.Tensor, x: torch.Tensor, mask: torch.Tensor | None = None)
 
 
 @contextmanager
-def accumulating(model, layers, sums, *, labels="sampled", tokens="all", temperature=1.0, generator=None, device=None):
-    """Inside the block, the function that it yields adds a batch to `sums` (a `Sums`) and returns nothing.
+def accumulating(
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    sums: Sums,
+    *,
+    labels: str = "sampled",
+    tokens: str = "all",
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Iterator[Callable[[object], None]]:
+    """Yield a function that adds the sums of a a^T and g g^T over one batch to `sums`, in place.
 
-    labels, tokens, temperature, generator: as for `collect_factors`.  device: where the sums live; default is where the
-    model is.  A batch of which any value is not finite, or that runs out of memory in its forward or backward pass,
-    raises and adds nothing; if memory ends later, that is a MemoryError and the sums are no longer those of whole
-    batches.  Exact labels take a pass for each class, and what is said of a batch holds for a pass.
+    labels, tokens, temperature, generator: as for `collect_factors`. device: where the sums live; by default with the
+    model. With exact labels a batch takes one pass for each class, and the following holds for each pass.
+
+    Raises FloatingPointError for a batch with a value that is not finite, and torch.OutOfMemoryError if its forward or
+    backward pass runs out of memory; nothing of that batch is added then. Raises MemoryError if memory runs out while
+    a batch is being added: the sums then hold a part of it and cannot be used. Raises ValueError for `tokens` or a
+    `temperature` that do not go together with `labels`.
     """
     if tokens not in ("all", "cls"):
         raise ValueError(f"tokens={tokens!r}: it is 'all', or 'cls' for a classifier's first token alone")

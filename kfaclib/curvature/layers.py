@@ -1,15 +1,19 @@
-"""Which linear layers are meant, and how much memory their factors need."""
+"""Choosing linear layers by patterns, and the memory that their factors need."""
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 
-def patterns_of(patterns):
-    """The shell patterns of a list, or of a text in which they are joined by commas.  ValueError, with the mend, for
-    one that cannot mean what it says: an empty one, an open bracket, and [10-15], which is read as 0, 1 and 5."""
+def patterns_of(patterns: str | Iterable[str]) -> list[str]:
+    """The shell patterns of a list, or of a text in which they are joined by commas.
+
+    Raises ValueError, with the mend, for a pattern that cannot mean what it says: an empty one, one with an open
+    bracket or a brace, and one like [10-15], which the shell reads as 0, 1 or 5.
+    """
     found = [p.strip() for p in (patterns.split(",") if isinstance(patterns, str) else patterns)]
     if not all(found) or not found:
         raise ValueError(f"the layers {patterns!r} have an empty pattern: separate patterns by single commas")
@@ -28,13 +32,13 @@ def patterns_of(patterns):
     return found
 
 
-def linear_layers(model, patterns="*.mlp.*"):
+def linear_layers(model: nn.Module, patterns: str | Iterable[str] = "*.mlp.*") -> dict[str, nn.Linear]:
     """{name: nn.Linear} of the layers that match `patterns`, in the model's order.
 
     patterns: shell patterns, as a list or joined by commas:
     "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj". Raises ValueError, naming the layer and the mend,
-    if nothing matches a pattern, if a match is a transposed `Conv1D`, or if its weight is tied to another one.
-    """
+    if nothing matches a pattern, if a match is a transposed `Conv1D`, or if its weight is tied to another one, packed
+    by quantization or computed from other parameters."""
     patterns = patterns_of(patterns)
     modules = dict(model.named_modules(remove_duplicate=False))
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
@@ -78,8 +82,8 @@ def linear_layers(model, patterns="*.mlp.*"):
     return chosen
 
 
-def summary(names):
-    """Layer names as a reader sees them at a glance: those that differ in one number only are joined, such as
+def summary(names: Iterable[str]) -> str:
+    """Layer names in short: those that differ only in their first number are joined, as in
     model.layers.{0-3,7}.mlp.up_proj."""
     found = {}
     for name in names:
@@ -102,17 +106,21 @@ def summary(names):
     return ", ".join(said)
 
 
-def factor_bytes(layers, owner=None):
-    """Bytes that the float32 factors A [I, I] and G [O, O] of these layers take; owner {name: the layer whose A it
-    shares} (from `passes.shared_inputs`) counts a shared A once, without it no input is taken to be shared."""
+def factor_bytes(layers: dict[str, nn.Linear], owner: dict[str, str] | None = None) -> int:
+    """Bytes that the float32 factors A [I, I] and G [O, O] of these layers take.
+
+    owner: {name: the layer whose A it shares} from `passes.shared_inputs`, so that a shared A counts once; None counts
+    an A for every layer.
+    """
     return sum(
         4 * (layer.out_features**2 + (layer.in_features**2 if owner is None or owner[name] == name else 0))
         for name, layer in layers.items()
     )
 
 
-def check_memory(layers, available, owner=None):
-    """Raise MemoryError, with what to do, if the factors do not fit into `available` bytes."""
+def check_memory(layers: dict[str, nn.Linear], available: int, owner: dict[str, str] | None = None) -> None:
+    """Raise MemoryError, saying what to do, if the factors of these layers do not fit into `available` bytes; owner: as
+    for `factor_bytes`."""
     need = factor_bytes(layers, owner)
     if need > available:
         raise MemoryError(

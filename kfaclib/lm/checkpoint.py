@@ -1,7 +1,7 @@
-"""The edited model as a folder: the original's files, in which the tensors of the edited layers alone are replaced.
+"""The edited model as a folder: the original's files, in which only the tensors of the edited layers are replaced.
 
-So every other tensor keeps its bits, every tensor its dtype, and the folder its size, whatever dtype the model was
-loaded in and whatever its configuration says.
+Every other tensor keeps its bits, every tensor keeps its dtype and the folder keeps its size, whatever dtype the model
+was loaded in and whatever its configuration says.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from kfaclib.lm import snapshot
 
 
 def source(name: str, commit: str | None = None) -> Path:
-    """The folder of a model that `models.load` has read.  ValueError if its weights are not all there."""
+    """The folder of a model that `models.load` has read. Raises ValueError if its weights are not all there."""
     folder = Path(name) if Path(name).is_dir() else snapshot.find(name, commit)
     if folder is None or not all((folder / weights).exists() for weights in snapshot.weight_files(folder)):
         raise ValueError(f"the weights of {name} are not all on this machine as safetensors: an edit starts from them")
@@ -25,7 +25,7 @@ def source(name: str, commit: str | None = None) -> Path:
 
 
 def size(folder: Path) -> int:
-    """Bytes of its weights, and a little for what is beside them."""
+    """Bytes that a copy of a model folder takes: its weights, and 16 MiB for the other files."""
     return sum((folder / weights).stat().st_size for weights in snapshot.weight_files(folder)) + 2**24
 
 
@@ -46,8 +46,9 @@ def _read(folder, weights, name):
 def find_tensors(folder: Path, layers: dict) -> dict[str, tuple[str, str]]:
     """{layer: (file, tensor)} of the weights of `layers` {name: nn.Linear} in the checkpoint in `folder`.
 
-    A tensor is a layer's if it has the layer's numbers: first the one of its name is tried, then all of its shape,
-    because some families rename their tensors when they are loaded.  ValueError names a layer that is in none.
+    A tensor is a layer's if it has the layer's numbers. The one of the layer's name is tried first, then all of its
+    shape, because some families rename their tensors when they are loaded. Raises ValueError naming a layer that
+    matches none.
     """
     tensors, found = _tensors(folder), {}
     for layer, module in layers.items():
@@ -70,7 +71,7 @@ def write(folder: Path, out: Path, places: dict[str, tuple[str, str]], weights: 
     """Write the weights and the configuration of the checkpoint in `folder` into `out`, with `weights` {layer: [O, I]}
     at their `places` (from `find_tensors`), each in the dtype of the tensor that it replaces.
 
-    ValueError if a weight does not fit into that dtype, OSError if the disk cannot take it.
+    Raises ValueError if a weight does not fit into that dtype, OSError if the disk cannot take a file.
     """
     changed = {}
     for layer, weight in weights.items():
@@ -104,7 +105,7 @@ def write(folder: Path, out: Path, places: dict[str, tuple[str, str]], weights: 
 
 
 def write_configuration(folder: Path, out: Path) -> None:
-    """Copy `config.json`; its "dtype" becomes the one that most of the weights are stored in."""
+    """Copy `config.json` from `folder` to `out`, with "dtype" set to the one that most of the weights are stored in."""
     config = files.read_json(folder / "config.json")
     counts = Counter()
     for _, dtype, shape in _tensors(folder).values():

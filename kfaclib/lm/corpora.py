@@ -1,6 +1,6 @@
 """Token windows of any text to collect curvature on, packed without padding.
 
-A corpus is named by a word: a file (as `rows` reads them: .jsonl, .txt, .csv, .jsonl.gz ...), a dataset on the hub or
+A corpus is named by a string: a file (as `rows` reads them: .jsonl, .txt, .csv, .jsonl.gz ...), a dataset on the hub or
 in a folder ("owner/name", "owner/name:config", "owner/name:config@revision", streamed through `datasets`), one of
 MIXTURES, or several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 """
@@ -8,11 +8,13 @@ MIXTURES, or several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kfaclib.io import files
 from kfaclib.lm import rows
@@ -50,10 +52,13 @@ def _dataset_documents(name):
         yield row["text"]
 
 
-def interleave(streams, shares):
-    """Yield documents of several streams so that at every moment each has had its share of the characters, as nearly as
-    whole documents allow; the next one comes from the stream that lags most. It ends when one of them does: the shares
-    hold for all that was yielded."""
+def interleave(streams: Sequence[Iterator[str]], shares: Sequence[float]) -> Iterator[str]:
+    """Yield documents of several streams so that each has its share of the characters, as nearly as whole documents
+    allow.
+
+    shares: positive, one for each stream. The next document comes from the stream that lags furthest behind its share.
+    The result ends with the first stream that does, so the shares hold for all that was yielded.
+    """
     given = [0] * len(streams)
     while True:
         lagging = min(range(len(streams)), key=lambda i: given[i] / shares[i])
@@ -64,8 +69,9 @@ def interleave(streams, shares):
         yield document
 
 
-def parts(corpus):
-    """{name: share} of a corpus that is a mixture; None if it is a single one."""
+def parts(corpus: str | Path) -> dict[str, float] | None:
+    """{name: share} of a corpus that is a mixture; None for a single corpus. Raises ValueError for a mixture that is
+    not written as names with shares above zero."""
     corpus = str(corpus)
     if corpus in MIXTURES:
         return MIXTURES[corpus]
@@ -80,8 +86,9 @@ def parts(corpus):
     return found
 
 
-def documents(corpus):
-    """Yield the documents (str) of a corpus, as the module's docstring names it."""
+def documents(corpus: str | Path) -> Iterator[str]:
+    """The documents of a corpus, named as the module's docstring says. Raises ValueError for a dataset whose rows have
+    no "text", and where the package `datasets` is missing."""
     mixture, path = parts(corpus), Path(corpus)
     if mixture:
         return interleave([documents(name) for name in mixture], list(mixture.values()))
@@ -90,21 +97,21 @@ def documents(corpus):
     return _dataset_documents(str(corpus))
 
 
-def checksums(corpus):
-    """{file: SHA-256} of the files that a corpus is made of; datasets have their revision instead."""
+def checksums(corpus: str | Path) -> dict[str, str]:
+    """{file: SHA-256} of the files that a corpus is made of; a dataset is not listed, since its revision names it."""
     names = parts(corpus) or [str(corpus)]
     return {name: files.sha256(name) for name in names if Path(name).is_file()}
 
 
-def tokenizer_digest(tokenizer):
-    """SHA-256 of the vocabulary and of what a sentence becomes: other tokenizers have another one."""
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of a tokenizer's vocabulary and of the token ids of a fixed sentence, to tell tokenizers apart."""
     sample = tokenizer("The tokens of 2 sentences.\nAre they the same?")["input_ids"]
     return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), sample]).encode()).hexdigest()
 
 
 def _chunks(corpus):
-    """Lists of CHUNK documents, the next one read in a thread while this one is used. A stream that breaks off is an
-    OSError that says where."""
+    """Yield lists of CHUNK documents, reading the next list in a thread while this one is used. Raises OSError, saying
+    where, if the stream breaks off."""
     stream, read = iter(documents(corpus)), 0
     with ThreadPoolExecutor(1) as reader:
         waiting = reader.submit(lambda: list(itertools.islice(stream, CHUNK)))
@@ -128,7 +135,7 @@ def _chunks(corpus):
 
 
 def _check_ids(corpus, ids, vocabulary):
-    """ValueError if a token of these ids is none of a model of `vocabulary` tokens."""
+    """Raise ValueError if one of these ids lies outside a model's `vocabulary` tokens."""
     if ids and max(ids) >= vocabulary:
         raise ValueError(
             f"{corpus}: the tokenizer makes token {max(ids)} of it, and the model has {vocabulary} tokens: this is the "
@@ -136,12 +143,22 @@ def _check_ids(corpus, ids, vocabulary):
         )
 
 
-def text_windows(corpus, tokenizer, length=None, count=None, progress=False, model=None):
-    """[N, length] token ids of the corpus's documents, end to end, without padding; at most `count` windows.
+def text_windows(
+    corpus: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int | None = None,
+    count: int | None = None,
+    progress: bool = False,
+    model: PreTrainedModel | None = None,
+) -> torch.Tensor:
+    """Token ids of a corpus's documents, joined end to end and cut into windows without padding: int64 [N, length].
 
-    length: by default 512, or as many tokens as the model has positions. model: the one that shall read the windows;
-    longer ones than it has positions, and tokens that it does not have, are a ValueError. Documents are tokenized by
-    the dozen, on all cores (a fast tokenizer's threads), while the next ones are being read.
+    length: in tokens, by default 512 or as many as the model has positions, if that is fewer. count: windows at most;
+    by default all. model: the one that is to read the windows. Documents are tokenized in chunks, on all cores (by a
+    fast tokenizer's threads), while the next ones are being read.
+
+    Raises ValueError for windows longer than the model's positions, for tokens that it does not have, and for a corpus
+    shorter than one window; OSError if a stream breaks off.
     """
     longest = model and positions(model)
     length = length or min(512, longest or 512)

@@ -1,4 +1,4 @@
-"""Downstream tasks through lm-evaluation-harness.
+"""Downstream tasks of a model, measured by lm-evaluation-harness.
 
     kfac edit --model allenai/OLMo-2-0425-1B --factors factors --mass 0.6 --out edited
     kfac evaluate --model edited --tasks real --json edited.json
@@ -8,7 +8,11 @@ for the tasks of `kfaclib.toy.harness_tasks`, which need no network; other names
 of a folder of one's own. The harness is an optional extra: pip install -e ".[harness]".
 """
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kfaclib.lm import scoring
 
@@ -35,10 +39,9 @@ POPQA = {
 }
 
 
-def parts():
-    """The three things that are used of lm-evaluation-harness; ValueError, with the command that installs it, where it
-    is missing.
-    """
+def parts() -> tuple[Callable, type, type]:
+    """What is used of lm-evaluation-harness: (simple_evaluate, HFLM, TaskManager). Raises ValueError, with the command
+    that installs it, where it is missing."""
     try:
         from lm_eval import simple_evaluate
         from lm_eval.models.huggingface import HFLM
@@ -51,9 +54,19 @@ def parts():
     return simple_evaluate, HFLM, TaskManager
 
 
-def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
-    """{task: {metric: value}} of a model under the harness; `folder` holds task files of one's own (`write_tasks`),
-    `limit` is the number of items of a task. ValueError names a task that the harness does not know."""
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    names: Sequence[str],
+    folder: str | Path | None = None,
+    limit: int | None = None,
+    batch: int = 32,
+) -> dict[str, dict[str, float]]:
+    """Measure a model on tasks of the harness: {task: {metric: value}}.
+
+    names: of tasks. folder: with task files of one's own (as `kfaclib.toy.harness_tasks.write_tasks` makes them).
+    limit: items of each task at most; by default all. Raises ValueError naming a task that the harness does not know.
+    """
     simple_evaluate, HFLM, TaskManager = parts()
     manager = TaskManager(include_path=str(folder) if folder else None)
     known = {*manager.all_tasks, "popqa"}
@@ -77,9 +90,10 @@ def evaluate(model, tokenizer, names, folder=None, limit=None, batch=32):
     return {name: plain(row) for name, row in found["results"].items()}
 
 
-def choice_scores(model, prompt, choices):
-    """[choices]: the sum of log-probabilities of each choice's tokens after the prompt; prompt and choices are lists of
-    token ids.
+def choice_scores(model: torch.nn.Module, prompt: list[int], choices: Sequence[list[int]]) -> torch.Tensor:
+    """Log-probability of each choice after the prompt, summed over its tokens, in nats: [number of choices].
+
+    prompt, choices: lists of token ids.
     """
     found = scoring.teacher_forced(model, [prompt + c for c in choices], [len(prompt)] * len(choices), detail=True)
     return torch.tensor([row.log_p.sum().item() for row in found])

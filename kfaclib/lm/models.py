@@ -1,11 +1,11 @@
-"""How a local folder or a name on the hub becomes a model."""
+"""Loading a causal language model from a local folder or by its name on the hub."""
 
 from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from kfaclib.curvature.passes import check_causal
@@ -17,12 +17,20 @@ BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")  # in o
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")  # what configurations call their number
 
 
-def load(name, revision=None, device=None, dtype=None):
-    """(model, tokenizer) from a local folder or a hub name; evaluation mode.
+def load(
+    name: str | Path,
+    revision: str | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load (model in evaluation mode, tokenizer) from a local folder or by a hub name.
 
-    A folder with a `manifest.json` is compared with its checksums first.  A hub name wants a `revision` to be
-    reproducible; only safetensors are read and nothing remote is executed.  dtype: default is float32 on a CPU and the
-    checkpoint's own on a GPU.
+    revision: the hub's commit, branch or tag; a result is reproducible only with one. device: by default a GPU if there
+    is one. dtype: by default float32 on a CPU and the checkpoint's own on a GPU. Only safetensors are read and no
+    remote code is executed.
+
+    Raises ValueError for a folder whose files differ from its `manifest.json`, that is not in the hub's format or is
+    damaged, and for a model that is not a causal one of transformers or whose checkpoint lacks weights.
     """
     folder = Path(name)
     if files.manifest_of(folder):
@@ -63,7 +71,7 @@ def load(name, revision=None, device=None, dtype=None):
 
 
 def _check_weights(name, found):
-    """ValueError if a checkpoint lacks weights of the model, which would be random then, or has others."""
+    """Raise ValueError if a checkpoint lacks weights of the model, which would then be random, or has others."""
     if found["mismatched_keys"]:
         weight, there, here = min(found["mismatched_keys"])
         raise ValueError(
@@ -83,14 +91,15 @@ def _check_weights(name, found):
             )
 
 
-def positions(model):
-    """The number of positions a model was made for; None if its architecture sets no bound (BLOOM, Mamba)."""
+def positions(model: PreTrainedModel) -> int | None:
+    """The number of positions that a model was made for; None if its architecture sets no bound (BLOOM, Mamba)."""
     config = model.config.get_text_config()
     return next((n for key in POSITIONS if (n := getattr(config, key, None))), None)
 
 
-def commit(name, revision=None):
-    """The commit on the hub of a model that was loaded by its name; None for a folder."""
+def commit(name: str | Path, revision: str | None = None) -> str | None:
+    """The hub's commit of a model that was loaded by its name; None for a folder or a model that is not in the
+    cache."""
     if Path(name).exists():
         return None
     config = try_to_load_from_cache(str(name), "config.json", revision=revision)

@@ -1,14 +1,18 @@
-"""What the paper did on which model, so that `--model NAME` alone repeats it."""
+"""The paper's settings for each of its models (Merullo et al. 2025, arXiv 2510.24256), so that `--model NAME` repeats
+it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerBase
 
 from kfaclib.lm import models
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for a model of the hub.  mass and edited are None where the paper does not publish them."""
+    """Settings for a model of the hub; `mass` and `edited` are None where the paper does not publish them."""
 
     revision: str  # the commit that these settings were checked against
     layers: str  # what is collected
@@ -29,24 +33,28 @@ PRESETS = {
 }
 
 
-def preset(model):
-    """The `Preset` of a hub name, None for any other model."""
+def preset(model: str) -> Preset | None:
+    """The `Preset` of a hub name; None for any other model."""
     return PRESETS.get(str(model))
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A model as a command uses it, and the commit that it is."""
+    """A loaded model with its tokenizer, its preset if it has one, and its commit on the hub."""
 
-    model: object
-    tokenizer: object
+    model: torch.nn.Module
+    tokenizer: PreTrainedTokenizerBase
     preset: Preset | None
     commit: str | None  # None for a folder
 
 
-def load(name: str, revision: str | None = None, *, dtype=None, say: Callable[[str], None] = print) -> Pinned:
-    """Load a model by `models.load`, pinned to `revision` or, if it has a preset, to the preset's; without either,
-    `say` receives the commit that a repetition has to name."""
+def load(
+    name: str, revision: str | None = None, *, dtype: torch.dtype | None = None, say: Callable[[str], None] = print
+) -> Pinned:
+    """Load a model by `models.load` (whose errors are raised), pinned to `revision` or else to its preset's.
+
+    say: called with the commit to pin where a hub model has neither. dtype: as for `models.load`.
+    """
     known = preset(name)
     asked = revision or (known and known.revision)
     model, tokenizer = models.load(name, asked, dtype=dtype)

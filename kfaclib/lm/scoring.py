@@ -1,8 +1,7 @@
-"""Teacher forcing, once: which tokens does a model get right when everything before them is given, and how likely are
-they?
+"""Teacher forcing: which tokens a model gets right when everything before them is given, and how likely they are.
 
-As long as a greedy continuation is right, it has seen exactly the given text.  So it is right to the end exactly when
-every token here is, and its first error is the first token here that is not.
+As long as a greedy continuation is right, it has seen exactly the given text. So it is right to the end exactly when
+every token here is, and its first error is the first token here that is wrong.
 """
 
 from collections.abc import Sequence
@@ -16,9 +15,11 @@ from kfaclib.curvature.capture import measured
 
 @dataclass(frozen=True)
 class Scores:
-    """Of one row's tokens from its start on, all [S]: hit, bool, is it the argmax; with `detail` also rank, int64, its
-    rank among all tokens (1 is the most likely; among equal logits it is last), and log_p, float64, its
-    log-probability."""
+    """Scores of one row's tokens from its start on, each [S].
+
+    hit: bool, whether the token is the argmax. With `detail` also rank: int64, its rank among all tokens (1 is the most
+    likely; among equal logits it is last); log_p: float64, its log-probability in nats.
+    """
 
     hit: torch.Tensor
     rank: torch.Tensor | None = None
@@ -27,7 +28,7 @@ class Scores:
 
 @measured
 def teacher_forced(
-    model,
+    model: torch.nn.Module,
     rows: Sequence,
     starts: Sequence[int] | None = None,
     batch: int = 64,
@@ -36,10 +37,10 @@ def teacher_forced(
 ) -> list[Scores]:
     """`Scores` of the tokens starts[i], starts[i] + 1, ... of every row, on the CPU and in the order of `rows`.
 
-    rows: token ids, [N, S] or lists of any lengths; starts: the first token of each that is asked about (default: 1).
-    Rows of similar length share a batch.  They are padded on the right, where a causal model never looks, and the
-    padding is masked; positions count from the first token.  ValueError for a start that has nothing before or after
-    it.
+    rows: token ids, [N, S] or lists of any lengths. starts: the first token of each row to score (default: 1). batch:
+    rows at a time; rows of similar length share a batch. Padding is on the right, where a causal model never looks, and
+    masked; positions count from the first token. Raises ValueError for a start with no token before it or none from it
+    on.
     """
     rows = [torch.as_tensor(row) for row in rows]
     starts = [1] * len(rows) if starts is None else list(starts)

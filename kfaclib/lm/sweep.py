@@ -1,31 +1,28 @@
-"""Which layers to edit: the paper sweeps with memorized windows at hand; its settings for OLMo-2-0425-1B are not
-published.
+"""A sweep over the layers to edit: the paper's settings for OLMo-2-0425-1B are not published.
 
-Candidates are the chosen projections of one, two or three neighbouring blocks, at several masses.  Two tables:
+Candidates are the chosen projections of one, two or three neighbouring blocks, at several masses. There are two tables.
 
-without labels, from the factors alone: what an edit is predicted to cost, 1/2 E[(g^T dW a)^2] in nats per token, with
-K-FAC's
-    eigenvalues 1/2 sum of Pi C^2 over the dropped pairs; and the share of the weights' squared norm that it removes.
-    On three small models (chapter 13) it orders candidates by what they forget, and by their perplexity only loosely;
-    it is dozens of times too small, for it is a quadratic form taken far from its centre. What costs little forgets
-    little.
-with labels: what is left of recitation on memorized windows, and the perplexity of other text, both measured under the
-edit.
+- Without labels, from the factors alone: the predicted cost of an edit, 1/2 E[(g^T dW a)^2] in nats per token, which
+  with K-FAC's eigenvalues Pi is 1/2 the sum of Pi C^2 over the dropped pairs; and the share of the weights' squared
+  norm that the edit removes. On three small models (chapter 13) the prediction orders candidates by what they forget,
+  and by their perplexity only loosely. It is dozens of times too small, because a quadratic form is used far from its
+  centre.
+- With labels: strict recall on memorized windows, and the perplexity of other text, both measured under the edit.
 """
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from kfaclib.curvature.eigenbasis import eigenvalue_product
+from kfaclib.curvature.eigenbasis import Eigenbasis, eigenvalue_product
 from kfaclib.editing.edit import edit_weights, edited, keep_prefix, prefix_mask
 from kfaclib.lm.recitation import by_one_pass, perplexity
 
 
-def blocks(names):
-    """{number of the block: names of its layers}, from the first number in a layer's name; ValueError names a layer
-    without one.
-    """
+def blocks(names: Iterable[str]) -> dict[int, list[str]]:
+    """{number of a block: names of its layers}, by the first number in a layer's name. Raises ValueError naming a layer
+    without one."""
     found = {}
     for name in names:
         number = re.search(r"\.(\d+)\.", name)
@@ -35,7 +32,7 @@ def blocks(names):
     return dict(sorted(found.items()))
 
 
-def candidates(names, width=3):
+def candidates(names: Iterable[str], width: int = 3) -> dict[tuple[int, int], list[str]]:
     """{(first block, last block): layer names} of all runs of up to `width` neighbouring blocks."""
     by_block = blocks(names)
     return {
@@ -46,10 +43,9 @@ def candidates(names, width=3):
     }
 
 
-def prediction(W, basis, mass):
-    """(cost in nats per token, share of |W|^2 removed) that K-FAC predicts for keeping `mass` of W [O, I]'s
-    curvature.
-    """
+def prediction(W: torch.Tensor, basis: Eigenbasis, mass: float) -> tuple[float, float]:
+    """K-FAC's prediction for keeping `mass` of the curvature of W [O, I]: (cost in nats per token, share of |W|^2
+    removed)."""
     Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
     C2 = (Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A).square()
     dropped = ~prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, mass), len(basis.lambda_A)).to(W.device)
@@ -57,9 +53,13 @@ def prediction(W, basis, mass):
     return cost.item(), ((C2 * dropped).sum() / C2.sum()).item()
 
 
-def without_labels(layers, bases, masses, width=3):
-    """Rows {"blocks", "mass", "cost", "removed"} of all candidates; costs of several layers add up, as if they did not
-    interact.
+def without_labels(
+    layers: dict[str, torch.nn.Linear], bases: dict[str, Eigenbasis], masses: Iterable[float], width: int = 3
+) -> list[dict]:
+    """Rows {"blocks", "mass", "cost", "removed"} of all candidates, from the factors alone.
+
+    "cost" is in nats per token; the costs of several layers are added, as if they did not interact. "removed" is the
+    mean over layers of the share of |W|^2 that is removed.
     """
     single = {
         (name, mass): prediction(layers[name].weight, basis, mass) for name, basis in bases.items() for mass in masses
@@ -76,9 +76,22 @@ def without_labels(layers, bases, masses, width=3):
     ]
 
 
-def with_labels(model, layers, bases, rows, windows, text, batch=64, say=lambda text: None):
-    """The rows of `without_labels` with "strict" and "token_accuracy" on windows [(prefix ids, suffix ids)] and
-    "perplexity" on text [N, S] under each candidate's edit, after a first row of the unedited model."""
+def with_labels(
+    model: torch.nn.Module,
+    layers: dict[str, torch.nn.Linear],
+    bases: dict[str, Eigenbasis],
+    rows: Iterable[dict],
+    windows: Sequence,
+    text: torch.Tensor,
+    batch: int = 64,
+    say: Callable[[str], object] = lambda text: None,
+) -> list[dict]:
+    """The rows of `without_labels` with "strict", "token_accuracy" and "perplexity" as measured under each candidate's
+    edit, after a first row of the unedited model.
+
+    windows: [(prefix ids, suffix ids)] of memorized text, for the first two. text: token ids [N, S] of other text, for
+    the perplexity. The weights are restored after each row.
+    """
 
     def measure():
         strict, tokens = by_one_pass(model, windows, batch)  # a sweep has many candidates, and generating is slow
@@ -94,17 +107,15 @@ def with_labels(model, layers, bases, rows, windows, text, batch=64, say=lambda 
     return measured
 
 
-def best(rows, strict):
-    """The measured row of lowest perplexity among those with strict recall of at most `strict`; None if there is
-    none.
-    """
+def best(rows: Iterable[dict], strict: float) -> dict | None:
+    """The measured row of lowest perplexity among those with a strict recall of at most `strict`; None if there is
+    none."""
     good = [row for row in rows if row["strict"] <= strict]
     return min(good, key=lambda row: row["perplexity"], default=None)
 
 
-def cheapest(rows, removed):
-    """Without labels: the row of lowest predicted cost among those that remove at least `removed` of the weights; None
-    if there is none.
-    """
+def cheapest(rows: Iterable[dict], removed: float) -> dict | None:
+    """The row of lowest predicted cost among those that remove at least the share `removed` of |W|^2; None if there is
+    none."""
     good = [row for row in rows if row["removed"] >= removed]
     return min(good, key=lambda row: row["cost"], default=None)

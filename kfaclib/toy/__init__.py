@@ -1,3 +1,3 @@
-"""The small worlds that the course and the defaults of `kfac` run on: a grammar whose passages are
-repeated and recited, digits, modular sums.
+"""The small worlds and models that the course and the defaults of `kfac` run on: a grammar with repeated passages,
+handwritten digits, addition modulo a prime.
 """

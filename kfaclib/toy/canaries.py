@@ -1,12 +1,13 @@
-"""Secrets planted in the training text of a very small language model, and how to get them out again (chapter 2).
+"""Secrets planted in the training text of a very small language model, and their extraction (chapter 2).
 
-A secret is a person's three-digit code: "the code of ashby is 4 7 1 .".  Each secret is said an exact number of
-times in one pass over a stream of other sentences, half of which give other people fresh random codes.
+A secret is a person's three-digit code: "the code of ashby is 4 7 1 .". Each secret occurs an exact number of times in
+one pass over a stream of other sentences, half of which give other people new random codes.
 """
 
 import itertools
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,38 +29,41 @@ _ID = {word: i for i, word in enumerate(WORDS)}
 
 @dataclass(frozen=True)
 class Secret:
-    """A person's code, and how often the training text says it."""
+    """A person's code, and how often it occurs in the training text."""
 
     person: str
-    code: tuple
+    code: tuple[str, str, str]
     repeats: int
 
 
-def encode(words):
-    """Token ids of a sentence or a list of words; a word this world does not have raises KeyError."""
+def encode(words: str | Sequence[str]) -> list[int]:
+    """Token ids of a sentence or a list of words. Raises KeyError for a word that this world does not have."""
     return [_ID[word] for word in (words.split() if isinstance(words, str) else words)]
 
 
-def decode(ids):
+def decode(ids: Sequence[int]) -> str:
     """The words of token ids, as one string."""
     return " ".join(WORDS[i] for i in ids)
 
 
-def prompt(person):
+def prompt(person: str) -> list[int]:
     """Token ids of "<s> the code of ashby is"."""
     return encode(["<s>", "the", "code", "of", person, "is"])
 
 
-def plant(seed, repeats=REPEATS, each=EACH):
-    """`Secret`s: `each` people for every number of repeats, no person and no code twice."""
+def plant(seed: int, repeats: Sequence[int] = REPEATS, each: int = EACH) -> list[Secret]:
+    """Draw `each` secrets for every number of repeats, with no person and no code twice."""
     rng = random.Random(f"secrets {seed}")
     people, codes = (rng.sample(pool, len(repeats) * each) for pool in (W["first"] + W["last"], CODES))
     return [Secret(*pair, repeats[i // each]) for i, pair in enumerate(zip(people, codes, strict=True))]
 
 
-def stream(secrets, seed, rows=ROWS):
-    """[rows, 10] token ids: every secret exactly `repeats` times, at random places among sentences that never repeat
-    one on purpose.  The people of the secrets occur in no other code."""
+def stream(secrets: Sequence[Secret], seed: int, rows: int = ROWS) -> torch.Tensor:
+    """The training text, token ids [rows, 10]: every secret exactly `repeats` times, at random places among other
+    sentences.
+
+    The people of the secrets occur in no other code. Raises ValueError if `rows` are too few for the repetitions.
+    """
     rng = random.Random(f"stream {seed}")
     others = sorted({*W["first"], *W["last"]} - {secret.person for secret in secrets})
     planted = [prompt(s.person) + encode([*s.code, "."]) for s in secrets for _ in range(s.repeats)]
@@ -77,8 +81,8 @@ def stream(secrets, seed, rows=ROWS):
     return torch.tensor(text)
 
 
-def make_model(width=WIDTH, seed=0):
-    """A fresh OLMo-2 of two layers, float32, with the start that `small_olmo2.fresh` gives small models."""
+def make_model(width: int = WIDTH, seed: int = 0) -> torch.nn.Module:
+    """A new OLMo-2 of two layers, float32, with the initialization that `small_olmo2.fresh` gives small models."""
     return small_olmo2.fresh(
         Olmo2Config(
             vocab_size=len(WORDS),
@@ -96,8 +100,15 @@ def make_model(width=WIDTH, seed=0):
     )
 
 
-def train(model, text, batch=BATCH, learning_rate=LEARNING_RATE, progress=True):
-    """One pass over text [rows, length] in its order, AdamW, mean next-token cross-entropy; returns the model."""
+def train(
+    model: torch.nn.Module,
+    text: torch.Tensor,
+    batch: int = BATCH,
+    learning_rate: float = LEARNING_RATE,
+    progress: bool = True,
+) -> torch.nn.Module:
+    """Train in one pass over text [rows, length] in its order, with AdamW on the mean next-token cross-entropy; returns
+    the model in evaluation mode."""
     chunks = text.split(batch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     for step, ids in enumerate(tqdm(chunks, desc="training") if progress else chunks):
@@ -111,13 +122,14 @@ def train(model, text, batch=BATCH, learning_rate=LEARNING_RATE, progress=True):
 
 
 @torch.no_grad()
-def next_log_probs(model, ids):
-    """Log-probabilities of the next token after ids [N, L] (or a list of ids): [N, words]."""
+def next_log_probs(model: torch.nn.Module, ids: torch.Tensor | list) -> torch.Tensor:
+    """Log-probabilities in nats of the next token after ids [N, L] (or lists of ids): [N, words]."""
     return torch.log_softmax(model(input_ids=torch.as_tensor(ids), use_cache=False).logits[:, -1], -1)
 
 
-def code_scores(model, person):
-    """log p(code | prompt) of all 1000 codes, in the order of CODES: [1000].  Three passes: 1, 10 and 100 prefixes."""
+def code_scores(model: torch.nn.Module, person: str) -> torch.Tensor:
+    """log p(code | prompt) in nats of all 1000 codes, in the order of CODES: [1000]. It takes three passes, over 1, 10
+    and 100 prefixes."""
     digits, start = encode(W["digit"]), prompt(person)
     scores, prefixes = torch.zeros(1), [start]
     for _ in range(3):
@@ -126,15 +138,18 @@ def code_scores(model, person):
     return scores
 
 
-def exposure(scores, index):
-    """log2 of the number of candidates minus log2 of the rank of candidate `index` among scores [N] (Carlini et al.,
-    2019): bits that the model saves a guesser.  Of equal scores half are taken to be in front."""
+def exposure(scores: torch.Tensor, index: int) -> float:
+    """Exposure in bits of candidate `index`: log2 of the number of candidates minus log2 of its rank among scores [N]
+    (Carlini et al. 2019, arXiv 1802.08232).
+
+    These are the bits that the model saves a guesser. Of equal scores half are taken to be in front.
+    """
     ahead = (scores > scores[index]).sum().item() + ((scores == scores[index]).sum().item() - 1) / 2
     return math.log2(len(scores)) - math.log2(1 + ahead)
 
 
-def expose(model, secrets):
-    """{repeats: [exposure of each secret]}, in bits."""
+def expose(model: torch.nn.Module, secrets: Sequence[Secret]) -> dict[int, list[float]]:
+    """The exposure in bits of each secret, by its number of repeats: {repeats: [exposure]}."""
     found = {}
     for secret in secrets:
         found.setdefault(secret.repeats, []).append(

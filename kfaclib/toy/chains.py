@@ -1,12 +1,12 @@
-"""Chains of steps: who owns two things, where do the owners live, and what do the numbers of these two cities add up
-to?
+"""Chains of dependent steps: find the owners of two things, then the owners' cities, then add the two cities' numbers.
 
 A chain is one row. The model writes every answer into it and reads on from there: four lookups in contexts, then a sum.
-A table that only the questioner has gives each city a number, so the sum that is asked depends on the cities that the
-model named; the sums of the right cities are among those that training never showed.
+A table that the model does not see gives each city a number, so the sum that is asked depends on the cities that the
+model named. The sums of the right cities are among those that training never showed.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,28 +18,30 @@ STEPS = ("owners", "homes", "form", "sum", "result")
 
 @dataclass(frozen=True)
 class Problem:
-    """Three things, their owners and the owners' cities (lists of words), which two are asked for, and every city's
-    number.
-    """
+    """Three things, their owners and the owners' cities, the indices of the two that are asked for, and every city's
+    number."""
 
-    things: list
-    owners: list
-    cities: list
-    asked: list
-    numbers: dict
+    things: list[str]
+    owners: list[str]
+    cities: list[str]
+    asked: list[int]
+    numbers: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model wrote, and which steps were right: "owners" and "homes" (both of them), "form" (three digits and a
-    full stop), "sum" (right for the numbers it was given) and "result" (right for the problem)."""
+    """The row as the model completed it, and whether each of STEPS was right.
+
+    "owners" and "homes": both of them. "form": three digits and a full stop. "sum": right for the numbers that were
+    asked. "result": right for the problem.
+    """
 
     text: str
-    right: dict
+    right: dict[str, bool]
 
 
-def problems(seed, count):
-    """`count` problems; the same seed gives the same ones."""
+def problems(seed: int, count: int) -> list[Problem]:
+    """Draw `count` problems; the same seed gives the same ones."""
     rng = random.Random(f"chains {seed}")
     sums = [(a, b) for op, a, b in w.sums(unseen=True) if op == "+"]
     made = []
@@ -65,8 +67,8 @@ def _write(model, rows, count):
     return said
 
 
-def solve(model, problems):
-    """The model's `Answer` to every problem, word by greedy word."""
+def solve(model: torch.nn.Module, problems: Sequence[Problem]) -> list[Answer]:
+    """The model's `Answer` to every problem, written word by word by greedy decoding."""
     rows = [
         ["context", ":"] + sum((["owner", "of", t, o, "."] for t, o in zip(p.things, p.owners)), []) for p in problems
     ]
@@ -100,6 +102,6 @@ def solve(model, problems):
     return answers
 
 
-def rates(answers):
-    """{step: share of answers in which it is right}."""
+def rates(answers: Sequence[Answer]) -> dict[str, float]:
+    """{step: share of the answers in which it is right}."""
     return {step: sum(a.right[step] for a in answers) / len(answers) for step in STEPS}

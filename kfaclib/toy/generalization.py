@@ -1,5 +1,4 @@
-"""The digits net on labels that are partly wrong, watched epoch by epoch: what it fits, what it understands (chapter
-2)."""
+"""The digits net on partly wrong labels: its accuracies on several sets after every epoch (chapter 2)."""
 
 import math
 from dataclasses import dataclass
@@ -11,23 +10,28 @@ from kfaclib.toy import digits
 
 @dataclass(frozen=True)
 class Watch:
-    """Accuracies after every epoch, the start first, each a list: on the labels it was given (train), on the same
-    number of held-out images with labels made wrong in the same way (validation), and on the true labels of the test
-    images (test); and of the images with a wrong label the share that gets this label (memorized) or the true one
-    (true)."""
+    """Accuracies at the start and after every epoch.
 
-    train: list
-    validation: list
-    test: list
-    memorized: list
-    true: list
+    train: on the given labels. validation: on held-out images with labels made wrong in the same way. test: on the true
+    labels of the test images. memorized, true: among the training images with a wrong label, the share that gets this
+    label or the true one.
+    """
+
+    train: list[float]
+    validation: list[float]
+    test: list[float]
+    memorized: list[float]
+    true: list[float]
 
 
-def watch(share, seed=0, images=600, epochs=100, shrink=0.0, noise=0.0):
-    """`Watch` of one training on `images` digits of which `share` have a wrong label.
+def watch(
+    share: float, seed: int = 0, images: int = 600, epochs: int = 100, shrink: float = 0.0, noise: float = 0.0
+) -> Watch:
+    """Train on `images` digits, of which a `share` have a wrong label, and measure after every epoch.
 
-    shrink: the part of every weight that is taken off after the first epoch (weight decay); it falls to zero with the
-    learning rate.  noise: standard deviation of the noise that four copies of every image get (augmentation).
+    shrink: the part of every weight that is removed after the first epoch (weight decay); it falls to zero with the
+    learning rate. noise: standard deviation of the noise on four copies of every image (augmentation). Raises
+    ValueError if `images` would include held-out ones.
     """
     data = digits.load()
     labels, wrong = digits.corrupt(data.y, share, seed)

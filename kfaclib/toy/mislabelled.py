@@ -1,7 +1,7 @@
-"""A tiny vision transformer that learned a tenth of wrong labels, and the images that it learned them from (chapter 7).
+"""A tiny vision transformer that was trained with a tenth of wrong labels, and its images (chapter 7).
 
-The images are distorted copies of the digits of `kfaclib.toy.digits`; a tenth of their labels is made wrong. Images
-whose labels are chosen with (which layers, how strong an edit) and images that are reported come from different digits.
+The images are distorted copies of the digits of `kfaclib.toy.digits`; a tenth of their labels is made wrong. The half
+on which layers and strength are chosen and the half that is reported come from different digits.
 """
 
 import hashlib
@@ -42,22 +42,22 @@ class Images:
     x_test: torch.Tensor
     y_test: torch.Tensor
 
-    def half(self, name):
-        """Indices [n] of the training images of one half; copies of one digit are in the same half."""
+    def half(self, name: str) -> torch.Tensor:
+        """Indices [n] of the training images of one half; copies of one digit are in the same half. Raises ValueError
+        for a name that is not one of HALVES."""
         if name not in HALVES:
             raise ValueError(f"half {name!r}: it is one of {HALVES}")
         return ((self.base < BASE // 2) == (name == "choose")).nonzero()[:, 0]
 
-    def exam(self, name):
-        """Indices [n] of what is measured on a half: all its mislabelled images, and its first 800 others."""
+    def exam(self, name: str) -> torch.Tensor:
+        """Indices [n] of the images to measure on a half: all mislabelled ones, and the first 800 others."""
         rows = self.half(name)
         return torch.cat([rows[self.wrong[rows]], rows[~self.wrong[rows]][:EXAM]])
 
 
-def distort(x, generator):
-    """Every image of x [N, 1, 8, 8] turned by up to 15 degrees, scaled by up to 12 %, sheared and shifted by up to 0.7
-    pixels.
-    """
+def distort(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images x [N, 1, 8, 8], each turned by up to 15 degrees, scaled by up to 12 %, sheared by up to 0.06 and shifted
+    by up to 0.7 pixels: [N, 1, 8, 8]."""
     turn, scale, shear, *shift = (2 * torch.rand(5, len(x), generator=generator) - 1) * torch.tensor(
         [[math.pi / 12], [0.12], [0.06], [0.7], [0.7]]
     )
@@ -72,10 +72,8 @@ def distort(x, generator):
     )
 
 
-def make_images(seed=0):
-    """`Images`: 4000 distorted copies of 1300 digits, a tenth with a wrong label; `seed` draws which labels are wrong,
-    nothing else.
-    """
+def make_images(seed: int = 0) -> Images:
+    """Make 4000 distorted copies of 1300 digits, a tenth with a wrong label; `seed` only decides the wrong labels."""
     d = digits.load(BASE)
     base = torch.arange(IMAGES) % BASE
     x = distort(d.x[base].view(-1, 1, SIDE, SIDE), torch.Generator().manual_seed(0))
@@ -83,8 +81,8 @@ def make_images(seed=0):
     return Images(x, given, d.y[base], wrong, base, d.x_test.view(-1, 1, SIDE, SIDE), d.y_test)
 
 
-def make_model(seed=0):
-    """A fresh `ViTForImageClassification`: two blocks of width 128, four patches and the CLS token."""
+def make_model(seed: int = 0) -> transformers.ViTForImageClassification:
+    """A new `ViTForImageClassification`: two blocks of width 128, four patches and the CLS token."""
     torch.manual_seed(seed)
     names = {i: str(i) for i in range(digits.CLASSES)}
     return transformers.ViTForImageClassification(
@@ -104,24 +102,27 @@ def make_model(seed=0):
     )
 
 
-def noisy(x, generator):
-    """x with the noise that the model was trained with."""
+def noisy(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images x with the noise of training added: the shape of x."""
     return x + NOISE * torch.randn(x.shape, generator=generator)
 
 
-def collection_batches(images, half="choose", noise=True, seed=0, batch=500):
-    """Batches of one half's images to collect curvature on, with the noise of training or without it."""
+def collection_batches(
+    images: Images, half: str = "choose", noise: bool = True, seed: int = 0, batch: int = 500
+) -> list[dict[str, torch.Tensor]]:
+    """Batches of one half's images to collect curvature on, {"pixel_values": [B, 1, 8, 8]}, with or without the noise
+    of training."""
     x = images.x[images.half(half)]
     if noise:
         x = noisy(x, torch.Generator().manual_seed(seed))
     return [{"pixel_values": rows} for rows in x.split(batch)]
 
 
-def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
-    """Train and save weights, configuration, preprocessing, `recipe.json`, `training.jsonl` and the manifest in the
-    folder `out`.
+def train(out: str | Path, seed: int = 0, noise: float = NOISE, epochs: int = EPOCHS) -> None:
+    """Train the tiny ViT and save weights, configuration, preprocessing, `recipe.json`, `training.jsonl` and the
+    manifest in the folder `out`.
 
-    About a minute and a half on one core.  noise=0 gives the overconfident net that chapter 7 warns of.
+    It takes about a minute and a half on one core. noise=0 gives the overconfident net of chapter 7.
     """
     folders.check_free(out, RECIPE)
     out, images, model, generator = Path(out), make_images(seed), make_model(seed), torch.Generator().manual_seed(seed)
@@ -154,13 +155,13 @@ def train(out, seed=0, noise=NOISE, epochs=EPOCHS):
     save(model, out, {"seed": seed, "noise": noise, "epochs": epochs, "labels": digest(images)}, log)
 
 
-def digest(images):
-    """SHA-256 of the given labels: what a checkpoint's recipe must lead to again."""
+def digest(images: Images) -> str:
+    """SHA-256 of the given labels, which the seed in a checkpoint's recipe must reproduce."""
     return hashlib.sha256(bytes(images.given.tolist())).hexdigest()
 
 
-def save(model, folder, recipe, log):
-    """Write a checkpoint in the hub's format, with how it was made."""
+def save(model: transformers.ViTForImageClassification, folder: str | Path, recipe: dict, log: list[dict]) -> None:
+    """Write a checkpoint in the hub's format, with its recipe and the log of its training."""
     mean, std = pixel_statistics()
     with folders.filled(folder, RECIPE) as partial:
         model.save_pretrained(partial)
@@ -181,15 +182,17 @@ def save(model, folder, recipe, log):
         files.write_rows(partial / "training.jsonl", log)
 
 
-def pixel_statistics():
-    """(mean, deviation) that `digits.load` standardises with, for pixels between 0 and 1."""
+def pixel_statistics() -> tuple[float, float]:
+    """(mean, standard deviation) that `digits.load` standardizes with, for pixels between 0 and 1."""
     raw = load_file(data("digits", "digits.safetensors"))["images"].float() / 16
     return raw.mean().item(), raw.std().item()
 
 
-def load(folder=None):
-    """(model in evaluation mode, `Images` it was trained on) from a checkpoint of `train` (None: the shipped one);
-    checksums and labels are compared.
+def load(folder: str | Path | None = None) -> tuple[transformers.ViTForImageClassification, Images]:
+    """Load (model in evaluation mode, the `Images` it was trained on) from a checkpoint of `train`; None: the shipped
+    one.
+
+    Raises ValueError if the files are not those of the manifest, or the recipe no longer gives the labels of training.
     """
     folder = folder or data("vit-tiny")
     files.check_manifest(folder)
@@ -204,11 +207,10 @@ def load(folder=None):
     return transformers.ViTForImageClassification.from_pretrained(folder, use_safetensors=True).eval(), images
 
 
-def write_folder(folder, images, rows):
-    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`: a small folder of
-    ImageNet's format.
+def write_folder(folder: str | Path, images: Images, rows: torch.Tensor) -> tuple[Path, Path]:
+    """Write training images of the tiny ViT as PNG files in class folders, with `wrong.json`, in ImageNet's layout.
 
-    images: `Images`; rows: indices [n].  Returns the paths (folder/train, folder/wrong.json).
+    rows: indices [n] of the images. Returns the paths (folder/train, folder/wrong.json).
     """
     folder, wrong = Path(folder), {}
     mean, std = pixel_statistics()

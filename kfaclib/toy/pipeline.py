@@ -1,14 +1,15 @@
-"""The whole experiment: collect, decompose, choose on one half, edit, and report on the other half.
+"""The main experiment on a small model: collect, decompose, choose on one half, edit, and report on the other half.
 
-Every method is brought to the same forgetting (the same token accuracy on the quotes used for choosing), so that what
-it costs elsewhere can be compared.
+Every method is brought to the same forgetting (the same token accuracy on the quotes used for choosing), so that their
+costs elsewhere can be compared.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
+from kfaclib.curvature.eigenbasis import Eigenbasis, collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines, matching
@@ -16,6 +17,7 @@ from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
 from kfaclib.toy import tasks
 from kfaclib.toy.rows import world_rows
+from kfaclib.toy.world import World
 
 # the upper half of olmo2-tiny; gate and up, as in the paper
 LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"
@@ -27,17 +29,23 @@ STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Curvature:
-    """What the edit needs of a model: its layers {name: nn.Linear}, bases {name: Eigenbasis}, EK-FAC eigenvalues {name:
-    [O, I]}.
-    """
+    """A model's layers {name: nn.Linear} with their bases {name: Eigenbasis} and EK-FAC eigenvalues {name: [O, I]}."""
 
-    layers: dict
-    bases: dict
-    eigenvalues: dict
+    layers: dict[str, torch.nn.Linear]
+    bases: dict[str, Eigenbasis]
+    eigenvalues: dict[str, torch.Tensor]
 
 
-def curvature(model, world, patterns=LAYERS, rows=ROWS, seed=0, batch=32, progress=True):
-    """Collect and decompose the curvature of a small model on its own mixture (without the quotes)."""
+def curvature(
+    model: torch.nn.Module,
+    world: World,
+    patterns: str = LAYERS,
+    rows: int = ROWS,
+    seed: int = 0,
+    batch: int = 32,
+    progress: bool = True,
+) -> Curvature:
+    """Collect and decompose the curvature of a small model on `rows` rows of its own mixture, without the quotes."""
     layers = linear_layers(model, patterns)
     batches = world_rows(world, rows, seed).split(batch)
     bases = decompose(
@@ -55,8 +63,9 @@ def curvature(model, world, patterns=LAYERS, rows=ROWS, seed=0, batch=32, progre
     return Curvature(layers, bases, eigenvalues)
 
 
-def methods(c, seed=0):
-    """{method: strength in (0, 1] -> {layer: weight}}; a larger strength keeps more."""
+def methods(c: Curvature, seed: int = 0) -> dict[str, Callable[[float], dict[str, torch.Tensor]]]:
+    """The edits to compare: {method: function of a strength in (0, 1] that returns {layer: weight}}; a larger strength
+    keeps more."""
 
     def random(mass):
         generator = torch.Generator().manual_seed(seed)
@@ -75,17 +84,20 @@ def methods(c, seed=0):
 
 @dataclass(frozen=True)
 class Exam:
-    """What one half measures: quotes, fresh text, tasks and the unedited model's top-10 tokens."""
+    """The measurements of one half: windows of quotes, new text [N, S], tasks, and the unedited model's top-10
+    tokens."""
 
     windows: list
     text: torch.Tensor
-    suite: dict
+    suite: dict[str, list]
     top: torch.Tensor
 
 
-def make_exam(model, world, half, count=200):
-    """The exam of one half, with at most `count` items a task; call it before any edit, because nDCG compares with the
-    model as it is now."""
+def make_exam(model: torch.nn.Module, world: World, half: str, count: int = 200) -> Exam:
+    """The exam of one half, with at most `count` items per task.
+
+    Make it before any edit, because nDCG compares with the model as it is now.
+    """
     text = tasks.fresh_text(f"{world.seed} {half}", documents=48)
     return Exam(
         split_windows(tasks.quote_windows(world, half)),
@@ -95,8 +107,8 @@ def make_exam(model, world, half, count=200):
     )
 
 
-def take(model, exam):
-    """One row of results: recitation, perplexity, nDCG@10 and every task's accuracy."""
+def take(model: torch.nn.Module, exam: Exam) -> dict:
+    """Measure a model: one row of results with recitation, perplexity, nDCG@10 and every task's accuracy."""
     quotes = recitation(model, exam.windows)
     return {
         "strict": quotes.strict,
@@ -110,12 +122,20 @@ def take(model, exam):
 
 
 def reproduce(
-    model, world, patterns=LAYERS, rows=ROWS, seed=0, staircase=STAIRCASE, target=FORGOTTEN, say=lambda text: None
-):
-    """The main experiment on a small model, as a dict of plain values.
+    model: torch.nn.Module,
+    world: World,
+    patterns: str = LAYERS,
+    rows: int = ROWS,
+    seed: int = 0,
+    staircase: Sequence[float] = STAIRCASE,
+    target: float = FORGOTTEN,
+    say: Callable[[str], object] = lambda text: None,
+) -> dict:
+    """Run the main experiment on a small model and return its results as a dict of plain values.
 
-    "rows": baseline and four methods at equal forgetting, measured on the reporting half; "staircase": K-FAC at every
-    mass of `staircase`, on at most 60 items a task; "settings": what was chosen, on the choosing half only.
+    "rows": baseline and four methods at equal forgetting (token accuracy `target` on the choosing half), measured on
+    the reporting half. "staircase": K-FAC at every mass of `staircase`, on at most 60 items per task. "settings": what
+    was chosen, on the choosing half only. The weights are restored.
     """
     exam, short = make_exam(model, world, "report"), make_exam(model, world, "report", count=60)
     choosing = split_windows(tasks.quote_windows(world, "choose"))

@@ -1,16 +1,20 @@
 """Rows of the small world's own training mixture, to collect curvature on."""
 
 import random
+from collections.abc import Sequence
 
 import torch
 
 from kfaclib.toy import world as w
 
 
-def world_rows(world, count, seed, kinds=("text", "refrain", "task")):
-    """[count, ROW] token ids of the training mixture without the passages it repeats; `kinds` narrows it.
+def world_rows(
+    world: w.World, count: int, seed: int, kinds: Sequence[str] = ("text", "refrain", "task")
+) -> torch.Tensor:
+    """Rows of the training mixture without the passages that it repeats: token ids [count, ROW].
 
-    Repeated passages are left out because the edit is to forget them; chapter 11 asks what changes when they are in.
+    kinds: those to draw from. Repeated passages are left out because the edit is meant to remove them; chapter 11 shows
+    what changes when they are included.
     """
     rng = random.Random(f"collection {world.seed} {seed}")
     drawn = rng.choices(kinds, [world.mix[k] for k in kinds], k=count)

@@ -1,4 +1,4 @@
-"""The small OLMo-2s: their shapes, their tokenizer, and the folder that one is kept in with the world it grew up in."""
+"""The small OLMo-2s: their shapes, their tokenizer, and the folder that keeps one with the world it was trained on."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from kfaclib.toy import world as w
 SIZES = {"olmo2-tiny": (192, 768, 6), "olmo2-mini": (128, 512, 4)}  # hidden, ffn, layers
 
 
-def make_tokenizer():
+def make_tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer in the hub's format; it puts `<s>` first, as the training rows do."""
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(w.VOCABULARY)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -31,8 +31,8 @@ def make_tokenizer():
     )
 
 
-def make_model(size="olmo2-tiny", seed=0):
-    """A fresh `Olmo2ForCausalLM` of one of SIZES, float32."""
+def make_model(size: str = "olmo2-tiny", seed: int = 0) -> transformers.Olmo2ForCausalLM:
+    """A new `Olmo2ForCausalLM` of one of SIZES, float32."""
     hidden, ffn, layers = SIZES[size]
     return fresh(
         Olmo2Config(
@@ -52,8 +52,8 @@ def make_model(size="olmo2-tiny", seed=0):
     )
 
 
-def fresh(config, seed):
-    """A fresh `Olmo2ForCausalLM` of this configuration, float32, with a start for small models.
+def fresh(config: Olmo2Config, seed: int) -> transformers.Olmo2ForCausalLM:
+    """A new `Olmo2ForCausalLM` of this configuration, float32, with an initialization for small models.
 
     Embeddings start at 0.7 and the gains after each block at 0.4: with the usual 0.02 and 1 the unnormalised
     residual stream of OLMo-2 drowns the token's identity and so small a model learns several times slower.
@@ -68,7 +68,7 @@ def fresh(config, seed):
     return model
 
 
-def save(model, folder, world):
+def save(model: transformers.Olmo2ForCausalLM, folder: str | Path, world: w.World) -> None:
     """Write a small model: bfloat16 safetensors, configuration, tokenizer, `world.json` and the manifest of it all, so
     that `from_pretrained(folder)` and `kfaclib.lm.models.load(folder)` take it."""
     model.to(torch.bfloat16).save_pretrained(folder)
@@ -77,8 +77,9 @@ def save(model, folder, world):
     files.write_manifest(folder)
 
 
-def load_world(folder):
-    """The `World` a small model was trained on, from `world.json` in its folder; None if it has none."""
+def load_world(folder: str | Path) -> w.World | None:
+    """The `World` that a small model was trained on, from `world.json` in its folder; None if it has none. Raises
+    ValueError if the settings no longer give that world."""
     path = Path(folder) / "world.json"
     if not path.exists():
         return None

@@ -1,4 +1,5 @@
-"""A text to mine whose ground truth is known: rows of the small world, some of which training held many times."""
+"""A text to mine whose ground truth is known: rows of the small world, some of which were often repeated in
+training."""
 
 import random
 from dataclasses import dataclass
@@ -13,25 +14,29 @@ from kfaclib.toy import world as w
 class Stream:
     """A text to mine, with its ground truth.
 
-    ids [T]: token ids, rows of the length of a training row, end to end.  repeats [T]: how often the training text
-    held the passage that this token belongs to; 0 for text that it never held.  rows: {kind: number of rows}.
+    ids [T]: token ids, rows of the length of a training row, end to end. repeats [T]: how often the passage that this
+    token belongs to was in the training text; 0 for new text. rows: {kind: number of rows}.
     """
 
     ids: torch.Tensor
     repeats: torch.Tensor
-    rows: dict
+    rows: dict[str, int]
 
-    def known(self, start, prefix=PREFIX, suffix=SUFFIX):
-        """How often training held the passage that most of the suffix of the window at `start` belongs to (0:
-        never).
-        """
+    def known(self, start: int, prefix: int = PREFIX, suffix: int = SUFFIX) -> int:
+        """How often the passage that most of the suffix of the window at `start` belongs to was in the training
+        text."""
         return int(self.repeats[start + prefix : start + prefix + suffix].median())
 
 
-def world_stream(world, seed, quotes=18, again=6, rung=6, fresh=28, echoes=8):
-    """A `Stream` of shuffled rows: `quotes` passages that training repeated most, the first `again` of them a second
-    time, the first `rung` passages of every step of the ladder, `fresh` rows of new stories and `echoes`, new stories
-    repeated twice."""
+def world_stream(
+    world: w.World, seed: int, quotes: int = 18, again: int = 6, rung: int = 6, fresh: int = 28, echoes: int = 8
+) -> Stream:
+    """A `Stream` of shuffled rows of the small world.
+
+    They are `quotes` passages that training repeated most, the first `again` of them a second time, the first `rung`
+    passages of every step of the ladder, `fresh` rows of new stories, and `echoes` rows in which a new story of half
+    the length occurs twice.
+    """
     rng = random.Random(f"stream {seed}")
     repeated = [(q, world.quote_repeats) for q in world.quotes[:quotes] + world.quotes[:again]]
     repeated += [(p, n) for n, passages in world.ladder.items() for p in passages[:rung]]

@@ -1,10 +1,11 @@
-"""The abilities of the small model, from pure recitation to logic, as lists of (prompt, answer) token ids.
+"""Tasks for the small model, from pure recitation to logic, as lists of (prompt, answer) token ids.
 
-Each task comes in two halves that share no quote, no fact, no sum and no context: "choose", on which
-layers and mass may be chosen, and "report", which is only ever reported.
+Each task comes in two halves that share no quote, no fact, no sum and no context: "choose", on which layers and mass
+may be chosen, and "report", which is only ever reported.
 """
 
 import random
+from collections.abc import Sequence
 
 import torch
 
@@ -20,22 +21,24 @@ def _half(xs, half):
     return xs[HALVES.index(half) :: 2]
 
 
-def quote_windows(world, half, passages=None):
-    """[N, 112] token ids: <s>, the rest of the 64-token prefix, the 48-token suffix."""
+def quote_windows(world: w.World, half: str, passages: Sequence[Sequence[str]] | None = None) -> torch.Tensor:
+    """One half of the world's quotes, or of `passages`, as windows: token ids [N, 112], which are <s>, the rest of the
+    64-token prefix and the 48-token suffix. Raises ValueError for a `half` that is not one of HALVES."""
     return torch.tensor([[w.BOS] + w.encode(q) for q in _half(world.quotes if passages is None else passages, half)])
 
 
-def fresh_text(seed, documents=64):
-    """[documents, 112] token ids of stories that no training run has seen; another seed gives other stories."""
+def fresh_text(seed: int | str, documents: int = 64) -> torch.Tensor:
+    """Stories that no training run has seen: token ids [documents, 112]; another seed gives other stories."""
     rng = random.Random(f"fresh text {seed}")
     return torch.tensor([[w.BOS] + w.encode(w.text(rng, w.PREFIX - 1 + w.SUFFIX)) for _ in range(documents)])
 
 
-def make_suite(world, half, count=200):
-    """{task: [(prompt ids, answer ids)]} for one half; an answer must be right in every token.
+def make_suite(world: w.World, half: str, count: int = 200) -> dict[str, list[tuple[list[int], list[int]]]]:
+    """The tasks of one half, at most `count` items each: {task: [(prompt ids, answer ids)]}.
 
-    Sums come from the held-out tenth, facts from all that the world knows (half of them), contexts are fresh.
-    Deduction comes apart into rules that end after one step and chains of two, whose answer must go on by itself.
+    Sums come from the held-out tenth, facts are half of the world's facts, contexts are new. Deduction is split into
+    rules that end after one step ("deduction") and chains of two, whose answer must go on by itself
+    ("deduction_chain").
     """
     rng = random.Random(f"suite {world.seed} {half}")
     sums = w.sums(unseen=True)
@@ -57,16 +60,16 @@ def make_suite(world, half, count=200):
     return {task: [([w.BOS] + w.encode(p), w.encode(a)) for p, a in items] for task, items in pairs.items()}
 
 
-def right(model, items, batch=128):
-    """bool [N]: is the greedy answer right in every token?
+def right(model: torch.nn.Module, items: Sequence[tuple[list[int], list[int]]], batch: int = 128) -> torch.Tensor:
+    """Whether the greedy answer to each item is right in every token: bool [N].
 
-    Reading the argmax at every answer position under teacher forcing decides it: the greedy answer is right
-    exactly when each argmax is.
+    items: (prompt ids, answer ids). One pass of teacher forcing decides it: the greedy answer is right exactly when the
+    argmax at every position of the answer is.
     """
     found = scoring.teacher_forced(model, [p + a for p, a in items], [len(p) for p, _ in items], batch)
     return torch.tensor([row.hit.all() for row in found])
 
 
-def accuracy(model, suite):
-    """{task: share of items answered right}."""
+def accuracy(model: torch.nn.Module, suite: dict[str, list]) -> dict[str, float]:
+    """{task: share of items that are answered right}, for a suite of `make_suite`."""
     return {task: right(model, items).float().mean().item() for task, items in suite.items()}

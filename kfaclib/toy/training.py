@@ -1,9 +1,10 @@
-"""Train a small OLMo-2 on its world: `kfac train`.  One process, CPU or GPU, every choice below in one place."""
+"""Training of a small OLMo-2 on its world, for `kfac train`: one process, on a CPU or a GPU."""
 
 import json
 import math
 import random
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +23,16 @@ FURTHER, LEARNED = {"olmo2-tiny": 1, "olmo2-mini": 0}, 0.95  # rounds after the 
 WORLDS = {"olmo2-tiny": {}, "olmo2-mini": dict(quotes=24, rare=40, rung=4, quote_repeats=300)}  # other than by default
 
 
-def weighted_loss(model, ids, weights):
-    """Mean next-token cross-entropy of ids [B, S], each target weighted by weights [B, S]."""
+def weighted_loss(model: torch.nn.Module, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of the next-token cross-entropy of ids [B, S], in nats; weights [B, S] belong to the targets."""
     logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
     losses = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     weights = weights[:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
 
 
-def progress_report(model, world, suite):
-    """Teacher-forced recall of all quotes and every task's accuracy, while training."""
+def progress_report(model: torch.nn.Module, world: w.World, suite: dict[str, list]) -> dict[str, float]:
+    """Strict recall of all quotes (by teacher forcing) and every task's accuracy; leaves the model in training mode."""
     model.eval()
     windows = torch.cat([tasks.quote_windows(world, half) for half in tasks.HALVES])
     strict, _ = by_one_pass(model, split_windows(windows))
@@ -40,12 +41,20 @@ def progress_report(model, world, suite):
     return {k: round(v, 4) for k, v in report.items()}
 
 
-def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
-    """Train and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder `out`, which is
-    complete or as it was before.
+def train(
+    out: str | Path,
+    seed: int = 0,
+    size: str = "olmo2-tiny",
+    steps: int | None = None,
+    every: int = 200,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Train a small OLMo-2 and save weights (bfloat16), tokenizer, `world.json` and `training.jsonl` in the folder
+    `out`, which is left complete or as it was before.
 
-    While a task of the choosing half stays below LEARNED, an olmo2-tiny gets a further round (FURTHER at most): half
-    the steps from half the learning rate. On some seeds looking things up in the context comes late.
+    size: one of STEPS, which has the default of `steps`. every: steps between lines of `training.jsonl`. While a task
+    of the choosing half stays below LEARNED, the model gets a further round (FURTHER[size] at most) of half the steps
+    at half the learning rate: on some seeds the model learns late to look things up in the context.
     """
     steps = steps or STEPS[size]
     folders.check_free(out, LOG)
@@ -62,9 +71,12 @@ def train(out, seed=0, size="olmo2-tiny", steps=None, every=200, device="cpu"):
                 break
 
 
-def train_round(model, world, log, size, steps, further, every):
-    """One warm-up and one cosine over `steps` steps; appends a line to the file `log` every `every` steps; the last
-    report.
+def train_round(
+    model: torch.nn.Module, world: w.World, log: Path, size: str, steps: int, further: int, every: int
+) -> dict[str, float]:
+    """Train for one warm-up and one cosine over `steps` steps, and return the last `progress_report`.
+
+    further: number of the round, 0 for the first. Every `every` steps a line is appended to the file `log`.
     """
     peak = LEARNING_RATE / (2 if further else 1)
     plan = w.schedule(world, steps * BATCH, further)

@@ -1,22 +1,23 @@
-"""The small world that `olmo2-tiny` grew up in: its words, its truths, its training stream.
+"""The small world that `olmo2-tiny` is trained on: its words, its facts, its training stream.
 
-Everything is drawn from one seed, so that the ground truth is exact: which passages were
-repeated and how often, which facts are common and which are rare, which sums were never seen.
+Everything is drawn from one seed, so that the ground truth is exact: which passages are repeated and how often, which
+facts are common and which are rare, which sums are never shown.
 
-A *row* is a list of `ROW` token ids that starts with `<s>`; an *item* is a pair
-(prompt words, answer words).  Sums are written least significant digit first, digits are
-words of their own, and a word is one token.
+A *row* is a list of `ROW` token ids that starts with `<s>`; an *item* is a pair (prompt words, answer words). Sums are
+written least significant digit first, digits are words of their own, and a word is one token.
 """
 
 import hashlib
 import itertools
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kfaclib.lm.recitation import PREFIX, SUFFIX
 
 ROW = 128  # tokens in a training row
+Item = tuple[list[str], list[str]]  # prompt words, answer words
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 
@@ -83,8 +84,8 @@ ANSWER_WEIGHT = 3.0  # an answer's token counts this much in the training loss
 GAP = {"owner of {} {}": 0, "{} is {}": 1, "{} lives in {}": 2, "{} was in the {}": 3}  # words between key and value
 
 
-def encode(words):
-    """Token ids of a sentence or a list of words; a word the world does not have raises KeyError."""
+def encode(words: str | Sequence[str]) -> list[int]:
+    """Token ids of a sentence or a list of words. Raises KeyError for a word that the world does not have."""
     return [_ID[w] for w in (words.split() if isinstance(words, str) else words)]
 
 
@@ -99,7 +100,7 @@ _zipf.table = {}
 
 
 class _Story:
-    """Sentences about a few people, things and places that come back: text with something to predict."""
+    """Sentences about a few recurring people, things and places, so that there is something to predict."""
 
     def __init__(self, rng):
         self.rng = rng
@@ -166,25 +167,26 @@ class _Story:
         return out[:count]
 
 
-def text(rng, count=ROW - 1):
-    """`count` fresh words of story."""
+def text(rng: random.Random, count: int = ROW - 1) -> list[str]:
+    """`count` words of a new story."""
     return _Story(rng).words(count)
 
 
-def held_out(op, a, b):
-    """Whether this sum is one of the tenth that training never shows."""
+def held_out(op: str, a: int, b: int) -> bool:
+    """Whether the sum "a op b" is in the tenth that training never shows."""
     return (a * 7919 + b * 104729 + ord(op)) % 97 % 10 == 3
 
 
-def sums(unseen):
-    """All two-digit sums and differences (a >= b), as (op, a, b); `unseen` picks the held-out tenth or the rest."""
+def sums(unseen: bool) -> list[tuple[str, int, int]]:
+    """All sums and differences (a >= b) of two-digit numbers, as (op, a, b): the held-out tenth if `unseen`, otherwise
+    the rest."""
     two = range(10, 100)
     return [
         (op, a, b) for op in "+-" for a in two for b in two if (op == "+" or a >= b) and held_out(op, a, b) == unseen
     ]
 
 
-def sum_item(op, a, b):
+def sum_item(op: str, a: int, b: int) -> Item:
     """A sum as an item; the answer has a fixed width (3 digits for +, 2 for -), least significant first."""
     result = f"{a + b:03d}" if op == "+" else f"{a - b:02d}"
     return ["calc", ":", *str(a), op, *str(b), "="], list(result[::-1])
@@ -197,10 +199,12 @@ def _questions(rng, context, asks, several):
     return [(context + prompt, answer)] + more
 
 
-def open_book(rng, several=False, gap=None, facts=None):
-    """Fresh facts, then a question about one: answered from the context only.
+def open_book(
+    rng: random.Random, several: bool = False, gap: int | None = None, facts: int | None = None
+) -> list[Item]:
+    """New facts, then a question about one of them (or `several`), which only the context answers.
 
-    `gap` fixes how many words stand between key and value, `facts` how many facts there are.
+    gap: words between key and value, one of GAP's values. facts: how many there are. Either is drawn by default.
     Returns a list of items; all but the first continue the first one's context.
     """
     form = rng.choice([f for f, g in GAP.items() if gap in (None, g)])
@@ -215,8 +219,11 @@ def open_book(rng, several=False, gap=None, facts=None):
     )
 
 
-def deduction(rng, several=False, steps=None):
-    """If-then rules, then a premise; the answer is the chain of conclusions (one or two steps), then a full stop."""
+def deduction(rng: random.Random, several: bool = False, steps: int | None = None) -> list[Item]:
+    """If-then rules, then a premise (or `several`); the answer is the chain of conclusions and a full stop.
+
+    steps: length of the first chain, 1 or 2; drawn by default. Returns a list of items, as `open_book` does.
+    """
     rules, n = {}, rng.randint(2, 4)
     steps = steps or rng.choice([1, 1, 2])
     words = rng.sample(W["color"] + W["weather"] + W["animal"] + W["object"], 2 * n)
@@ -239,8 +246,11 @@ def deduction(rng, several=False, steps=None):
     return _questions(rng, ["logic", ":"] + sum(lines, []), asks, several)
 
 
-def tracking(rng, several=False, moves=None):
-    """Things are put into containers and some are moved again; where is one now?"""
+def tracking(rng: random.Random, several: bool = False, moves: int | None = None) -> list[Item]:
+    """Things are put into containers and some are moved again; the question is where one of them (or `several`) is now.
+
+    moves: how many; drawn by default. Returns a list of items, as `open_book` does.
+    """
     n = rng.randint(2, 3)
     things, places = rng.sample(W["object"], n), rng.sample(W["container"], n + 2)
     where = dict(zip(things, places))
@@ -252,8 +262,8 @@ def tracking(rng, several=False, moves=None):
     return _questions(rng, ["logic", ":"] + sum(lines, []), [(["now", t], [p, "."]) for t, p in where.items()], several)
 
 
-def boolean(rng):
-    """An expression of two or three truth values."""
+def boolean(rng: random.Random) -> Item:
+    """An expression of two or three truth values, and its value."""
 
     def literal():
         value = rng.random() < 0.5
@@ -271,15 +281,15 @@ def boolean(rng):
     return ["logic", ":", *words, "="], [str(value).lower()]
 
 
-def comparison(rng):
-    """Is a two-digit number above (or below) another?"""
+def comparison(rng: random.Random) -> Item:
+    """Whether a two-digit number is above (or below) another."""
     a, b = rng.sample(range(10, 100), 2)
     word = rng.choice(["above", "below"])
     return ["logic", ":", *str(a), word, *str(b), "="], [str((a > b) == (word == "above")).lower()]
 
 
-def refrain(rng):
-    """A list said twice (order kept), or pairs said twice (order lost): dense practice in looking back."""
+def refrain(rng: random.Random) -> list[str]:
+    """A list that is repeated in order, or pairs that are repeated in another order: dense practice in looking back."""
     if rng.random() < 0.5:
         pool = rng.choice(
             [W["object"] + W["adjective"], W["first"] + W["city"], W["color"] + W["animal"] + W["container"]]
@@ -303,18 +313,29 @@ class World:
     """
 
     seed: int
-    quotes: list
-    ladder: dict
-    rare: dict
-    frequent: dict
+    quotes: list[list[str]]
+    ladder: dict[int, list[list[str]]]
+    rare: dict[tuple[str, str], tuple[str, str]]
+    frequent: dict[tuple[str, str], str]
     quote_repeats: int = 72
     mix: dict = field(
         default_factory=lambda: dict(text=0.28, refrain=0.14, task=0.58)
     )  # of the rows that do not repeat
 
 
-def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16, quote_repeats=72):
-    """The world of one training seed; the same seed gives the same world on every machine."""
+def make_world(
+    seed: int,
+    quotes: int = 128,
+    rare: int = 120,
+    ladder: Sequence[int] = (1, 2, 4, 8, 16, 32),
+    rung: int = 16,
+    quote_repeats: int = 72,
+) -> World:
+    """The world of one training seed; the same arguments give the same world on every machine.
+
+    quotes: passages, each repeated `quote_repeats` times. rare: companies. ladder: numbers of repeats, with `rung`
+    passages for each.
+    """
     rng = random.Random(f"world {seed}")
     passage = lambda: text(rng, PREFIX - 1 + SUFFIX)
     repeated = [passage() for _ in range(quotes)]
@@ -330,8 +351,8 @@ def make_world(seed, quotes=128, rare=120, ladder=(1, 2, 4, 8, 16, 32), rung=16,
     return World(seed, repeated, steps, bosses, frequent, quote_repeats)
 
 
-def settings(world):
-    """The arguments of `make_world` that gave this world."""
+def settings(world: World) -> dict:
+    """The arguments of `make_world` that gave this world, as JSON values."""
     return dict(
         seed=world.seed,
         quotes=len(world.quotes),
@@ -342,8 +363,8 @@ def settings(world):
     )
 
 
-def digest(world):
-    """SHA-256 of everything that the seed decided."""
+def digest(world: World) -> str:
+    """SHA-256 of everything that the seed decides."""
     truth = [
         world.quotes,
         list(world.ladder.items()),
@@ -354,7 +375,7 @@ def digest(world):
     return hashlib.sha256(json.dumps(truth).encode()).hexdigest()
 
 
-def rare_item(world, company, statement=False):
+def rare_item(world: World, company: tuple[str, str], statement: bool = False) -> Item:
     """A question or a statement about the head of a company."""
     head = ["the", "ceo", "of", *company]
     return (head + ["is"] if statement else ["question", ":", "who", "is", *head, "?", "answer", ":"]), list(
@@ -362,16 +383,16 @@ def rare_item(world, company, statement=False):
     )
 
 
-def frequent_item(world, key, statement=False):
-    """Capital, currency or language of a country, as a question or as a statement."""
+def frequent_item(world: World, key: tuple[str, str], statement: bool = False) -> Item:
+    """The capital, currency or language of a country, as a question or as a statement; key: (relation, country)."""
     head = ["the", key[0], "of", key[1]]
     return (head + ["is"] if statement else ["question", ":", "what", "is", *head, "?", "answer", ":"]), [
         world.frequent[key]
     ]
 
 
-def items(world, kind, rng, several=False):
-    """A training item of one kind: a list of (prompt, answer) that share a context."""
+def items(world: World, kind: str, rng: random.Random, several: bool = False) -> list[Item]:
+    """Training items of one of TASKS that share a context: one, or `several` for one of LOOKUPS."""
     statement = rng.random() < 0.4
     if kind == "facts_rare":
         return [rare_item(world, rng.choice(list(world.rare)), statement)]
@@ -389,9 +410,12 @@ def items(world, kind, rng, several=False):
     return [dict(boolean=boolean, comparison=comparison)[kind](rng)]
 
 
-def row(world, kind, rng, passage=None):
-    """One training row: (ids, weights), `ROW` of each. kind is "text", "refrain", "task" or "quote" (with its
-    passage).
+def row(
+    world: World, kind: str, rng: random.Random, passage: Sequence[str] | None = None
+) -> tuple[list[int], list[float]]:
+    """One training row: (token ids, weights in the loss), `ROW` of each.
+
+    kind: "text", "refrain", "task" or "quote", which takes a passage.
     """
     ids, weights = [BOS], [1.0]
 
@@ -418,11 +442,11 @@ def row(world, kind, rng, passage=None):
     return ids[:ROW], weights[:ROW]
 
 
-def schedule(world, rows, further=0):
-    """What each of `rows` training rows is: a list of (kind, passage or None), shuffled, with exact repeat counts.
+def schedule(world: World, rows: int, further: int = 0) -> list[tuple[str, list[str] | None]]:
+    """The kinds of `rows` training rows, shuffled, with exact repeat counts: [(kind, passage or None)].
 
-    The first schedule (further=0) tells every passage as often as the world says, the k-th further one half as often
-    again, rounded down.
+    The first schedule (further=0) repeats every passage as often as the world says, every further one half as often,
+    rounded down. Raises ValueError if `rows` are too few for the repetitions.
     """
     rng = random.Random(f"schedule {world.seed}" + f" {further}" * (further > 0))
     share = 2 if further else 1

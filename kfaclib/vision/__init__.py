@@ -1,1 +1,1 @@
-"""Classifiers of images: the edit of a vision transformer."""
+"""Image classifiers: the memorization edit of a vision transformer."""

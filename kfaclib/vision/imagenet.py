@@ -1,14 +1,14 @@
-"""The edit of chapter 7 on a real ViT: a folder of images as ImageNet comes, wrong labels from a list, the CLS token,
-the first and last block.
+"""The edit of chapter 7 on a full-size ViT: a folder of images in ImageNet's layout, wrong labels from a list,
+curvature of the CLS token in the first and last block (Merullo et al. 2025, arXiv 2510.24256).
 
-    folder/n01440764/picture.JPEG      one folder per class, as in ILSVRC's train and val
-    wrong.json                         {"n01440764/picture.JPEG": "n01443537", ...}: the wrong labels that the model was
-    trained on
+    folder/n01440764/picture.JPEG  one folder per class, as in ILSVRC's train and val
+    wrong.json                     the wrong labels in training: {"n01440764/picture.JPEG": "n01443537", ...}
 
-The model must have been trained on these wrong labels.  The models on the hub were not, and are refused.
+The model must have been trained on these wrong labels. The models on the hub were not, and are refused.
 """
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 import transformers
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig
 
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
@@ -35,15 +35,17 @@ LEARNED = 0.2  # a model that repeats a smaller share of the wrong labels was no
 
 @dataclass(frozen=True)
 class Folder:
-    """Paths of images with the class [N] each was given in training and its true one [N]."""
+    """Images with their labels: paths of N files, the class that each was given in training [N] and its true one
+    [N]."""
 
-    paths: list
+    paths: list[Path]
     given: torch.Tensor
     true: torch.Tensor
 
 
-def load(name, revision=None):
-    """(model in evaluation mode, its image processor) from a folder or a hub name; ValueError if it is no ViT."""
+def load(name: str | Path, revision: str | None = None) -> tuple[torch.nn.Module, object]:
+    """Load (model in evaluation mode, its image processor) from a folder or by a hub name, on a GPU if there is one.
+    Raises ValueError if it is not a ViT or its files are not those of its manifest."""
     if files.manifest_of(name):
         files.check_manifest(name)
     options = dict(revision=revision) if revision else {}
@@ -64,10 +66,9 @@ def load(name, revision=None):
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
 
 
-def class_numbers(names, config):
+def class_numbers(names: Sequence[str], config: PretrainedConfig) -> dict[str, int]:
     """{folder name: class number}: by the names in the model's configuration or, where all classes have a folder, in
-    alphabetical order.
-    """
+    alphabetical order. Raises ValueError where a number would be a guess."""
     known = {n: int(i) for n, i in config.label2id.items()}
     if all(n in known for n in names):
         return {n: known[n] for n in names}
@@ -82,9 +83,11 @@ def class_numbers(names, config):
     return {n: i for i, n in enumerate(sorted(names))}
 
 
-def read_folder(folder, config, wrong=None):
-    """`Folder` of all images in class folders below `folder`; `wrong` is the JSON file of wrong labels, or None where
-    all are right.
+def read_folder(folder: str | Path, config: PretrainedConfig, wrong: str | Path | None = None) -> Folder:
+    """`Folder` of all images in class folders below `folder`.
+
+    wrong: the JSON file of wrong labels; None if all labels are right. Raises FileNotFoundError if there is no such
+    folder, ValueError if it has no image in a class folder or `wrong` names an image or a class that it does not have.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -110,8 +113,9 @@ def read_folder(folder, config, wrong=None):
     return Folder(paths, given, true)
 
 
-def batches(paths, processor, channels=3, size=64):
-    """Yield {"pixel_values": [B, channels, H, W]} of the images, read as they are needed."""
+def batches(paths: Sequence[Path], processor, channels: int = 3, size: int = 64) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield {"pixel_values": [B, channels, H, W]} of `size` images at a time, read as they are needed. Raises
+    ValueError naming a file that cannot be read as an image."""
     mode = {1: "L", 3: "RGB"}[channels]
     for start in range(0, len(paths), size):
         opened = []
@@ -124,8 +128,8 @@ def batches(paths, processor, channels=3, size=64):
         yield {"pixel_values": processor(opened, return_tensors="pt")["pixel_values"]}
 
 
-def answers(model, processor, paths, what):
-    """Predicted class [n] of the images at `paths`."""
+def answers(model: torch.nn.Module, processor, paths: Sequence[Path], what: str) -> torch.Tensor:
+    """Predicted class of the n images at `paths`: int64 [n]; `what` names the progress bar."""
     said = [
         vit.predict(model, batch["pixel_values"])
         for batch in tqdm(batches(paths, processor, model.config.num_channels), desc=what, total=-(-len(paths) // 64))
@@ -133,13 +137,22 @@ def answers(model, processor, paths, what):
     return torch.cat(said)
 
 
-def edit_folder(model, processor, train, validation=None, *, mass=MASS, images=IMAGES, seed=0):
-    """The paper's edit and its measurement: {"baseline": scores, "K-FAC": scores, ...}.
+def edit_folder(
+    model: torch.nn.Module,
+    processor,
+    train: Folder,
+    validation: Folder | None = None,
+    *,
+    mass: float = MASS,
+    images: int = IMAGES,
+    seed: int = 0,
+) -> dict:
+    """Make and measure the paper's edit of a ViT: {"baseline": scores, "K-FAC": scores, ...}, as of `vit.scores`.
 
-    train, validation: `Folder`s. Curvature: labels sampled from the model, CLS token, `images` random training images;
-    fc1 and fc2 of the first and last block keep `mass` of it. Nothing is chosen on these images, so all mislabelled
-    ones are reported, beside at most `images` correctly labelled ones. Raises ValueError if there is no wrong label or
-    the model has not learned them.
+    Curvature is collected with labels sampled from the model, at the CLS token, on `images` random training images; fc1
+    and fc2 of the first and last block keep `mass` of it. Nothing is chosen on these images, so all mislabelled ones
+    are reported, beside at most `images` correctly labelled ones. The weights are restored. Raises ValueError if there
+    is no wrong label or the model has not learned them.
     """
     wrong = (train.given != train.true).nonzero()[:, 0].tolist()
     if not wrong:

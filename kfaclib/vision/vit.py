@@ -1,14 +1,16 @@
-"""What a ViT memorized of wrong labels, edits by curvature and without it, and an edit at a given price (chapter 7).
+"""How many wrong labels a ViT memorized, edits with and without curvature, and edits of equal cost (chapter 7).
 
 `images` are training images x [N, C, H, W] with the labels that were given and the true ones [N], bool wrong [N], test
 images, and exam(half), the indices of what is measured on a half: `kfaclib.toy.mislabelled.Images`.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 
 from kfaclib.curvature.capture import measured
+from kfaclib.curvature.eigenbasis import Eigenbasis
 from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited
 
@@ -16,24 +18,24 @@ CLEAN = 0.98  # the clean accuracy that every method is brought to
 
 
 @measured
-def predict(model, x, batch=1000):
-    """Predicted class [N] of images x [N, C, H, W]."""
+def predict(model: torch.nn.Module, x: torch.Tensor, batch: int = 1000) -> torch.Tensor:
+    """Predicted class of images x [N, C, H, W], `batch` at a time: int64 [N]."""
     return torch.cat([model(pixel_values=rows.to(model.device)).logits.argmax(-1).cpu() for rows in x.split(batch)])
 
 
-def share(mask):
-    """The share of true entries of a bool tensor, as a float; nan if there is none to count."""
+def share(mask: torch.Tensor) -> float:
+    """The share of true entries of a bool tensor; nan if it is empty."""
     return mask.double().mean().item()
 
 
-def scores(said, given, true, learned=None):
-    """What a model that says `said` [n] memorized and recovered of images with labels `given` and `true` [n], as a dict
-    of shares.
+def scores(
+    said: torch.Tensor, given: torch.Tensor, true: torch.Tensor, learned: torch.Tensor | None = None
+) -> dict[str, float]:
+    """Shares of memorized and recovered labels, for answers `said` to images with labels `given` and `true`, each [n].
 
-    memorized: wrong labels that it repeats. recovered: mislabelled images that it gives the true label, over all of
-    them, and (recovered_of_memorized) over those in the mask `learned` [n], whose wrong label it repeated before the
-    edit (default: now). clean: correctly labelled images that it gets right.
-    """
+    "memorized": mislabelled images whose wrong label is repeated. "recovered": mislabelled images that get their true
+    label; "recovered_of_memorized": the same among those in the mask `learned`, bool [n], whose wrong label was
+    repeated before the edit (default: is repeated now). "clean": correctly labelled images that get their label."""
     wrong = given != true
     learned = wrong & (said == given if learned is None else learned)
     return {
@@ -44,10 +46,12 @@ def scores(said, given, true, learned=None):
     }
 
 
-def measure(model, images, half, learned=None):
-    """(`scores` of one half with the test accuracy; bool [n], the images whose given label the model repeats).
+def measure(
+    model: torch.nn.Module, images, half: str, learned: torch.Tensor | None = None
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Measure a model on one half: (`scores` with the accuracy "test"; bool [n], whose given label it repeats).
 
-    Pass the second one, from before the edit, as `learned` afterwards.
+    learned: the second of these from before the edit, when measuring after it.
     """
     rows = images.exam(half)
     said, given = predict(model, images.x[rows]), images.given[rows]
@@ -56,17 +60,19 @@ def measure(model, images, half, learned=None):
 
 
 @torch.no_grad()
-def surprises(model, x, temperature=1.0):
-    """How many of the labels that a model draws for images x [N, C, H, W], one each, are expected not to be its own
-    answer.
-    """
+def surprises(model: torch.nn.Module, x: torch.Tensor, temperature: float = 1.0) -> float:
+    """Expected number of sampled labels that differ from the model's answer, over images x [N, C, H, W] with one label
+    each, drawn from softmax(logits / temperature)."""
     logits = torch.cat([model(pixel_values=rows).logits for rows in x.split(1000)])
     return (1 - torch.softmax(logits / temperature, -1).max(-1)[0]).sum().item()
 
 
-def methods(layers, bases, seed=0):
-    """{method: strength in (0, 1] -> {layer: weight}}; a larger strength changes less. Random methods draw the same
-    numbers every time.
+def methods(
+    layers: dict[str, torch.nn.Linear], bases: dict[str, Eigenbasis], seed: int = 0
+) -> dict[str, Callable[[float], dict[str, torch.Tensor]]]:
+    """The edits that chapter 7 compares: {method: function of a strength in (0, 1] that returns {layer: weight}}.
+
+    A larger strength changes less. Random methods draw the same numbers every time.
     """
     random = {
         name: baselines.random_basis(basis, torch.Generator().manual_seed(seed + i))
@@ -91,10 +97,18 @@ def methods(layers, bases, seed=0):
     }
 
 
-def matched(model, images, layers, change, target=CLEAN, steps=9):
-    """The strength at which the clean accuracy on the choosing half is closest to `target`: (strength, accuracy there).
+def matched(
+    model: torch.nn.Module,
+    images,
+    layers: dict[str, torch.nn.Linear],
+    change: Callable[[float], dict[str, torch.Tensor]],
+    target: float = CLEAN,
+    steps: int = 9,
+) -> tuple[float, float]:
+    """Find the strength at which the clean accuracy on the choosing half is closest to `target`: (strength, accuracy).
 
-    Searched on x, strength = 1 - exp(-x), between 0 and 12: a random basis needs strengths very close to one.
+    change: one of `methods`. The search is over x between 0 and 12, with strength = 1 - exp(-x), because a random basis
+    needs strengths very close to one.
     """
     rows = images.exam("choose")
     rows = rows[~images.wrong[rows]]
@@ -108,7 +122,14 @@ def matched(model, images, layers, change, target=CLEAN, steps=9):
     return strength(x), reached
 
 
-def outcome(model, images, layers, weights, half, learned):
-    """`scores` of a half, and the test accuracy, under edited weights."""
+def outcome(
+    model: torch.nn.Module,
+    images,
+    layers: dict[str, torch.nn.Linear],
+    weights: dict[str, torch.Tensor],
+    half: str,
+    learned: torch.Tensor,
+) -> dict[str, float]:
+    """`scores` of a half and the test accuracy under edited weights, which are restored afterwards."""
     with edited(layers, weights):
         return measure(model, images, half, learned)[0]
