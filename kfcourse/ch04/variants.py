@@ -2,7 +2,7 @@
 
 import torch
 
-from kfcourse.grading.variants import Variant, alike, orthogonal, real, share, tenths, whole
+from kfcourse.grading.variants import Variant, alike, real, tenths, whole
 
 
 def _bent(g):
@@ -41,17 +41,49 @@ def _two_layers(g):
     return (lambda w: torch.tanh(x @ w.view(2, 2).T) * 2), (lambda z, u: weights * u * (1 + z)), *real(g, 2, 4)
 
 
-def _step(g):
-    n = whole(g, 4, 7)
-    M, Q = real(g, n, n), orthogonal(g, n)
-    return (lambda v: (M + M.T) @ v), Q[0].clone(), Q[1].clone(), 0.2 + share(g)
+def _other_diagonal(g):
+    c, d = whole(g, 3, 9), whole(g, 2, 9)
+    answer = [c + d, c + d], d * (2 / 3) ** 0.5, [c + d - d * (2 / 3) ** 0.5, c + d + d * (2 / 3) ** 0.5]
+    return (
+        f"Answer the question for the diagonal matrix with the entries {c}, {c + d} and {c + 2 * d}.",
+        lambda ref: lambda: answer,
+    )
+
+
+def _same_by_pencil(a, b, _):
+    numbers = lambda x: torch.cat([torch.as_tensor(part).double().reshape(-1).sort()[0] for part in x])
+    return torch.allclose(numbers(a), numbers(b), rtol=0, atol=6e-3)
+
+
+def _symmetric(g):
+    n = whole(g, 5, 8)
+    M = real(g, n, n)
+    return (lambda v: (M + M.T) @ v), real(g, n), n - 2
 
 
 def _shifted(g):
     c = tenths(g, 0.2, 3)
     return (
-        f"Do the step for the matrix 2 M + {c} I, where matvec still multiplies with M.",
-        lambda ref: lambda matvec, before, q, beta: ref(lambda v: 2 * matvec(v) + c * v, before, q, beta),
+        f"Run the loop for the matrix 2 M + {c} I, where matvec still multiplies with M.",
+        lambda ref: lambda matvec, v0, steps: ref(lambda v: 2 * matvec(v) + c * v, v0, steps),
+    )
+
+
+def _same_basis(a, b, _):
+    rows = lambda Q: torch.stack(list(map(torch.as_tensor, Q))) if isinstance(Q, (list, tuple)) else torch.as_tensor(Q)
+    numbers = lambda x: torch.tensor([float(v) for v in x], dtype=torch.float64)
+    return all(alike(numbers(x), numbers(y)) for x, y in zip(a[:2], b[:2])) and alike(rows(a[2]), rows(b[2]).double())
+
+
+def _images(g):
+    return (real(g, whole(g, 8, 12), 5) * 2 + real(g, 5),)
+
+
+def _moved(g):
+    c = tenths(g, 0.2, 3)
+    return (
+        f"Afterwards add {c} to the first pixel of every image.",
+        lambda ref: lambda x: ref(x) + c * torch.eye(x.shape[1], dtype=x.dtype)[0],
     )
 
 
@@ -76,10 +108,8 @@ VARIANTS = {
     "04.fisher_of_softmax": Variant(_probabilities, _weighted_labels),
     "04.hessian_vector": Variant(_bent, _plus),
     "04.ggn_vector": Variant(_two_layers, _plus),
-    "04.lanczos_step": Variant(
-        _step,
-        _shifted,
-        lambda a, b, _: all(alike(torch.as_tensor(x), torch.as_tensor(y).double()) for x, y in zip(a, b, strict=True)),
-    ),
+    "04.two_steps": Variant(lambda g: (), _other_diagonal, _same_by_pencil),
+    "04.lanczos_loop": Variant(_symmetric, _shifted, _same_basis),
     "04.gauss_rule": Variant(_tridiagonal, _scaled, _same_nodes),
+    "04.without_shared_mean": Variant(_images, _moved),
 }

@@ -55,7 +55,7 @@ def test_curvature_shrinks_with_confidence_alone(rows):
 def test_wrong_labels_dominate_the_empirical_fisher_but_not_the_fisher(labels):
     for r in labels:
         if r["epoch"] in (3, 8, 20):
-            assert r["wrong_share_data"] > 0.45 and r["wrong_share_data"] > 2.5 * r["wrong_share"]
+            assert r["wrong_share_data"] > 0.5 and r["wrong_share_data"] > 2.5 * r["wrong_share"]
 
 
 def test_sampling_is_fair_and_gets_harder(labels):
@@ -72,6 +72,63 @@ def test_the_two_libraries_agree():
     for matrix in ("Hessian", "GGN"):
         assert record[matrix]["product"] < 1e-10 and record[matrix]["eigenvalues"] < 1e-9
     assert record["K-FAC"]["product"] < 1e-10
+
+
+def _scores(weight, bias, a, labels):
+    one = lambda W, a, label: -torch.nn.functional.cross_entropy(W @ a + bias, label)
+    return torch.func.vmap(torch.func.grad(one), (None, 0, 0))(weight, a, labels).flatten(1)
+
+
+def test_drawn_labels_are_noisy_and_the_datas_labels_are_biased():
+    """The claim (a bias, which more data do not remove) and its control (drawn labels, whose error falls), on a net
+    that the chapter does not use; and that fifty examples could not have shown it."""
+    torch.manual_seed(3)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 4)).double()
+    x = torch.randn(6400, 5, dtype=torch.float64)
+    with torch.no_grad():
+        a = net[:2](x)
+        p = torch.softmax(net[2](a), 1)
+    weight, bias = net[2].weight.detach(), net[2].bias.detach()
+    H = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    fisher = torch.einsum("ncd,ni,nj->cidj", H, a, a).reshape(24, 24) / len(x)
+
+    def error(labels, n):
+        s = _scores(weight, bias, a[:n], labels[:n])
+        return ((s.T @ s / n - fisher).norm() / fisher.norm()).item()
+
+    drawn, rule, coins = torch.multinomial(p, 1)[:, 0], x[:, :4].argmax(1), torch.randint(0, 4, (len(x),))
+    assert error(drawn, 6400) < 0.3 * error(drawn, 100) and error(drawn, 6400) < 0.06
+    for labels in (rule, coins):
+        assert error(labels, 6400) > 3 * error(drawn, 6400)
+        assert error(labels, 6400) > 0.7 * error(labels, 1600)
+    assert error(coins, 50) < 2 * error(drawn, 50)
+
+
+def test_the_second_term_is_gone_where_the_net_fits_and_only_there():
+    x, truth = torch.tensor([-1.0, 0.5, 2.0]).double(), torch.tensor([1.0, 2.0]).double()
+    first = lambda w: w[1] * torch.tanh(w[0] * x)
+    logits = lambda w: torch.stack([first(w), torch.zeros_like(x)], 1)
+    labels = torch.softmax(logits(truth), 1)
+    loss = lambda w: -(labels * torch.log_softmax(logits(w), 1)).sum()
+
+    def difference(w):
+        p, J = torch.softmax(logits(w), 1), torch.func.jacrev(logits)(w)
+        H_z = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        return torch.func.hessian(loss)(w) - torch.einsum("nck,ncd,ndl->kl", J, H_z, J)
+
+    away = torch.tensor([0.3, -1.0]).double()
+    assert difference(truth).abs().max() < 1e-12
+    assert torch.linalg.eigvalsh(torch.func.hessian(loss)(away))[0] < 0 and difference(away).abs().max() > 0.1
+
+
+def test_ghosts_come_back_only_without_right_angles():
+    spiky = torch.cat([torch.linspace(0, 1, 57), torch.tensor([2.0, 3.0, 4.0])])
+    start = random_signs(60, torch.Generator().manual_seed(1))
+    counts = {
+        keep: (ritz(lanczos(lambda v: spiky * v, start, 50, reorthogonalize=keep))[0] > 1.5).sum().item()
+        for keep in (True, False)
+    }
+    assert counts[True] == 3 < counts[False]
 
 
 def test_live_nine_outliers_on_a_seed_that_was_not_recorded():
