@@ -62,7 +62,7 @@ def test_selection_reports_times_and_the_same_set():
     )
 
 
-def test_all_settings_of_the_plain_collector_are_measured_and_one_without_memory_is_told(model, monkeypatch):
+def test_all_settings_of_the_plain_collector_are_measured_and_one_without_memory_is_reported(model, monkeypatch):
     monkeypatch.setattr(collection, "subject", lambda device: ("a tiny one", model, IDS))
     right, said = plain.collect, []
 

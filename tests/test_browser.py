@@ -203,8 +203,8 @@ def run_all(page, host, name):
         return cells.map((cell) => [cell.executionCount, cell.outputs.toJSON()]);
     }""")
     assert outputs and all(count for count, _ in outputs), "not all cells have run"
-    told = [output for _, several in outputs for output in several]
-    return [o for o in told if o["output_type"] == "error" or o.get("name") == "stderr"]
+    shown = [output for _, several in outputs for output in several]
+    return [o for o in shown if o["output_type"] == "error" or o.get("name") == "stderr"]
 
 
 def shut_down(page, host):

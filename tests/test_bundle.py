@@ -79,18 +79,18 @@ def test_the_manifest_lists_every_file_and_notices_damage(packed):
     wheel.write_bytes(wheel.read_bytes()[:-1] + b"?")
     (packed / "course" / "build" / "workshop" / "1.ipynb").unlink()
     for words in (["--check"], []):
-        told = start(packed, *words)
-        assert told.returncode == 1 and not (packed / ".venv").exists()
+        result = start(packed, *words)
+        assert result.returncode == 1 and not (packed / ".venv").exists()
         assert (
-            "wheels/top-1.0-py3-none-any.whl is not as it was packed" in told.stderr
-            and "1.ipynb is missing" in told.stderr
+            "wheels/top-1.0-py3-none-any.whl is not as it was packed" in result.stderr
+            and "1.ipynb is missing" in result.stderr
         )
 
 
 def test_another_python_is_named(packed):
     bundle.write_manifest(packed, python="3.99")
-    told = start(packed)
-    assert told.returncode == 1 and "for Python 3.99" in told.stderr and "python3.99 start.py" in told.stderr
+    result = start(packed)
+    assert result.returncode == 1 and "for Python 3.99" in result.stderr and "python3.99 start.py" in result.stderr
 
 
 def test_starting_installs_once_and_without_an_index(packed, monkeypatch):

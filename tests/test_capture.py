@@ -232,15 +232,15 @@ def test_what_is_measured_is_the_same_in_training_mode_and_every_submodule_keeps
         eigenvalues = collect_eigenvalues(
             model, [ids], layers, bases, unit="token", generator=torch.Generator().manual_seed(0), progress=False
         )
-        told = recitation(model, split_windows(ids, 5)).as_dict(), perplexity(model, ids), hits(model, ids)
-        return [f.G for f in factors.values()] + list(eigenvalues.values()), told
+        scores = recitation(model, split_windows(ids, 5)).as_dict(), perplexity(model, ids), hits(model, ids)
+        return [f.G for f in factors.values()] + list(eigenvalues.values()), scores
 
-    found, told = everything()
+    found, scores = everything()
     assert [m.training for m in model.modules()] == modes
     model.eval()
-    expected, told_so = everything()
+    expected, expected_scores = everything()
     assert all(torch.equal(x, y) for x, y in zip(found, expected))
-    assert told[:2] == told_so[:2] and torch.equal(told[2], told_so[2])
+    assert scores[:2] == expected_scores[:2] and torch.equal(scores[2], expected_scores[2])
     assert not any(m.training for m in model.modules())
 
 

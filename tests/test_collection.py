@@ -72,7 +72,7 @@ def test_the_plan_takes_the_fewest_passes_that_fit_and_splits_no_shared_input(ti
                 assert max(sum(sizes[a:b]) for a, b in itertools.pairwise(edges)) > room
 
 
-def test_the_plan_can_be_told_and_says_what_to_do_when_nothing_fits(tiny_olmo):
+def test_the_plan_can_be_prescribed_and_says_what_to_do_when_nothing_fits(tiny_olmo):
     model = tiny_olmo()
     layers = linear_layers(model)
     owner = shared_inputs(model, layers)

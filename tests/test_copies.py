@@ -59,7 +59,7 @@ def test_a_changed_chapter_comes_beside_the_copy_with_everything_the_learner_wro
         nb.cells[2].source += " One more sentence."  # where the learner has written too
 
     edit(tiny_path, change)
-    told = "\n".join(copies.make_copies(paths.WORK))
+    report = "\n".join(copies.make_copies(paths.WORK))
     assert own.read_bytes() == before
     new = notebooks.read(paths.WORK / "97_tiny.new.ipynb")
     for line in (
@@ -69,15 +69,15 @@ def test_a_changed_chapter_comes_beside_the_copy_with_everything_the_learner_wro
         "sections changed:",
         "3 further cells of yours",
     ):
-        assert line in told
-    assert "97.mean" not in told
+        assert line in report
+    assert "97.mean" not in report
     assert cell_of(new, "97.double").source == ANSWER
     assert "whole sum" in cell_of(new, "97.total").source and "NotImplementedError" in cell_of(new, "97.total").source
     sources = [c.source for c in new.cells]
     assert sources.index("double(21)") == sources.index(ANSWER) + 1
     assert any("and mine" in s for s in sources) and any("My own words." in s for s in sources)
     assert any("One more sentence." in s for s in sources)
-    assert copies.make_copies(paths.WORK) == []  # told once
+    assert copies.make_copies(paths.WORK) == []  # reported once
 
     os.replace(paths.WORK / "97_tiny.new.ipynb", own)  # the learner goes on in the new one, under the old name
     assert copies.make_copies(paths.WORK) == []
@@ -94,8 +94,8 @@ def test_an_answer_to_a_task_that_changed_or_went_is_kept_in_sight(tiny_path):
         cell_of(nb, "97.double").source = cell_of(nb, "97.double").source.replace("double(x)", "double(x, times=2)")
 
     edit(tiny_path, change)
-    told = "\n".join(copies.make_copies(paths.WORK))
-    assert "exercise 97.double: the task has changed" in told and "below the new task, commented out" in told
+    report = "\n".join(copies.make_copies(paths.WORK))
+    assert "exercise 97.double: the task has changed" in report and "below the new task, commented out" in report
     source = cell_of(notebooks.read(paths.WORK / "97_tiny.new.ipynb"), "97.double").source
     assert "times=2" in source and "raise NotImplementedError" in source and "# " + ANSWER.splitlines()[2] in source
     assert [i for i, _ in notebooks.exercises_in(source)] == ["97.double"]
@@ -104,8 +104,8 @@ def test_an_answer_to_a_task_that_changed_or_went_is_kept_in_sight(tiny_path):
         nb.cells = [c for c in nb.cells if "double" not in c.source]
 
     edit(tiny_path, remove)
-    told = "\n".join(copies.make_copies(paths.WORK))
-    assert "exercise 97.double is no longer there" in told and "at the end" in told
+    report = "\n".join(copies.make_copies(paths.WORK))
+    assert "exercise 97.double is no longer there" in report and "at the end" in report
     assert "return 2 * x  # mine" in notebooks.read(paths.WORK / "97_tiny.new2.ipynb").cells[-1].source
 
 
@@ -130,8 +130,8 @@ def test_a_copy_that_cannot_be_read_is_left_alone(content, tiny_path):
 def test_without_its_version_only_the_answers_of_a_copy_are_carried(tiny_path):
     notebooks.write(notebooks.learner_copy(notebooks.read(tiny_path)), paths.WORK / "97_tiny.ipynb")
     solve(paths.WORK / "97_tiny.ipynb")
-    told = "\n".join(copies.make_copies(paths.WORK))
-    assert "not known" in told and "97.double" in told and "97.total" not in told
+    report = "\n".join(copies.make_copies(paths.WORK))
+    assert "not known" in report and "97.double" in report and "97.total" not in report
     assert "# mine" in cell_of(notebooks.read(paths.WORK / "97_tiny.new.ipynb"), "97.double").source
 
 

@@ -214,7 +214,7 @@ def test_without_an_index_none_is_asked(course_py):
 
 
 def test_uv_itself_takes_what_is_handed_on(course_py, monkeypatch, tmp_path):
-    """A real uv, told by pip's configuration file to look into a folder with a space in its name and nowhere else."""
+    """A real uv that pip's configuration file restricts to one folder, which has a space in its name."""
     pytest.importorskip("uv", reason="this environment was made without uv")
     wheels = tmp_path / "my wheels"
     tiny_wheel(wheels, "only_here")
@@ -225,8 +225,8 @@ def test_uv_itself_takes_what_is_handed_on(course_py, monkeypatch, tmp_path):
     monkeypatch.setitem(course_py["uv_installer"].__globals__, "call", lambda command, env=None: 0)  # uv is here
     uv, env = course_py["uv_installer"](sys.executable)
     words = [str(word) for word in [*uv, "--dry-run", "only_here"]]
-    told = subprocess.run(words, env=env, capture_output=True, text=True)
-    assert told.returncode == 0 and "only-here==1.0" in told.stderr, told.stderr
+    result = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert result.returncode == 0 and "only-here==1.0" in result.stderr, result.stderr
 
 
 # --- where it runs
@@ -270,10 +270,10 @@ def test_submissions_are_found_beside_the_user_and_never_imported(tmp_path):
         "main.__globals__['set_up'] = lambda: sys.executable; "
         "sys.exit(main(['export', '05', 'submissions', 'nowhere']))"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-P", "-c", code, str(ROOT / "course.py")], cwd=tmp_path, capture_output=True, text=True
     )
-    assert told.returncode == 2 and "nowhere" in told.stderr and "submissions:" not in told.stderr, told.stderr
+    assert result.returncode == 2 and "nowhere" in result.stderr and "submissions:" not in result.stderr, result.stderr
 
 
 def test_a_whole_test_run_has_two_processes_of_one_thread_and_named_paths_have_one(started, monkeypatch, tmp_path):

@@ -87,7 +87,7 @@ def test_a_pattern_of_other_modules_names_one_and_its_kind(tiny_olmo):
         linear_layers(tiny_olmo(), "model.norm")
 
 
-def test_layers_are_told_at_a_glance():
+def test_layer_names_are_summarized():
     names = [f"model.layers.{i}.mlp.up_proj" for i in (0, 1, 2, 7)] + ["lm_head", "model.layers.3.mlp.down_proj"]
     assert summary(names) == "model.layers.{0-2,7}.mlp.up_proj, lm_head, model.layers.3.mlp.down_proj"
 

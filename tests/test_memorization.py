@@ -26,12 +26,13 @@ V, OTHER = 50, 49
 
 
 class Reciter(nn.Module):
-    """Says what it was told, word for word, and OTHER to everything else; it looks like a causal LM of transformers."""
+    """Recites the windows that it is given and continues anything else with OTHER; it looks like a causal LM of
+    transformers."""
 
-    def __init__(self, told):
+    def __init__(self, recited):
         super().__init__()
         self.nothing = nn.Parameter(torch.zeros(1))
-        self.next = {tuple(p + s[:i]): token for p, s in told for i, token in enumerate(s)}
+        self.next = {tuple(p + s[:i]): token for p, s in recited for i, token in enumerate(s)}
 
     def forward(
         self, input_ids, attention_mask=None, position_ids=None, past_key_values=None, use_cache=None, logits_to_keep=0
@@ -60,17 +61,17 @@ def windows(*lengths, suffix=8):
 
 @pytest.mark.parametrize("batch", [1, 2, 64])
 def test_a_model_that_recites_by_construction_scores_one(batch):
-    told = windows(5, 9, 2, 7)
-    found = recitation(Reciter(told), told, batch)
+    recited = windows(5, 9, 2, 7)
+    found = recitation(Reciter(recited), recited, batch)
     assert found.as_dict() == {"strict": 1.0, "loose": 1.0, "levenshtein": 0.0, "token_accuracy": 1.0, "windows": 4}
 
 
-def test_a_model_that_was_told_something_else_scores_zero():
+def test_a_model_that_recites_something_else_scores_zero():
     found = recitation(Reciter(windows(5, 9)), [([1, 2, 3], [4, 5]), ([6], [7, 8])])
     assert (found.strict, found.loose, found.levenshtein, found.token_accuracy) == (0, 0, 1, 0)
 
 
-def test_half_of_the_windows_told_is_a_strict_recall_of_one_half():
+def test_half_of_the_windows_recited_is_a_strict_recall_of_one_half():
     asked = windows(6, 6, 6, 6)
     assert recitation(Reciter(asked[:2]), asked).strict == 0.5
 
@@ -100,8 +101,8 @@ def test_the_distance_is_levenshteins_not_a_count_of_places():
 
 
 def test_suffixes_of_different_lengths_are_each_compared_over_their_own():
-    told = [([1, 2], [3, 4]), ([5], [6, 7, 8, 9])]
-    assert recitation(Reciter(told), told).strict == 1
+    recited = [([1, 2], [3, 4]), ([5], [6, 7, 8, 9])]
+    assert recitation(Reciter(recited), recited).strict == 1
 
 
 def test_token_accuracy_is_teacher_forced_so_that_one_slip_costs_one_token():
@@ -121,9 +122,9 @@ def test_a_small_model_trained_on_two_windows_recites_them_and_nothing_else(tiny
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    told, untold = split_windows(ids[:2], 16), split_windows(ids[2:], 16)
-    assert recitation(model, told).strict == 1 and token_accuracy(model, told) == 1
-    assert recitation(model, untold).strict == 0
+    seen, unseen = split_windows(ids[:2], 16), split_windows(ids[2:], 16)
+    assert recitation(model, seen).strict == 1 and token_accuracy(model, seen) == 1
+    assert recitation(model, unseen).strict == 0
 
 
 def test_split_windows_cuts_every_row_at_the_prefix():

@@ -184,8 +184,8 @@ def test_the_stream_holds_what_it_says(world):
     rows = stream.ids.view(-1, w.ROW).tolist()
     assert len(rows) == 23 and len(stream.repeats) == len(stream.ids) and all(r[0] == w.BOS for r in rows)
     held = Counter(tuple(r[1:112]) for r in rows)
-    told = [tuple(w.encode(q)) for q in world.quotes]
-    assert [held[q] for q in told] == [2, 2, 1, 1, 0, 0]
+    quotes = [tuple(w.encode(q)) for q in world.quotes]
+    assert [held[q] for q in quotes] == [2, 2, 1, 1, 0, 0]
     for n, passages in world.ladder.items():
         for p in passages:
             start = rows.index(next(r for r in rows if r[1:112] == w.encode(p))) * w.ROW

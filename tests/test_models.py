@@ -112,9 +112,9 @@ RENAMED = {
 @pytest.mark.parametrize("change", RENAMED)
 def test_a_checkpoint_of_other_weights_is_refused_with_the_first_of_their_names(copy, change):
     path = stripped(copy)
-    rename, told = RENAMED[change]
+    rename, message = RENAMED[change]
     save_file(rename(load_file(path)), path, {"format": "pt"})
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         models.load(copy)
 
 

@@ -15,7 +15,7 @@ def test_its_links_lead_somewhere():
 
 
 def test_its_kfac_commands_are_understood():
-    block = re.search(r"```\n(kfac reproduce.*?)```", TEXT, flags=re.S)[1].replace("\\\n", " ")
+    block = re.search(r"```\n(kfac doctor.*?)```", TEXT, flags=re.S)[1].replace("\\\n", " ")
     for line in block.splitlines():
         words = line.split("#")[0].replace('"', "").split()[1:]
         cli.parser().parse_args(words)

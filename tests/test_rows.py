@@ -162,9 +162,14 @@ def check_any_input(data, folder, tokenizer, model):
         name, content = data.draw(spoiled(lines))
     with pytest.raises((ValueError, OSError)) as raised:
         read(folder, tokenizer, model, name, content, of_text)
-    told = str(raised.value)
-    assert str(folder / name) in told and len(told) < 500 and "\n" not in told and "run the same command" not in told
-    assert line is None or f"line {line}:" in told
+    message = str(raised.value)
+    assert (
+        str(folder / name) in message
+        and len(message) < 500
+        and "\n" not in message
+        and "run the same command" not in message
+    )
+    assert line is None or f"line {line}:" in message
 
 
 @hypothesis.settings(max_examples=40, deadline=None)
@@ -198,8 +203,8 @@ def test_tables_have_a_column_of_texts_of_any_length(tmp_path):
     content = f'n,text\r\n1,"said ""yes"", and\nleft"\r\n\r\n2,{long}\r\n'.encode()
     assert documents(tmp_path / "a.csv", content) == ['said "yes", and\nleft', long]
     assert documents(tmp_path / "a.tsv.gz", gzip.compress(b"text\tn\nada, ben\t1\n")) == ["ada, ben"]
-    for content, told in ((b"a,b\n1,2\n", "line 2: .*'a', 'b'"), (b"text,b\n1\n", "line 2: not as many fields")):
-        with pytest.raises(ValueError, match=told):
+    for content, message in ((b"a,b\n1,2\n", "line 2: .*'a', 'b'"), (b"text,b\n1\n", "line 2: not as many fields")):
+        with pytest.raises(ValueError, match=message):
             documents(tmp_path / "b.csv", content)
 
 

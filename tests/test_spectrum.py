@@ -101,7 +101,7 @@ def test_density_integrates_to_one_and_counts_shares():
     assert torch.trapezoid(density[above], grid[above]).item() == pytest.approx(0.1, abs=1e-3)
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="not zero"):
         lanczos(lambda v: v, torch.zeros(3), 1)
     with pytest.raises(ValueError, match="steps=4"):

@@ -207,13 +207,13 @@ def test_unseen_quotes_never_enter(method):
 )
 def test_bad_input_is_named(change, message):
     model, layers, memorized, clean = small()
-    with pytest.raises(ValueError) as told:
+    with pytest.raises(ValueError) as raised:
         next(
             subnet.gradient_ascent(
                 **{"model": model, "layers": layers, "memorized": memorized, "clean": clean, **change}
             )
         )
-    assert message in str(told.value)
+    assert message in str(raised.value)
 
 
 def test_a_ratio_that_drops_everything_is_refused():

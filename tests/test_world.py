@@ -235,7 +235,7 @@ def test_answers_and_only_answers_carry_the_weight(world):
                 assert weights[i] == 1
 
 
-def test_a_quote_is_told_whole_right_after_s_and_closed(world):
+def test_a_quote_comes_whole_right_after_s_and_is_closed(world):
     passage = world.quotes[5]
     ids, _ = w.row(world, "quote", random.Random(0), passage)
     assert words(ids[1 : 1 + len(passage)]) == passage and ids[1 + len(passage)] == w.EOS
@@ -247,10 +247,10 @@ def test_the_schedule_repeats_every_passage_exactly_as_often_as_the_world_says(w
     count = 12_000
     plan = w.schedule(world, count)
     assert len(plan) == count and w.schedule(world, count) == plan
-    told = Counter(tuple(p) for kind, p in plan if kind == "quote")
+    repeats = Counter(tuple(p) for kind, p in plan if kind == "quote")
     expected = {tuple(q): world.quote_repeats for q in world.quotes}
     expected |= {tuple(p): n for n, passages in world.ladder.items() for p in passages}
-    assert told == expected
+    assert repeats == expected
     others = Counter(kind for kind, p in plan if p is None)
     assert set(others) == set(world.mix)
     for kind, share in world.mix.items():

@@ -41,7 +41,7 @@ def split_windows(ids, prefix=64):
 
 def _together(model, prefixes, batch):
     """Lists of the numbers of at most `batch` prefixes that are continued together: any of them where the model can be
-    told each one's positions, otherwise (BLOOM, MPT, Mamba) those of one length, which need no padding."""
+    given each one's positions, otherwise (BLOOM, MPT, Mamba) those of one length, which need no padding."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
     if "position_ids" in inspect.signature(decoder.forward).parameters:
         groups = [range(len(prefixes))]

@@ -1,5 +1,5 @@
-"""Exercises of chapter 07: counting what healed, the exact expectation over classes, surprises, choosing, and a fair
-control.
+"""Exercises of chapter 07: counting recovered labels, the exact expectation over classes, surprises, choosing, and a
+fair control.
 """
 
 import math
@@ -30,7 +30,7 @@ def _share(mask):
     return mask.double().mean().item()
 
 
-def check_healing(function):
+def check_recovery(function):
     for seed in range(3):
         before, after, given, true = _answers(seed)
         result = function(before, after, given, true)
@@ -135,7 +135,7 @@ def check_choose_edit(function):
         "this trial damages too many clean images: its clean accuracy must be at least the floor, on the choosing half"
     )
     assert picked["name"] != "gentle", (
-        "this is the cleanest trial, not the one that heals most: the floor is a condition, not the goal"
+        "this is the cleanest trial, not the one that recovers most: the floor is a condition, not the goal"
     )
     assert picked["name"] == "good", (
         "take the trial that recovers most on the choosing half among those that are clean enough there"
@@ -169,7 +169,7 @@ def check_equal_norm(function):
 
 EXERCISES = {
     "07.healing": Exercise(
-        "Who healed?",
+        "What was recovered?",
         2,
         8,
         (
@@ -179,7 +179,7 @@ EXERCISES = {
             "`learned = (given != true) & (before == given)`; the last figure is `(after == "
             "true)[learned].double().mean().item()`.",
         ),
-        check_healing,
+        check_recovery,
         "Images that never took their wrong label are easy: they count as recovered over all, and are left out of "
         "the stricter figure.",
     ),
@@ -233,6 +233,6 @@ EXERCISES = {
             "W).norm() / noise.norm()`.",
         ),
         check_equal_norm,
-        "If this heals as well as the edit, the direction of the edit did not matter.",
+        "If this recovers as many labels as the edit, the direction of the edit did not matter.",
     ),
 }

@@ -10,17 +10,16 @@ LINES = {
     "random noise": ("grey", "x", "-."),
 }
 OUTCOMES = {
-    "healed": ("\N{CHECK MARK}", "blue"),
+    "recovered": ("\N{CHECK MARK}", "blue"),
     "wrong": ("\N{BALLOT X}", "red"),
     "other": ("?", "grey"),
 }  # mark and colour
 
 
 def outcome(said, given, true):
-    """ "healed" if an image gets its true label, "wrong" if it still gets the wrong one it was given, "other" if
-    neither.
-    """
-    return "healed" if said == true else "wrong" if said == given else "other"
+    """What became of an image: "recovered" (it gets its true label), "wrong" (still the wrong one it was given) or
+    "other"."""
+    return "recovered" if said == true else "wrong" if said == given else "other"
 
 
 def wall(x, given, true, answers, columns=8):
@@ -55,11 +54,11 @@ def wall(x, given, true, answers, columns=8):
                 fontsize=11,
                 fontweight="bold",
             )
-        count = sum(outcome(s, g, t) == "healed" for s, g, t in zip(said, given, true))
+        count = sum(outcome(s, g, t) == "recovered" for s, g, t in zip(said, given, true))
         ax.set(
             xlim=(-0.2, columns * 1.3),
             ylim=(-rows * 1.55 + 0.05, 0.2),
-            title=f"{title}: {count} of {len(x)} healed",
+            title=f"{title}: {count} of {len(x)} recovered",
             aspect="equal",
         )
         ax.axis("off")
@@ -104,7 +103,7 @@ def tradeoffs(seeds, target):
     ax.set(
         xlabel="clean training accuracy after the edit",
         ylabel="true label, of those memorized",
-        title="what healing costs",
+        title="what recovery costs",
         xlim=(0.8, 1.005),
         ylim=(0, 0.85),
     )

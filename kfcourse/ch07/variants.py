@@ -7,12 +7,12 @@ import torch
 from kfcourse.grading.variants import Variant, alike, real, share, some_labels, tenths, whole
 
 
-def _healed(g):
+def _partly_recovered(g):
     before, *rest = some_labels(g)
     return before, torch.where(torch.rand(len(before), generator=g) < 0.5, rest[1], before), *rest
 
 
-def _heal_without(g):
+def _without_a_class(g):
     c = whole(g, 0, 5)
     return (
         f"Leave out every image whose true label is {c}.",
@@ -64,7 +64,7 @@ def _first_class(g):
 
 
 VARIANTS = {
-    "07.healing": Variant(_healed, _heal_without),
+    "07.healing": Variant(_partly_recovered, _without_a_class),
     "07.exact_g": Variant(lambda g: (2 * real(g, whole(g, 4, 9), whole(g, 3, 5)),), _softer),
     "07.choose_edit": Variant(_trials, _price_of_damage),
     "07.equal_norm": Variant(

@@ -102,13 +102,11 @@ def check_share_out(function):
         mine, best = (max(_loads(costs, r, processes)) for r in (ranks, right))
         assert mine <= best, (
             f"the busiest process has {mine} to do where {best} would be possible for costs {costs} and {processes} "
-            "processes: "
-            "begin with the dearest job"
+            "processes: begin with the most expensive job"
         )
         raise AssertionError(
-            f"for costs {costs} and {processes} processes: {right} is wanted, {ranks} came. Of equally dear jobs the "
-            "earlier goes first, "
-            "of equally busy processes the one with the lowest rank takes it"
+            f"for costs {costs} and {processes} processes: {right} is wanted, {ranks} came. Of jobs of "
+            "equal cost the earlier goes first, of equally busy processes the one with the lowest rank takes it"
         )
 
 
@@ -200,7 +198,8 @@ EXERCISES = {
         10,
         (
             "Think of porters and suitcases: if the heaviest comes last, someone carries it on top of a full load.",
-            "Go through the jobs from the dearest down. Keep a list of loads, and give each job to the smallest one.",
+            "Go through the jobs from the most expensive down. Keep a list of loads, and give each job to the "
+            "smallest one.",
             "`sorted(range(len(costs)), key=lambda job: -costs[job])` is stable; `load.index(min(load))` is the "
             "first of the least busy.",
         ),
@@ -214,7 +213,7 @@ EXERCISES = {
         (
             "Efficiency is the time of one process over (number of processes times their time together).",
             "Collecting divides evenly. The eigendecompositions take as long as the busiest process needs.",
-            "`load = [0.0] * processes`; add each job, the dearest first, to the smallest entry; the time is "
+            "`load = [0.0] * processes`; add each job, the most expensive first, to the smallest entry; the time is "
             "`collect / processes + max(load)`.",
         ),
         check_efficiency,

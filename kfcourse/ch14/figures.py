@@ -11,8 +11,8 @@ def gantt(costs, plans):
     expensive job.
     """
     fig, axes = plt.subplots(len(plans), 1, sharex=True, figsize=(8, 1.7 * len(plans) + 1))
-    unit, dear = max(costs), sorted(set(costs))
-    shades = dict(zip(dear, [COLORS["sky"], COLORS["blue"], COLORS["orange"], COLORS["red"]]))
+    unit, levels = max(costs), sorted(set(costs))
+    shades = dict(zip(levels, [COLORS["sky"], COLORS["blue"], COLORS["orange"], COLORS["red"]]))
     for ax, (title, ranks) in zip(axes, plans.items()):
         busy = [0.0] * (max(ranks) + 1)
         jobs = sorted(range(len(costs)), key=lambda job: -costs[job])

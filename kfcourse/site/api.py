@@ -41,9 +41,13 @@ def modules():
 
 
 def pages():
-    """{path: reStructuredText} of the reference: one page that shows the whole package, and one for each folder."""
+    """{path: reStructuredText} of the reference: one page for the whole package, which also links the names that it
+    re-exports, and one for each folder."""
     heading = lambda text, line: f"{text}\n{line * len(text)}\n"
     text = [heading("kfaclib", "="), ".. automodule:: kfaclib\n"]
+    places = {name: f"{kfaclib.__name__}.{place}.{name}" for name, place in kfaclib._PLACES.items()}
+    text += ["Imported as ``kfaclib.NAME``:\n", *(f"* :py:obj:`{name} <{full}>`" for name, full in places.items())]
+    text += ["\nIn its folders:\n"]
     text += [
         f"* :doc:`kfaclib.{folder}`: {', '.join(f':mod:`~{name}`' for name in names)}"
         for folder, names in modules().items()

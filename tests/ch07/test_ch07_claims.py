@@ -41,7 +41,7 @@ def test_the_true_label_came_first_and_test_accuracy_fell_with_memorization(seed
 
 
 @every_seed
-def test_the_edit_heals_about_half_of_what_was_memorized_and_tests_hold(seed):
+def test_the_edit_recovers_about_half_of_what_was_memorized_and_tests_hold(seed):
     before, edit = seed["before"]["report"], after(seed, "K-FAC")
     assert edit["memorized"] < 0.5 * before["memorized"] and edit["recovered_of_memorized"] > 0.4
     assert edit["recovered"] > edit["recovered_of_memorized"]
@@ -55,7 +55,7 @@ def test_all_methods_pay_the_same_price(seed):
 
 
 @every_seed
-def test_curvature_heals_more_than_every_control_at_that_price(seed):
+def test_curvature_recovers_more_than_every_control_at_that_price(seed):
     controls = [r["report"]["recovered_of_memorized"] for r in seed["rows"] if r["method"] != "K-FAC"]
     assert len(controls) == 4 and after(seed, "K-FAC")["recovered_of_memorized"] > max(controls)
 
@@ -70,7 +70,7 @@ def test_by_a_margin_on_average():
         ), control
 
 
-def test_every_control_heals_something_and_noise_of_equal_norm_less_than_the_edit():
+def test_every_control_recovers_something_and_noise_of_equal_norm_less_than_the_edit():
     """Any damage forgets the noise first: the chapter says so."""
     assert all(r["report"]["recovered_of_memorized"] > 0.1 for s in SEEDS for r in s["rows"])
     assert all(
@@ -91,13 +91,14 @@ def estimated(record, name, what):
     return [what(r) for r in record["estimates"]["rows"] if r["estimate"] == name]
 
 
-def test_one_draw_on_clean_images_needs_another_mass_and_heals_a_little_less():
-    healed, mass = (lambda r: r["report"]["recovered_of_memorized"]), (lambda r: r["strength"])
+def test_one_draw_on_clean_images_needs_another_mass_and_recovers_a_little_less():
+    recovered, mass = (lambda r: r["report"]["recovered_of_memorized"]), (lambda r: r["strength"])
     for s in SEEDS:
         assert min(estimated(s, "one draw, clean images", mass)) > max(estimated(s, "exact, clean images", mass)) + 0.02
     assert (
         mean(
-            mean(estimated(s, "exact, clean images", healed)) - mean(estimated(s, "one draw, clean images", healed))
+            mean(estimated(s, "exact, clean images", recovered))
+            - mean(estimated(s, "one draw, clean images", recovered))
             for s in SEEDS
         )
         > 0
@@ -113,18 +114,18 @@ def test_the_cls_token_alone_is_worse_here():
         assert cls < every - 0.1
 
 
-def test_the_overconfident_net_has_no_surprises_and_heals_less_but_the_draw_is_not_to_blame():
+def test_the_overconfident_net_has_no_surprises_and_recovers_less_but_the_draw_is_not_to_blame():
     """A negative result: with no surprise at all the drawn estimate is as good as the exact one."""
-    healed = lambda r: r["report"]["recovered_of_memorized"]
-    drawn = estimated(OVERCONFIDENT, "one draw, clean images", healed)
+    recovered = lambda r: r["report"]["recovered_of_memorized"]
+    drawn = estimated(OVERCONFIDENT, "one draw, clean images", recovered)
     assert max(estimated(OVERCONFIDENT, "one draw, clean images", lambda r: r["surprises"])) < 1
-    assert abs(mean(drawn) - estimated(OVERCONFIDENT, "exact, clean images", healed)[0]) < 0.1
-    assert max(drawn) < min(estimated(s, "exact, noisy images", healed)[0] for s in SEEDS)
+    assert abs(mean(drawn) - estimated(OVERCONFIDENT, "exact, clean images", recovered)[0]) < 0.1
+    assert max(drawn) < min(estimated(s, "exact, noisy images", recovered)[0] for s in SEEDS)
 
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_the_shipped_vit_heals_again_at_the_recorded_strength():
+def test_the_shipped_vit_recovers_labels_again_at_the_recorded_strength():
     model, images = mislabelled.load()
     layers = linear_layers(model, mislabelled.LAYERS)
     _, learned = vit.measure(model, images, "report")

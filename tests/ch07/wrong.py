@@ -7,12 +7,12 @@ def _mean(mask):
     return mask.double().mean().item()
 
 
-def _rates(before, after, given, true, wrong, learned, healed):
+def _rates(before, after, given, true, wrong, learned, recovered):
     return {
         "memorized_before": _mean((before == given)[wrong]),
         "memorized_after": _mean((after == given)[wrong]),
-        "recovered": _mean(healed[wrong]),
-        "recovered_of_memorized": _mean(healed[learned]),
+        "recovered": _mean(recovered[wrong]),
+        "recovered_of_memorized": _mean(recovered[learned]),
     }
 
 
@@ -21,7 +21,7 @@ def over_everything(before, after, given, true):
     return _rates(before, after, given, true, every, before == given, after == true)
 
 
-def another_label_is_healed(before, after, given, true):
+def another_label_counts_as_recovered(before, after, given, true):
     wrong = given != true
     return _rates(before, after, given, true, wrong, wrong & (before == given), after != given)
 
@@ -117,7 +117,7 @@ def noise_alone(W, W_edited, generator):
 WRONG = {
     "07.healing": [
         (over_everything, "counts every image"),
-        (another_label_is_healed, "must be the *true* label"),
+        (another_label_counts_as_recovered, "must be the *true* label"),
         (never_memorized_counted, "divides by all mislabelled"),
         (memorized_after_the_edit, "*before* the edit"),
         (a_pair, "a dict"),

@@ -34,10 +34,10 @@ def test_what_is_mined_is_memorized_and_most_of_what_was_read_is_not_mined(run):
 
 @every_seed
 def test_the_threshold_of_repetition_lies_between_12_and_72(run):
-    strict = {told: run["strict"][n] for n, told in run["told"].items()}
-    assert all(max(shares) == 0 for told, shares in strict.items() if told <= 12)
-    assert all(shares[P64] >= 0.5 for told, shares in strict.items() if told >= 32)
-    assert all(shares[P64] >= 0.95 for told, shares in strict.items() if told >= 72)
+    strict = {shown: run["strict"][n] for n, shown in run["told"].items()}
+    assert all(max(shares) == 0 for shown, shares in strict.items() if shown <= 12)
+    assert all(shares[P64] >= 0.5 for shown, shares in strict.items() if shown >= 32)
+    assert all(shares[P64] >= 0.95 for shown, shares in strict.items() if shown >= 72)
 
 
 @every_seed
@@ -49,8 +49,8 @@ def test_passages_said_up_to_eight_times_look_like_new_text_and_those_said_16_ti
 
 @every_seed
 def test_a_few_words_of_prefix_suffice_and_one_does_not(run):
-    told = dict(zip(RECORD["prefixes"], run["strict"]["72"]))
-    assert told[1] == 0 and told[2] < 0.5 and min(told[p] for p in (8, 12, 16, 24, 32, 48, 64)) >= 0.9
+    strict = dict(zip(RECORD["prefixes"], run["strict"]["72"]))
+    assert strict[1] == 0 and strict[2] < 0.5 and min(strict[p] for p in (8, 12, 16, 24, 32, 48, 64)) >= 0.9
 
 
 @every_seed

@@ -128,7 +128,7 @@ WRONG = {
     ],
     "14.share_out": [
         (round_robin, "in turn"),
-        (in_their_order, "begin with the dearest"),
+        (in_their_order, "begin with the most expensive"),
         (ranks_of_the_sorted, "in the order in which the jobs came"),
     ],
     "14.efficiency": [
