@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from kfaclib.toy.grokking import all_pairs, logits
 from kfcourse.grading.variants import Variant, alike, one_of, real, share, shuffled, tenths, whole
 
 
@@ -12,12 +13,66 @@ def _wave(g):
     return p, whole(g, 1, p // 2), share(g, 0, 3), share(g, 0, 3)
 
 
-def _louder(g):
-    c = tenths(g, 1.2, 4)
+def _later(g):
+    c = whole(g, 1, 4)
     return (
-        f"u is {c} times as large, and w is {c} times smaller; v stays.",
-        lambda ref: lambda *a: (lambda u, v, w: (c * u, v, w / c))(*ref(*a)),
+        f"The neuron is to answer a + b + {c} instead of a + b.",
+        lambda ref: lambda *a: (lambda u, v, w: (u, v, w.roll(c)))(*ref(*a)),
     )
+
+
+def _same_neuron(a, b, arguments):
+    """Pure waves of the frequency asked for, and w as far from the product of u and v as in ours."""
+    p, k = arguments[:2]
+    turns = []
+    for parts in (a, b):
+        spectra = [torch.fft.rfft(torch.as_tensor(x).double().flatten()) for x in parts]
+        for spectrum in spectra:
+            power = spectrum[1:].abs() ** 2
+            if len(spectrum) != p // 2 + 1 or power[min(k, p - k) - 1] < 0.999 * power.sum():
+                return False
+        u, v, w = (spectrum[min(k, p - k)] for spectrum in spectra)
+        turns.append(w * (u * v).conj() / (w * u * v).abs())
+    return abs(turns[0] - turns[1]).item() < 1e-2
+
+
+def _all_later(g):
+    c = whole(g, 1, 4)
+    return (
+        f"The network is to answer a + b + {c} instead of a + b.",
+        lambda ref: lambda p: (lambda params: params | {"W": params["W"].roll(c, 0)})(ref(p)),
+    )
+
+
+def _same_answers(a, b, _):
+    p = len(a["U"])
+    ours, theirs = (logits({k: torch.as_tensor(x).double() for k, x in net.items()}, all_pairs(p)) for net in (a, b))
+    return torch.equal(ours.argmax(1), theirs.argmax(1))
+
+
+def _other_price(g):
+    c = whole(g, 2, 9)
+    return f"Multiply both results by {c}.", lambda ref: lambda: tuple(c * part for part in ref())
+
+
+def _how_often(g):
+    c = whole(g, 2, 9)
+
+    def question(ref):
+        return lambda p, seed: c * torch.bincount(torch.as_tensor(ref(p, seed)).flatten(), minlength=p)
+
+    return f"Return {c} times how often each answer occurs in your table, [p], in the place of the table.", question
+
+
+def _as_random(a, b, arguments):
+    """The question's counts, or any table with every answer equally often and no answer more often than by chance."""
+    if a.ndim == 1:
+        return alike(a, torch.as_tensor(b))
+    p, table = arguments[0], torch.as_tensor(b).long()
+    by_sum = (table.flatten() == all_pairs(p).sum(1) % p).double().mean()
+    counts = torch.bincount(table.flatten(), minlength=p)
+    rows = min(len(set(row.tolist())) for row in table)
+    return table.shape == (p, p) and bool((counts == p).all()) and by_sum < 0.5 and rows < p
 
 
 def _purest(g):
@@ -51,22 +106,6 @@ def _other_sum(g):
     )
 
 
-def _damped(name):
-    def draw(g):
-        c = tenths(g, 0.2, 3)
-        return (
-            f"Use {name} + {c} I instead of {name}.",
-            lambda ref: lambda M: ref(M + c * torch.eye(len(M), dtype=M.dtype)),
-        )
-
-    return draw
-
-
-def _square(g):
-    x = real(g, whole(g, 3, 8), n := whole(g, 3, 6))
-    return (x.T @ x + 0.1 * torch.eye(n, dtype=x.dtype),)
-
-
 def _hidden_states(g):
     n = whole(g, 4, 7)
     return real(g, 30, n) * torch.linspace(3, 0.1, n, dtype=torch.float64) + share(g), share(g, 0.5, 0.97)
@@ -88,11 +127,15 @@ def _same_space(a, b, _):
 
 
 VARIANTS = {
-    "03.wave_neuron": Variant(
-        _wave, _louder, lambda a, b, _: all(alike(x.float(), y.float()) for x, y in zip(a, b, strict=True))
+    "03.wave_neuron": Variant(_wave, _later, _same_neuron),
+    "03.clock_network": Variant(lambda g: (one_of(g, 7, 11, 13),), _all_later, _same_answers),
+    "03.memory_price": Variant(
+        lambda g: (),
+        _other_price,
+        lambda a, b, _: all(math.isclose(float(x), float(y), rel_tol=0.02) for x, y in zip(a, b, strict=True)),
     ),
     "03.purity": Variant(lambda g: (real(g, whole(g, 8, 13), whole(g, 2, 5)) + 1,), _purest),
     "03.mean_by_answer": Variant(_pairs, _other_sum),
-    "03.effective_rank": Variant(_square, _damped("G"), lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-5)),
+    "03.no_rule": Variant(lambda g: (one_of(g, 11, 13), whole(g, 0, 999)), _how_often, _as_random),
     "03.keep_directions": Variant(_hidden_states, _more_even, _same_space),
 }
