@@ -90,8 +90,8 @@ def check_clock_network(function):
         right = g.answers(g.all_pairs(p), p)
         share = (out.argmax(1) == right).double().mean().item()
         assert share == 1, (
-            f"for p = {p}, {share:.0%} of the sums are right: do the unwanted terms cancel? For each frequency that takes "
-            "all combinations of three phases for a with three phases for b"
+            f"for p = {p}, {share:.0%} of the sums are right: do the unwanted terms cancel? For each frequency that "
+            "takes all combinations of three phases for a with three phases for b"
         )
         others = out.scatter(1, right[:, None], -math.inf).max(1).values
         centred = out - out.mean(1, keepdim=True)

@@ -1,10 +1,29 @@
-"""Figures of chapter 03, grokking."""
+"""Figures and tables of chapter 03, grokking."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+from kfcourse.show import tables
 from kfcourse.show.plots import COLORS as C
+from kfcourse.show.plots import described
+
+
+def span(values, digits=2):
+    """Smallest and largest value, as text; numbers of 100 and more without decimals."""
+    text = [f"{x:.0f}" if abs(x) >= 100 else f"{x:.{digits}g}" for x in (min(values), max(values))]
+    return text[0] if text[0] == text[1] else " to ".join(text)
+
+
+def at(runs, step, *keys):
+    """One number of the snapshot at a step, for every run of the record."""
+    found = []
+    for run in runs:
+        value = run["snapshots"][str(step)]
+        for key in keys:
+            value = value[key]
+        found.append(value)
+    return found
 
 
 def _quiet(ax):
@@ -31,26 +50,48 @@ def grok(curve, others):
         xlabel="training step",
         ylabel="share answered right",
         ylim=(-0.02, 1.04),
-        title="Memorized at once, understood much later",
+        title="Memorized at once, generalized much later",
     )
     ax.legend(loc="center left")
-    return fig
+    return described(
+        fig,
+        "Training accuracy jumps to one at the very start; test accuracy climbs to one only after about two thousand "
+        "steps, for this seed and for four recorded ones. The stretch between is shaded.",
+    )
 
 
 def answer_maps(maps, train):
     """{step: bool [p, p] of right answers} as pictures; the training pairs [n, 2] are the bright dots that never
     change."""
     fig, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.4), squeeze=False)
-    for ax, (step, right) in zip(axes[0], maps.items()):
+    for ax, (step, right) in zip(axes[0], maps.items(), strict=True):
         picture = np.where(right, 0.45, 0.0)
         picture[train[:, 0], train[:, 1]] = np.where(right[train[:, 0], train[:, 1]], 1.0, 0.0)
         ax.imshow(picture, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
         ax.set(title=f"step {step}", xlabel="b", ylabel="a")
         _quiet(ax)
-    return fig
+    if len(maps) == 1:
+        return described(fig, f"What is right in the addition table at step {next(iter(maps))}")
+    return described(
+        fig,
+        "Pictures of the addition table at several steps: first only the training pairs are right, then unseen ones in "
+        "some rows and columns, then all.",
+    )
 
 
-def neurons(early, late, p, titles=("memorized", "understood")):
+def rows_of(right, train, seed=0):
+    """Accuracy on the unseen pairs of each row: (smallest, largest), and the same if the right answers were scattered
+    at random over all unseen pairs.
+    """
+    unseen = np.ones_like(right)
+    unseen[train[:, 0], train[:, 1]] = False
+    scattered = np.zeros_like(right)
+    scattered[unseen] = np.random.default_rng(seed).permutation(right[unseen])
+    shares = [(x & unseen).sum(1) / unseen.sum(1) for x in (right, scattered)]
+    return [(float(x.min()), float(x.max())) for x in shares]
+
+
+def neurons(early, late, p, titles=("memorized", "generalized")):
     """One column of U and its spectrum, early and late: [p] each."""
     fig, axes = plt.subplots(2, 2, figsize=(9.5, 4.6), width_ratios=[1.7, 1])
     for row, (weight, title) in enumerate(zip((early, late), titles)):
@@ -64,28 +105,42 @@ def neurons(early, late, p, titles=("memorized", "understood")):
     axes[0, 1].set_title("Share of power")
     axes[1, 0].set_xlabel("a")
     axes[1, 1].set_xlabel("frequency")
-    return fig
+    return described(
+        fig,
+        "One neuron's weights over the numbers: noise of many frequencies when the table is memorized, mostly one wave "
+        "at the end",
+    )
 
 
 def progress(rows):
-    """{step: {"test", "restricted", "leak", "excluded"}}: what the test accuracy does not show."""
-    fig, ax = plt.subplots()
+    """{step: {"test", "restricted", "leak", "excluded", "restricted loss", "excluded loss"}} in two panels: accuracies
+    and losses."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8))
     steps = list(rows)
     for name, label, color, style, mark in (
-        ("leak", "mean over ALL pairs (leaks)", "grey", ":", "v"),
-        ("restricted", "mean over test pairs: the circuit", "green", "-", "s"),
+        ("leak", "mean over all pairs (leaks)", "grey", ":", "v"),
+        ("restricted", "restricted to the circuit", "green", "-", "s"),
         ("test", "test accuracy", "blue", "-", "o"),
-        ("excluded", "training pairs without the circuit", "orange", "--", "^"),
+        ("excluded", "training pairs, circuit excluded", "orange", "--", "^"),
     ):
-        ax.plot(steps, [rows[s][name] for s in steps], color=C[color], ls=style, marker=mark, label=label)
-    ax.set(
-        xlabel="training step",
-        ylabel="share right",
-        ylim=(-0.04, 1.06),
-        title="The circuit is there before the answers are",
+        left.plot(steps, [rows[s][name] for s in steps], color=C[color], ls=style, marker=mark, label=label)
+    for name, label, color, style, mark in (
+        ("test loss", "test loss", "blue", "-", "o"),
+        ("restricted loss", "restricted loss", "green", "-", "s"),
+        ("excluded loss", "excluded loss (training pairs)", "orange", "--", "^"),
+    ):
+        right.plot(steps, [rows[s][name] for s in steps], color=C[color], ls=style, marker=mark, label=label)
+    right.axhline(1, color=C["grey"], lw=1, ls=":")
+    left.set(xlabel="training step", ylabel="share right", ylim=(-0.04, 1.06), title="Answers")
+    right.set(xlabel="training step", ylabel="loss / loss of the answer zero", title="Losses")
+    for ax in (left, right):
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=10.5)
+    return described(
+        fig,
+        "Left: the mean over test pairs is right long before the test accuracy rises, and the leaking mean over all "
+        "pairs is at one from the start. Right: the restricted loss falls from the beginning, while the test loss "
+        "first rises above one; the excluded loss rises all along.",
     )
-    ax.legend(loc="lower right")
-    return fig
 
 
 def curvature(recorded, never, live):
@@ -109,23 +164,41 @@ def curvature(recorded, never, live):
         )
         ax.set(title=title, xlabel="training step", ylim=(0, None))
         ax.legend()
-    return fig
+    return described(
+        fig,
+        "Three panels over the training steps. The largest eigenvalue rises, the effective rank and the ratio of "
+        "single to average sharpness fall, and three networks that never generalize draw the same curves.",
+    )
 
 
-def confidence(recorded, live):
-    """Raw sharpness (log) and test accuracy of the cross-entropy net: recorded and live as {step: (top, test
-    accuracy)}."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9))
-    for rows in recorded:
-        left.semilogy(list(rows), [v[0] for v in rows.values()], color=C["grey"], lw=1.4)
-        right.plot(list(rows), [v[1] for v in rows.values()], color=C["grey"], lw=1.4)
-    left.semilogy(list(live), [v[0] for v in live.values()], color=C["red"], marker="o", ls="")
-    right.plot(list(live), [v[1] for v in live.values()], color=C["blue"], marker="o", ls="")
-    for ax in (left, right):
-        ax.axvline(1000, color=C["black"], ls=":", lw=1.4)
-    left.set(title="sharpness, cross-entropy", xlabel="training step")
-    right.set(title="test accuracy", xlabel="training step", ylim=(-0.02, 1.04))
-    return fig
+def confidence(runs):
+    """Raw and softened sharpness and test accuracy of the recorded cross-entropy networks."""
+    fig, axes = plt.subplots(1, 3, figsize=(12, 4.2))
+    for seed, run in enumerate(runs):
+        rows = {int(step): row for step, row in run["snapshots"].items() if step != "0"}
+        steps = list(rows)
+        columns = (
+            [row["raw"]["top"] for row in rows.values()],
+            [row["temperature 20"]["top"] for row in rows.values()],
+            [row["test"] for row in rows.values()],
+        )
+        for ax, values, color in zip(axes, columns, ("red", "purple", "blue"), strict=True):
+            ax.plot(steps, values, color=C[color], marker="osD"[seed], lw=1.4, label=f"seed {seed}")
+            ax.axvline(1000, color=C["black"], ls=":", lw=1.2)
+    axes[0].set(yscale="log", title="sharpness")
+    axes[0].set_yticks([1, 0.01, 0.0001], ["1", "0.01", "0.0001"])
+    axes[0].minorticks_off()
+    axes[1].set(ylim=(0, None), title="sharpness, logits / 20")
+    axes[2].set(ylim=(0, 1.04), title="test accuracy")
+    axes[2].legend(loc="lower right")
+    for ax in axes:
+        ax.set_xlabel("training step")
+    return described(
+        fig,
+        "Three panels for three seeds. The sharpness of the cross-entropy network falls by orders of magnitude before "
+        "step 1000, marked by a line. With all logits divided by twenty it does not collapse. Test accuracy rises "
+        "mainly after step 1000.",
+    )
 
 
 def edit(recorded, live):
@@ -148,7 +221,11 @@ def edit(recorded, live):
         title="The edit tips the balance once a circuit exists",
     )
     ax.legend(loc="lower right")
-    return fig
+    return described(
+        fig,
+        "Test accuracy before and after the edit, five seeds: no difference on the early plateau, a clear gain from "
+        "step 1000 on, while a random subspace of the same rank lowers it.",
+    )
 
 
 def right_answers(params, forward, p):
@@ -156,3 +233,115 @@ def right_answers(params, forward, p):
     pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
     with torch.no_grad():
         return (forward(params, pairs).argmax(1) == pairs.sum(1) % p).view(p, p).numpy()
+
+
+def prices(record, live):
+    """What one network costs by the number of pairs it was trained on: sums and shuffled answers.
+
+    live: {"sums" or "shuffled": (pairs, cost)} of this run.
+    """
+    fig, ax = plt.subplots()
+    for answers, color, mark, style in (("shuffled", "orange", "^", "--"), ("sums", "blue", "o", "-")):
+        rows = [row for row in record["prices"] if row["answers"] == answers]
+        sizes = sorted({row["pairs"] for row in rows})
+        mean = [np.mean([row["cost"] for row in rows if row["pairs"] == size]) for size in sizes]
+        ax.plot(sizes, mean, color=C[color], ls=style, label=f"{answers}, mean of seeds")
+        ax.plot([row["pairs"] for row in rows], [row["cost"] for row in rows], mark, color=C[color], ms=6)
+        ax.plot(*live[answers], "*", color=C[color], ms=17, mec=C["black"], label=f"{answers}, this run")
+    ax.set(
+        xlabel="training pairs (clock of 53 numbers)",
+        ylabel="squared norm at margin 1",
+        ylim=(0, None),
+        title="The price of the answers",
+    )
+    ax.legend()
+    return described(
+        fig,
+        "Squared norm at margin one by the number of training pairs. On shuffled answers it keeps rising with the "
+        "number of pairs; on sums it stays below that once the network generalizes.",
+    )
+
+
+def of_map(record, decay, share):
+    """The rows of the map for one strength of decay and one share of the table, one per seed."""
+    return [row for row in record["map"] if row["decay"] == decay and row["fraction"] == share]
+
+
+def decay_map(record, grokking):
+    """Left: test accuracy with and without decay in the chapter's world. Right: the map of decay and share."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=[1.2, 1])
+    for i, run in enumerate(grokking["quadratic"]):
+        left.plot(
+            *zip(*run["test"], strict=True), color=C["blue"], lw=1.4, label="decay 1, five seeds" if not i else None
+        )
+    left.plot(*zip(*record["without_decay"]["test"], strict=True), color=C["red"], ls="--", label="no decay, one seed")
+    left.set(
+        xlabel="training step", ylabel="test accuracy", ylim=(-0.02, 1.04), title="97 numbers, a fifth of the table"
+    )
+    left.legend(loc="upper left")
+    decays = sorted({row["decay"] for row in record["map"]})
+    shares = sorted({row["fraction"] for row in record["map"]})
+    final = np.array([[np.mean([r["test"][-1][1] for r in of_map(record, d, f)]) for d in decays] for f in shares])
+    right.imshow(final, cmap="cividis", vmin=0, vmax=1, origin="lower", aspect="auto")
+    for i, f in enumerate(shares):
+        for j, d in enumerate(decays):
+            values = [row["test"][-1][1] for row in of_map(record, d, f)]
+            ink = "white" if final[i, j] < 0.55 else "black"
+            right.text(j, i, "\n".join(f"{v:.2f}" for v in values), ha="center", va="center", color=ink, fontsize=14)
+    right.set_xticks(range(len(decays)), [f"{d:g}" for d in decays])
+    right.set_yticks(range(len(shares)), [f"{f:g}" for f in shares])
+    right.set(xlabel="weight decay", ylabel="share of the table", title="53 numbers: accuracy at the end, two seeds")
+    right.title.set_fontsize(13)
+    right.grid(False)
+    return described(
+        fig,
+        "Left: with weight decay the test accuracy of five seeds climbs to one before step 3000, without decay it "
+        "stays low. Right: a grid of the final test accuracy for three strengths of decay and two shares of the table, which "
+        "grows with both.",
+    )
+
+
+def decay_table(record, grokking):
+    """Curvature, norm and purity after 3000 steps in the chapter's world, with and without decay."""
+    without = record["without_decay"]
+    rows = []
+    for name, key, digits in (
+        ("test accuracy", ("test",), 2),
+        ("effective rank", ("curvature", "effective_rank"), 2),
+        ("sharpness", ("curvature", "top"), 2),
+        ("mean purity of a neuron", ("purity",), 2),
+    ):
+        own = without["test"][-1][1] if key == ("test",) else without[key[-1]]
+        rows.append(
+            (
+                name,
+                span(at(grokking["quadratic"], 3000, *key), digits),
+                span(at(grokking["never"], 3000, *key), digits),
+                span([own], digits),
+            )
+        )
+    tables.table(["after 3000 steps", "decay 1, generalizes", "decay 1, never does (control)", "no decay"], rows)
+
+
+def found(record, decay, live):
+    """Rows of the chapter's last table: (what, paper, ours, yours). live: {name: number} of this run."""
+    runs, never = record["quadratic"], record["never"]
+    growth = lambda rows: [b / a for a, b in zip(at(rows, 100, "curvature", "top"), at(rows, 3000, "curvature", "top"))]
+    fall = lambda rows: [
+        a / b
+        for a, b in zip(at(rows, 100, "curvature", "effective_rank"), at(rows, 3000, "curvature", "effective_rank"))
+    ]
+    gain = lambda rows: [b - a for a, b in zip(at(rows, 1500, "test"), at(rows, 1500, "edit", "test"))]
+    return [
+        ("step at which all training pairs are right", None, span([r["memorized"] for r in runs]), live["memorized"]),
+        ("step at which 95 % of unseen pairs are right", None, span([r["generalized"] for r in runs]), live["done"]),
+        ("test accuracy at step 1000", None, span(at(runs, 1000, "test")), live["test"]),
+        ("restricted accuracy at step 1000", None, span(at(runs, 1000, "restricted_test")), live["restricted"]),
+        ("growth of sharpness, steps 100 to 3000", None, span(growth(runs)), live["growth"]),
+        ("the same where nothing generalizes (control)", None, span(growth(never)), None),
+        ("fall of the effective rank, steps 100 to 3000", None, span(fall(runs)), live["fall"]),
+        ("the same where nothing generalizes (control)", None, span(fall(never)), None),
+        ("test accuracy without decay, step 3000", None, span([decay["without_decay"]["test"][-1][1]]), None),
+        ("test accuracy gained by the edit, step 1500", "recites less, reasons on", span(gain(runs)), live["gain"]),
+        ("the same where nothing generalizes (control)", None, span(gain(never)), None),
+    ]
