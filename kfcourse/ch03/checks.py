@@ -264,7 +264,7 @@ EXERCISES = {
         2,
         10,
         (
-            "Use (03.4) twice, once for each network. What is s and what is m for a table of D pairs?",
+            "Use (03.4) twice, once for each network. What are the squared norm and the margin of a table of D pairs?",
             "The table's price is proportional to D: three for each pair, over 4 to the power 2/3.",
             "Compute the waves' price as a number, set both equal, and solve for D. The share is D over 97 squared.",
         ),

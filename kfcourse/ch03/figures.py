@@ -139,7 +139,7 @@ def progress(rows):
         fig,
         "Left: the mean over test pairs is right long before the test accuracy rises, and the leaking mean over all "
         "pairs is at one from the start. Right: the restricted loss falls from the beginning, while the test loss "
-        "first rises above one; the excluded loss rises all along.",
+        "first rises above two; the excluded loss rises after an early dip and ends near one.",
     )
 
 
@@ -257,8 +257,8 @@ def prices(record, live):
     ax.legend()
     return described(
         fig,
-        "Squared norm at margin one by the number of training pairs. On shuffled answers it keeps rising with the "
-        "number of pairs; on sums it stays below that once the network generalizes.",
+        "Squared norm at margin one by the number of training pairs. On shuffled answers it rises with the number of "
+        "pairs. On sums it begins at the same height and falls.",
     )
 
 
@@ -296,8 +296,8 @@ def decay_map(record, grokking):
     return described(
         fig,
         "Left: with weight decay the test accuracy of five seeds climbs to one before step 3000, without decay it "
-        "stays low. Right: a grid of the final test accuracy for three strengths of decay and two shares of the table, which "
-        "grows with both.",
+        "stays low. Right: a grid of the final test accuracy for three strengths of decay and two shares of the "
+        "table. It grows with decay at the smaller share and is one everywhere at the larger.",
     )
 
 
