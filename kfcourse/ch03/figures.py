@@ -63,7 +63,7 @@ def grok(curve, others):
 def answer_maps(maps, train):
     """{step: bool [p, p] of right answers} as pictures; the training pairs [n, 2] are the bright dots that never
     change."""
-    fig, axes = plt.subplots(1, len(maps), figsize=(3.1 * len(maps), 3.4), squeeze=False)
+    fig, axes = plt.subplots(1, len(maps), figsize=(2.4 * len(maps), 2.7), squeeze=False)
     for ax, (step, right) in zip(axes[0], maps.items(), strict=True):
         picture = np.where(right, 0.45, 0.0)
         picture[train[:, 0], train[:, 1]] = np.where(right[train[:, 0], train[:, 1]], 1.0, 0.0)
@@ -93,7 +93,7 @@ def rows_of(right, train, seed=0):
 
 def neurons(early, late, p, titles=("memorized", "generalized")):
     """One column of U and its spectrum, early and late: [p] each."""
-    fig, axes = plt.subplots(2, 2, figsize=(9.5, 4.6), width_ratios=[1.7, 1])
+    fig, axes = plt.subplots(2, 2, figsize=(8.5, 4.1), width_ratios=[1.7, 1])
     for row, (weight, title) in enumerate(zip((early, late), titles)):
         power = np.abs(np.fft.rfft(weight))[1:] ** 2
         color = C["orange"] if row == 0 else C["blue"]
@@ -115,7 +115,7 @@ def neurons(early, late, p, titles=("memorized", "generalized")):
 def progress(rows):
     """{step: {"test", "restricted", "leak", "excluded", "restricted loss", "excluded loss"}} in two panels: accuracies
     and losses."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.8))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.6))
     steps = list(rows)
     for name, label, color, style, mark in (
         ("leak", "mean over all pairs (leaks)", "grey", ":", "v"),
@@ -144,9 +144,10 @@ def progress(rows):
 
 
 def curvature(recorded, never, live):
-    """Three panels over the steps.  recorded and never (the control): one {step: {top, effective_rank, ratio}} per
-    seed; live: {step: `grokking.Curvature`} of this run."""
-    fig, axes = plt.subplots(1, 3, figsize=(12, 4.2))
+    """Three panels over the steps: the record's runs, those of the control, and {step: `grokking.Curvature`} live."""
+    fig, axes = plt.subplots(1, 3, figsize=(10.4, 3.8))
+    of = lambda run: {int(step): row["curvature"] for step, row in run["snapshots"].items() if step != "0"}
+    recorded, never = ([of(run) for run in runs] for runs in (recorded, never))
     panels = (
         ("top", "sharpness (top eigenvalue)", "red"),
         ("effective_rank", "effective rank", "blue"),
@@ -173,7 +174,7 @@ def curvature(recorded, never, live):
 
 def confidence(runs):
     """Raw and softened sharpness and test accuracy of the recorded cross-entropy networks."""
-    fig, axes = plt.subplots(1, 3, figsize=(12, 4.2))
+    fig, axes = plt.subplots(1, 3, figsize=(10.4, 3.8))
     for seed, run in enumerate(runs):
         rows = {int(step): row for step, row in run["snapshots"].items() if step != "0"}
         steps = list(rows)
@@ -201,18 +202,35 @@ def confidence(runs):
     )
 
 
-def edit(recorded, live):
-    """Test accuracy before and after the edit and its control: recorded is one {step: (before, edit, random)} per
-    seed."""
+def _effects(runs):
+    """For each run {step: (test accuracy before, after the edit, after the random projection)}."""
+    return [
+        {
+            int(step): (row["test"], row["edit"]["test"], row["random"]["test"])
+            for step, row in run["snapshots"].items()
+            if step != "0"
+        }
+        for run in runs
+    ]
+
+
+def moved_by_the_edit(runs):
+    """By how much the edit moves the test accuracy of these runs at any step, at most."""
+    return max(abs(after - before) for rows in _effects(runs) for before, after, _ in rows.values())
+
+
+def edit(runs, live):
+    """Test accuracy before and after the edit and its control: the record's runs, and {step: 3 shares} live."""
     fig, ax = plt.subplots()
+    recorded = _effects(runs)
     steps = list(recorded[0])
     mean = np.array([[rows[s] for s in steps] for rows in recorded]).mean(0)
     for column, (label, color, style) in enumerate(
         (("before", "black", ":"), ("K-FAC edit of W", "blue", "-"), ("random subspace, same rank", "red", "--"))
     ):
         ax.plot(steps, mean[:, column], color=C[color], ls=style, label=label + ", mean of seeds")
-        for rows in recorded:
-            ax.plot(steps, [rows[s][column] for s in steps], color=C[color], ls=style, lw=0.8, alpha=0.45)
+        every = np.array([[rows[s][column] for s in steps] for rows in recorded])
+        ax.fill_between(steps, every.min(0), every.max(0), color=C[color], alpha=0.12, lw=0)
     ax.plot(list(live), [v[1] for v in live.values()], color=C["blue"], marker="o", ls="", label="edit, this run")
     ax.set(
         xlabel="edited at training step",
@@ -269,7 +287,7 @@ def of_map(record, decay, share):
 
 def decay_map(record, grokking):
     """Left: test accuracy with and without decay in the chapter's world. Right: the map of decay and share."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=[1.2, 1])
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10.2, 4.2), width_ratios=[1.2, 1])
     for i, run in enumerate(grokking["quadratic"]):
         left.plot(
             *zip(*run["test"], strict=True), color=C["blue"], lw=1.4, label="decay 1, five seeds" if not i else None
