@@ -12,7 +12,7 @@ import pytest
 import links
 from kfcourse import paths
 from kfcourse.notebooks import notebooks, outline
-from kfcourse.site import api, pages, publishing, routes, signposts
+from kfcourse.site import api, mathml, pages, publishing, routes, signposts
 
 CHAPTERS = notebooks.chapters()
 LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
@@ -77,6 +77,11 @@ def test_every_formula_is_drawn(html):
 
 
 @pytest.mark.slow
+def test_the_number_of_an_equation_stands_apart_from_it():
+    assert "<mtext>(05.1)</mtext>" in mathml.mathml(r"F = G \otimes A. \tag{05.1}", "block")
+    assert "<mspace" in mathml.mathml(r"F = G \otimes A. \tag{05.1}", "block")
+
+
 def test_a_word_is_linked_once_on_a_page_and_never_in_a_heading(html):
     page = html["chapters/09_editing_by_curvature.html"]
     anchors = re.findall(r'href="\.\./pages/glossary\.html#([\w-]+)"', page)

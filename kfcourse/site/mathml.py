@@ -1,5 +1,6 @@
 """A Sphinx extension: formulas as MathML, which every browser draws by itself, so a page asks nobody for a script."""
 
+import re
 from html import escape
 
 from docutils.nodes import SkipNode
@@ -8,8 +9,9 @@ from latex2mathml.converter import convert
 
 def mathml(latex, display):
     """A formula as a <math> element; one that cannot be converted is shown as it was written."""
+    numbered = re.sub(r"\\tag\{([^}]*)\}", r"\\qquad \\text{(\1)}", latex)  # \tag{05.1}: its number, set apart
     try:
-        return convert(latex, display=display)
+        return convert(numbered, display=display)
     except Exception:  # the converter raises many kinds of error, and a page with one plain formula beats no page
         return f"<code>{escape(latex)}</code>"
 
