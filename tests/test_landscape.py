@@ -176,3 +176,28 @@ def test_directions_of_the_wrong_shape_are_named():
     loss, params = task(net())
     with pytest.raises(ValueError, match="'4.bias'"):
         ls.loss_slice(loss, params, {k: v for k, v in params.items() if k != "4.bias"}, [0.0])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_curve_begins_and_ends_where_it_should_and_halfway_it_is_a_line(seed):
+    _, params = task(net(seed=seed))
+    first, middle, second = (direction(params, seed + k) for k in range(3))
+    assert dot(first, first) == pytest.approx(dot(ls.on_path(first, middle, second, 0), first))
+    torch.testing.assert_close(flatten(ls.on_path(first, middle, second, 1)), flatten(second))
+    half = {name: (first[name] + second[name]) / 2 for name in first}
+    line = flatten(first) + 0.3 * (flatten(second) - flatten(first))
+    torch.testing.assert_close(flatten(ls.on_path(first, half, second, 0.3)), line)
+
+
+def test_a_bent_path_goes_around_a_hill_and_moves_nothing_else():
+    first, second = ({"w": torch.tensor(p, dtype=torch.float64)} for p in ([1.0, 0.0], [-0.5, 3**0.5 / 2]))
+    ring = lambda p: (p["w"].square().sum() - 1).square()
+    kept = [end["w"].clone() for end in (first, second)]
+    middle = ls.bend(ring, first, second, steps=300, rate=0.05, generator=torch.Generator().manual_seed(0))
+    half = {"w": (first["w"] + second["w"]) / 2}
+    places = torch.linspace(0, 1, 21).tolist()
+    line, bent = (ls.path_losses(ring, first, m, second, places).max() for m in (half, middle))
+    assert line > 0.5 and bent < 0.05
+    assert torch.equal(first["w"], kept[0]) and torch.equal(second["w"], kept[1]) and not middle["w"].requires_grad
+    with pytest.raises(ValueError):
+        ls.bend(ring, first, {"v": second["w"]}, steps=1, rate=0.1, generator=torch.Generator())

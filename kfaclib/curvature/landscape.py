@@ -4,7 +4,7 @@
 direction has the names and shapes of the parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -88,6 +88,44 @@ def walk_plane(points: Sequence[Params]) -> list[Params]:
         raise ValueError("a plane needs a walk of at least three points that do not lie on one line")
     two = torch.linalg.svd(away, full_matrices=False)[2][:2]
     return [unflatten(row.to(flatten(points[-1]).dtype), points[-1]) for row in two]
+
+
+def on_path(first: Params, middle: Params, second: Params, t: float) -> Params:
+    """The point at `t`, from 0 to 1, of a quadratic Bezier curve from `first` to `second`, pulled towards `middle`."""
+    return {name: (1 - t) ** 2 * first[name] + 2 * t * (1 - t) * middle[name] + t**2 * second[name] for name in first}
+
+
+@torch.no_grad()
+def path_losses(
+    loss: Callable[[Params], torch.Tensor], first: Params, middle: Params, second: Params, places: Iterable[float]
+) -> torch.Tensor:
+    """The loss at each place [n], from 0 to 1, of the curve `on_path`: [n] float64."""
+    return torch.tensor([float(loss(on_path(first, middle, second, t))) for t in places], dtype=torch.float64)
+
+
+def bend(
+    loss: Callable[[Params], torch.Tensor],
+    first: Params,
+    second: Params,
+    *,
+    steps: int,
+    rate: float,
+    generator: torch.Generator,
+) -> Params:
+    """The middle of a curve between two points along which the loss stays low (Garipov et al. 2018, arXiv 1802.10026).
+
+    It starts halfway, where the curve is a straight line, and descends with Adam, whose learning rate is `rate`, on the
+    loss at a random place of the curve in every step.  Only the middle moves.
+    """
+    check_direction(first, second)
+    middle = {name: ((p + second[name]) / 2).requires_grad_() for name, p in first.items()}
+    optimizer = torch.optim.Adam(list(middle.values()), lr=rate)
+    for _ in range(steps):
+        place = torch.rand((), generator=generator).item()
+        optimizer.zero_grad()
+        loss(on_path(first, middle, second, place)).backward()
+        optimizer.step()
+    return {name: p.detach() for name, p in middle.items()}
 
 
 def descend(

@@ -9,6 +9,18 @@ from kfaclib.curvature import landscape
 from kfcourse import Exercise
 
 
+def _tensor(result):
+    """A result as a float64 tensor, whether it came as a tensor, an array or lists; None if it is none of them."""
+    try:
+        return (
+            torch.stack(list(result)).double()
+            if isinstance(result, (list, tuple)) and torch.is_tensor(result[0])
+            else torch.as_tensor(result, dtype=torch.float64).detach()
+        )
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return None
+
+
 def _valley():
     params = {"a": torch.tensor([1.0, -2.0], dtype=torch.float64), "b": torch.tensor([[0.5]], dtype=torch.float64)}
     way = {"a": torch.tensor([3.0, 0.0], dtype=torch.float64), "b": torch.tensor([[4.0]], dtype=torch.float64)}
@@ -46,21 +58,56 @@ def check_loss_along(function):
 
 def check_curvature_along(function):
     bowl = lambda p: 0.5 * (3 * p["w"][0] ** 2 + 5 * p["w"][1] ** 2) + p["w"][0]
-    point = {"w": torch.tensor([1.0, 2.0], dtype=torch.float64)}
-    way = {"w": torch.tensor([1.0, 1.0], dtype=torch.float64)}
-    value = float(function(bowl, point, way, 0.01))
-    assert not math.isclose(value, 8 * 0.01**2, rel_tol=1e-3), "divide by the square of the step h"
-    assert not math.isclose(value, 8 * 0.01, rel_tol=1e-3), "divide by h squared, not by h"
-    assert not math.isclose(value, 2 * 8, rel_tol=1e-3) and not math.isclose(value, 4, rel_tol=1e-3), (
-        "a factor two is off: (high - 2 middle + low) / h^2, without a half"
+    point = {"w": torch.tensor([1.0, 1.0], dtype=torch.float64)}
+    way = {"w": torch.tensor([1.0, 2.0], dtype=torch.float64)}
+    value, right, length = float(function(bowl, point, way, 0.01)), 3 * 1 + 5 * 4, 5
+    close = lambda other: math.isclose(value, other, rel_tol=1e-3)
+    assert not close(right * 0.01**2), "divide by the square of the step h"
+    assert not close(right * 0.01), "divide by h squared, not by h"
+    assert not close(right / length) and not close(right / math.sqrt(length)), (
+        "you have divided by the length of v as well: here t counts steps of v itself, however long it is"
     )
-    slope = 3 * 1 + 1 + 5 * 2
+    assert not close(2 * right) and not close(right / 2), (
+        "a factor of two is off: compare your formula with the sum of the two series, term by term"
+    )
+    slope = (3 * 1 + 1) * 1 + 5 * 1 * 2
     assert not math.isclose(value, slope, rel_tol=1e-2), (
-        "this is the slope: the first difference. The curvature needs the middle as well"
+        "this is the slope along v, a first difference: a curvature needs the loss in the middle as well"
     )
-    assert math.isclose(value, 8, rel_tol=1e-3), (
-        f"on 3/2 x^2 + 5/2 y^2 + x along (1, 1) the curvature is 3 + 5 = 8, yours is {value:.4g}"
+    assert close(right), (
+        f"on 3/2 x^2 + 5/2 y^2 + x the curvature along (1, 2) is 3 + 4 * 5 = {right}, and yours is {value:.4g}"
     )
+
+
+def check_valley_and_saddle(function):
+    for t in (6.0, 2.25):
+        result = function(t)
+        assert hasattr(result, "__len__") and len(result) == 2, (
+            "two pairs are wanted: the eigenvalues in the valley, then those at the origin"
+        )
+        valley, origin = (sorted(float(x) for x in pair) for pair in result)
+        assert len(valley) == len(origin) == 2, "a Hessian of two weights has two eigenvalues, also if one of them is 0"
+        near = lambda a, b: all(math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-9) for x, y in zip(a, b))
+        assert not near(valley, sorted((2 * t * t, 0.0))), (
+            "in the middle of the valley both weights are the square root of t, not t itself"
+        )
+        assert not (near(valley, sorted((t, -t))) and near(origin, sorted((2 * t, 0.0)))), (
+            "the two pairs are swapped: the valley comes first"
+        )
+        assert near(valley, (0.0, 2 * t)), (
+            f"for t = {t:g}, in the valley at (sqrt t, sqrt t): along the valley the loss stays 0 and does not bend; "
+            f"across it the eigenvalue is the squared length of (w2, w1). Yours are {valley}"
+        )
+        assert not near(origin, (0.0, 0.0)), (
+            "at the origin both weights are 0, but the residual is not: it stands beside w1 w2 off the diagonal"
+        )
+        assert not near(origin, (t, t)), (
+            "both signs are the same, but the diagonal of this Hessian is 0, so its eigenvalues must add up to 0"
+        )
+        assert near(origin, (-t, t)), (
+            f"for t = {t:g}, at the origin: the Hessian has zeros on its diagonal and the residual twice beside it. "
+            f"Yours are {origin}"
+        )
 
 
 def check_match_rows(function):
@@ -69,8 +116,8 @@ def check_match_rows(function):
         [[0.1], [1.0], [5.0], [2.0]], dtype=torch.float64
     )
     direction = torch.randn(4, 6, generator=generator, dtype=torch.float64)
-    result = function(direction, weight)
-    assert torch.is_tensor(result) and result.shape == weight.shape, (
+    result = _tensor(function(direction.clone(), weight.clone()))
+    assert result is not None and result.shape == weight.shape, (
         f"the result must have the weight's shape {list(weight.shape)}, not {list(getattr(result, 'shape', []))}"
     )
     whole = direction * weight.norm() / direction.norm()
@@ -119,12 +166,68 @@ def check_rescale(function):
     )
 
 
+def check_wrong_by_a_rule(function):
+    true = torch.tensor([3, 0, 4, 1, 2, 2, 4, 0, 3, 1, 0, 4])
+    result = _tensor(function(true.clone(), 5))
+    assert result is not None and result.shape == true.shape, f"one label for each image is wanted: {len(true)} of them"
+    given = [int(x) for x in result]
+    assert all(0 <= x < 5 for x in given), (
+        f"the classes are 0 to 4: {sorted(set(given) - set(range(5)))} is none of them"
+    )
+    right = sum(a == b for a, b in zip(given, true.tolist()))
+    assert right == 0, f"{right} of {len(true)} labels are still the true ones: every label must be wrong"
+    rule = {}
+    for a, b in zip(true.tolist(), given):
+        assert rule.setdefault(a, b) == b, (
+            f"images of class {a} get different labels: then there is no rule to learn, and the control is gone"
+        )
+    assert len(set(rule.values())) == 5, (
+        "two classes get the same label, so there is less to learn than with the true labels: keep five classes apart"
+    )
+
+
+def check_bend(function):
+    turn = lambda degrees: torch.tensor(
+        [math.cos(math.radians(degrees)), math.sin(math.radians(degrees))], dtype=torch.float64
+    )
+    rest = torch.zeros(1, 2, dtype=torch.float64)
+    first, second = ({"ring": turn(degrees), "rest": rest.clone()} for degrees in (20, 140))
+    before = [{name: p.clone() for name, p in end.items()} for end in (first, second)]
+    loss = lambda p: (p["ring"].square().sum() - 1).square() + p["rest"].square().sum()
+    middle = function(loss, first, second, 400, 0.05, 0)
+    for end, old in zip((first, second), before):
+        assert all(torch.equal(end[name].detach(), old[name]) for name in old), (
+            "the two ends were moved: only the middle may change, so make it a tensor of its own"
+        )
+    assert isinstance(middle, dict) and set(middle) == set(first), (
+        f"a dict with all the names of the ends is wanted: {', '.join(first)}"
+    )
+    middle = {name: torch.as_tensor(p).detach().double() for name, p in middle.items()}
+    assert all(middle[name].shape == first[name].shape for name in first), (
+        "every tensor of the middle has its end's shape"
+    )
+    half = {name: (first[name] + second[name]) / 2 for name in first}
+    places = torch.linspace(0, 1, 21).tolist()
+    straight, bent = (landscape.path_losses(loss, first, m, second, places).max().item() for m in (half, middle))
+    assert not torch.allclose(middle["ring"], half["ring"], atol=1e-3), (
+        "the middle is still halfway, so the path is the straight line: does a gradient reach it, and is a step taken?"
+    )
+    own = float(loss(middle))
+    assert bent < 0.1 * straight or own > 0.05 * straight, (
+        "the middle itself lies low, but the path does not pass through it: descend on the loss at a point of the path"
+    )
+    assert bent < 0.1 * straight, (
+        f"the highest loss on your path is {bent:.3f}, against {straight:.3f} on the straight line: it should fall far "
+        "below that with the 400 steps of 0.05 that were asked for"
+    )
+
+
 def check_in_plane(function):
     generator = torch.Generator().manual_seed(0)
     points, origin = (torch.randn(n, 6, generator=generator, dtype=torch.float64) for n in (5, 1))
     plane = torch.linalg.qr(torch.randn(6, 2, generator=generator, dtype=torch.float64))[0].T
-    result = function(points, origin[0], plane)
-    assert torch.is_tensor(result) and result.shape == (5, 2), (
+    result = _tensor(function(points.clone(), origin[0].clone(), plane.clone()))
+    assert result is not None and result.shape == (5, 2), (
         f"two coordinates per point are wanted, [5, 2], not {list(getattr(result, 'shape', []))}"
     )
     assert not torch.allclose(result, points @ plane.T), (
@@ -139,14 +242,30 @@ def check_in_plane(function):
 
 
 EXERCISES = {
+    "01.valley_and_saddle": Exercise(
+        "Valley and saddle",
+        2,
+        12,
+        (
+            "Put the two places into the Hessian (01.3), with the residual r = w1 w2 - t.",
+            "In the valley r = 0, and the matrix is the vector (w2, w1) times its own transpose. At the origin only r "
+            "is left.",
+            "A matrix u u^T has the eigenvalue |u|^2 and otherwise zeros. For a matrix with zeros on the diagonal try "
+            "the vectors (1, 1) and (1, -1).",
+        ),
+        check_valley_and_saddle,
+        "In the valley one eigenvalue is 0: the loss is flat along it. At the origin one is negative: a saddle, from "
+        "which the loss falls along (1, 1) and rises along (1, -1).",
+    ),
     "01.loss_along": Exercise(
         "Cut a slice",
         1,
         8,
         (
-            "For each step make new parameters and ask the loss.",
-            "A dict comprehension: `{name: p + t * direction[name] for name, p in params.items()}`.",
-            "`[float(loss({name: p + t * direction[name] for name, p in params.items()})) for t in steps]`",
+            "For each step make new parameters, and ask for the loss there.",
+            "New parameters are a new dict: for every name, the old tensor plus the step times the direction's tensor.",
+            "A dict comprehension over `params.items()` makes them in one line. Collect `float(loss(...))` for every "
+            "step in a list.",
         ),
         check_loss_along,
         "Nothing is trained and nothing is changed in place: a slice only asks what the loss would be elsewhere.",
@@ -156,28 +275,13 @@ EXERCISES = {
         2,
         10,
         (
-            "A parabola through three points at -h, 0 and h: how strongly is it bent?",
-            "The slope before the middle is (middle - low) / h, after it (high - middle) / h. The curvature is their "
-            "difference over h.",
-            "`low, middle, high = loss_along(loss, params, direction, [-h, 0.0, h])`, then "
-            "`(high - 2 * middle + low) / h**2`.",
+            "Equation (01.5) has the losses at -h, 0 and h in it. `loss_along` gives you all three at once.",
+            "The slope just before the middle is (middle - low) / h, and just after it (high - middle) / h.",
+            "The curvature is the difference of these two slopes, divided by h once more.",
         ),
         check_curvature_along,
-        "In the limit of small h this is $v^\\top H v$, the Hessian seen along v. Three losses tell it, without any "
+        "In the limit of small h this is $v^\\top H v$, the Hessian seen along v. Three losses give it, without any "
         "derivative.",
-    ),
-    "01.match_rows": Exercise(
-        "Filter normalisation",
-        2,
-        10,
-        (
-            "Each row of the direction is stretched or shrunk by a factor of its own.",
-            "`weight.norm(dim=1, keepdim=True)` is the norm of every row, of shape [O, 1], ready to multiply.",
-            "`direction / direction.norm(dim=1, keepdim=True) * weight.norm(dim=1, keepdim=True)`",
-        ),
-        check_match_rows,
-        "A step of 1 now means: every neuron's weights are changed by as much as they are long. That is comparable "
-        "between networks.",
     ),
     "01.rescale": Exercise(
         "Same function, other weights",
@@ -185,13 +289,52 @@ EXERCISES = {
         10,
         (
             "relu(alpha z) = alpha relu(z) for alpha > 0. What has to happen in the next layer?",
-            "z is W x + b: both of the first layer's tensors grow. The second weight shrinks; the second bias comes "
-            "after it.",
-            '`params | {"0.weight": alpha * params["0.weight"], "0.bias": ..., "2.weight": ...}`',
+            "z is W x + b, so both tensors of the first layer grow. The second weight shrinks.",
+            "The second bias is added at the very end. Ask yourself whether the output before it has changed.",
         ),
         check_rescale,
-        "The function is the same to the last digit that rounding leaves, and any measure that changes here does not "
-        "measure the function.",
+        "The function is the same up to rounding, so a measure that changes here does not measure the function.",
+    ),
+    "01.match_rows": Exercise(
+        "Filter normalization",
+        2,
+        10,
+        (
+            "Each row of the direction is stretched or shrunk by a factor of its own.",
+            "`weight.norm(dim=1, keepdim=True)` holds the norm of every row, with shape [O, 1], ready to multiply.",
+            "A row's factor is the length it should have over the length it has.",
+        ),
+        check_match_rows,
+        "A step of 1 now changes every neuron's weights by as much as they are long, in any net.",
+    ),
+    "01.wrong_by_a_rule": Exercise(
+        "Wrong, but by a rule",
+        2,
+        10,
+        (
+            "The control must share the suspected cause (every label is wrong) and lack the other one (there is no "
+            "rule).",
+            "The same digit must always get the same wrong label, and two digits never the same one.",
+            "Think of a circle of classes, on which every class hands its label on to a neighbor.",
+        ),
+        check_wrong_by_a_rule,
+        "Any permutation of the classes that leaves none in its place will do. For the net it is the old task under "
+        "new names.",
+    ),
+    "01.bend": Exercise(
+        "Bend a path",
+        4,
+        25,
+        (
+            "Begin with the middle halfway between the ends: `{name: ((p + second[name]) / 2).requires_grad_() ...}`. "
+            "Give its tensors, and nothing else, to an optimizer.",
+            "In each step draw t = `torch.rand(()).item()`, take the point (01.8) of the path at t, and compute the "
+            "loss there.",
+            "The rest is what every training loop does: clear the gradients, call `backward()` on that loss, let the "
+            "optimizer step. Detach the tensors when you return them.",
+        ),
+        check_bend,
+        "The ends stay, and only the middle is trained: a training loop whose parameters are a place to pass near.",
     ),
     "01.in_plane": Exercise(
         "A walk seen in a plane",
@@ -200,7 +343,8 @@ EXERCISES = {
         (
             "How far is a point from the origin, along each of the two directions?",
             "The directions are orthonormal rows, so a coordinate is a dot product.",
-            "`(points - origin) @ plane.T`",
+            "A matrix product gives the dot products of all points with both directions at once. Mind its shape: [n, "
+            "2].",
         ),
         check_in_plane,
         "For directions that are not orthonormal one solves a small least-squares problem instead, as "

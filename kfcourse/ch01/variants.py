@@ -92,7 +92,85 @@ def _turned(g):
     )
 
 
+def _scaled_pairs(g):
+    c = tenths(g, 0.5, 3)
+    return (
+        f"The loss is {c} (w1 w2 - t)^2 / 2 instead of (w1 w2 - t)^2 / 2.",
+        lambda ref: lambda t: [[c * float(x) for x in pair] for pair in ref(t)],
+    )
+
+
+def _pairs(a, b, _):
+    rows = [[sorted(float(x) for x in pair) for pair in result] for result in (a, b)]
+    return len(rows[1]) == 2 and all(
+        math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-9)
+        for ours, yours in zip(*rows)
+        for x, y in zip(ours, yours, strict=True)
+    )
+
+
+def _classes(g):
+    classes = whole(g, 6, 12)
+    return torch.cat([torch.arange(classes), torch.randint(0, classes, (whole(g, 5, 30),), generator=g)]), classes
+
+
+def _one_stays(g):
+    c = whole(g, 0, 5)
+
+    def function(ref):
+        def wrong_by_a_rule(labels, classes):
+            others = torch.where(labels > c, labels - 1, labels)
+            moved = (others + 1) % (classes - 1)
+            return torch.where(labels == c, c, torch.where(moved >= c, moved + 1, moved))
+
+        return wrong_by_a_rule
+
+    return f"Class {c} keeps its true label; every other label is wrong by a rule.", function
+
+
+def _same_kind_of_rule(expected, got, arguments):
+    """A one-to-one map of the classes that keeps just those classes that the course's own keeps."""
+    labels, classes = arguments
+    rules = []
+    for result in (expected, got):
+        pairs = set(zip(labels.tolist(), torch.as_tensor(result).tolist(), strict=True))
+        assert len(pairs) == classes == len({new for _, new in pairs}) and all(0 <= new < classes for _, new in pairs)
+        rules.append({old for old, new in pairs if old == new})
+    return rules[0] == rules[1]
+
+
+def _ring(g):
+    """A circular valley with two ends on it, less than half a turn apart."""
+    start, radius = 2 * math.pi * share(g), 0.8 + 0.4 * share(g)
+    ends = [
+        {"place": radius * torch.tensor([math.cos(a), math.sin(a)], dtype=torch.float64)}
+        for a in (start, start + math.radians(whole(g, 100, 140)))
+    ]
+    return (lambda p: (p["place"].square().sum() - radius**2).square()), *ends, 400, 0.05, whole(g, 0, 99)
+
+
+def _pull(g):
+    c = tenths(g, 1.5, 4)
+
+    def function(ref):
+        def bend(loss, first, second, *more):
+            middle = ref(loss, first, second, *more)
+            return {name: c * (m - (first[name] + second[name]) / 2) for name, m in middle.items()}
+
+        return bend
+
+    return f"Return {c} times the pull instead: {c} times (the middle minus the point halfway).", function
+
+
+def _nearly(expected, got, _):
+    assert set(got) == set(expected)
+    return all((torch.as_tensor(got[k]) - v).norm() <= 0.15 * v.norm() + 0.05 for k, v in expected.items())
+
+
 VARIANTS = {
+    "01.valley_and_saddle": Variant(lambda g: (tenths(g, 0.3, 8),), _scaled_pairs, _pairs),
+    "01.wrong_by_a_rule": Variant(_classes, _one_stays, _same_kind_of_rule),
+    "01.bend": Variant(_ring, _pull, _nearly),
     "01.loss_along": Variant(lambda g: (_loss(g), *_two_dicts(g), real(g, whole(g, 2, 6)).tolist()), _quadratic_walk),
     "01.curvature_along": Variant(
         lambda g: (_loss(g), *_two_dicts(g), 0.01),

@@ -65,7 +65,14 @@ TIMETABLE = (
         "See curvature in a loss of two weights, write it for a layer as two small matrices, "
         "and see what averaging does to a direction that one text has for itself.",
         35,
-        (("01", "c02", "c05"), ("05", "c04", "c05"), ("05", "c08", "c09"), ("05", "c12", "c17"), ("06", "c03", "c04")),
+        (
+            ("01", "c05", "c08"),
+            ("01", "c12", "c13"),
+            ("05", "c04", "c05"),
+            ("05", "c08", "c09"),
+            ("05", "c12", "c17"),
+            ("06", "c03", "c04"),
+        ),
         "05.kfac_factors",
     ),
     Pause("Break", 15),
