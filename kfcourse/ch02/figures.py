@@ -6,20 +6,37 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from kfaclib.toy import canaries
+from kfcourse.show import plots
 from kfcourse.show.plots import COLORS as C
 
 
+def spread(values):
+    """Shares or bits of several seeds: "0.72 (0.69 to 0.76)"."""
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def gap(watch):
+    """Right on the labels it was trained on minus right on held-out labels of the same teacher, at the end."""
+    return watch["train"][-1] - watch["validation"][-1]
+
+
 def gaps(watches):
-    """Training and test accuracy over epochs, side by side: {title: `generalization.Watch`}."""
+    """Accuracy over epochs, side by side: {title: `generalization.Watch`}; what is shaded is the gap."""
     fig, axes = plt.subplots(1, len(watches), figsize=(4.1 * len(watches), 3.9), sharey=True, squeeze=False)
     for ax, (title, w) in zip(axes[0], watches.items()):
-        ax.plot(w.train, color=C["orange"], ls="--", label="labels it was given")
-        ax.plot(w.test, color=C["blue"], label="new images, true labels")
-        ax.fill_between(range(len(w.train)), w.test, w.train, color=C["grey"], alpha=0.15)
+        ax.plot(w.train, color=C["orange"], ls="--", label="labels it was trained on")
+        ax.plot(w.validation, color=C["red"], ls=":", label="held-out labels, same teacher")
+        ax.plot(w.test, color=C["blue"], label="true labels of new images")
+        ax.fill_between(range(len(w.train)), w.validation, w.train, color=C["grey"], alpha=0.15)
         ax.set(title=title, xlabel="epoch", ylim=(-0.03, 1.05))
     axes[0, 0].set_ylabel("share right")
     axes[0, 0].legend(loc="lower right")
-    return fig
+    alt = (
+        "Three trainings: with true labels all curves rise together; with 30 percent wrong labels the true labels of "
+        "new images are named better and better and then worse, while the net goes on fitting its own labels; with "
+        "random labels only the fit rises"
+    )
+    return plots.described(fig, alt)
 
 
 def truth_first(recorded, live):
@@ -33,7 +50,11 @@ def truth_first(recorded, live):
         ax.plot(w["test"], color=C["blue"], ls=":", label="test accuracy" if last else None, **look)
     ax.set(xlabel="epoch", ylabel="share of images", ylim=(-0.03, 1.03), title="The rule first, the exceptions later")
     ax.legend(loc="center right")
-    return fig
+    alt = (
+        "Mislabelled images over the epochs: first nearly all are given their true label, later nearly all the wrong "
+        "one that they were trained on; the test accuracy peaks early and falls"
+    )
+    return plots.described(fig, alt)
 
 
 def remedies(rows, clean):
@@ -49,7 +70,22 @@ def remedies(rows, clean):
     ax.set_ylim(len(rows) - 0.5, -0.6)
     ax.set_title("30% wrong labels: what keeps the rule", loc="left")
     ax.grid(axis="y", visible=False)
-    return fig
+    alt = (
+        "Test accuracy with 30 percent wrong labels, one dot for each seed: training to the end is worst; stopping "
+        "early, weight decay and noise are all clearly better, and not far from training with true labels"
+    )
+    return plots.described(fig, alt)
+
+
+def gap_rows(watches, recorded):
+    """[(teacher, on its own labels, on held-out labels of the same teacher, gap, true labels of new images)]."""
+    names = {"true labels": "clean labels", "30% wrong": "30% wrong", "random labels": "random labels"}
+    rows = []
+    for title, w in watches.items():
+        ours = spread([gap(run) for run in recorded[names[title]]])
+        numbers = (w.train[-1], w.validation[-1], w.train[-1] - w.validation[-1], w.test[-1])
+        rows.append([title, *(f"{x:.2f}" for x in numbers), ours])
+    return rows
 
 
 def tied(recorded, width, repeats):
@@ -82,7 +118,30 @@ def exposures(recorded, live):
     left.set(ylabel="exposure (bits)", title="Repetition decides what leaks ...")
     right.set(ylabel="bits added by the owner's name", title="... and size, whose it is")
     left.legend(loc="upper left", bbox_to_anchor=(0, 0.92))
-    return fig
+    alt = (
+        "Left: exposure against repetitions, near the level of luck up to about four, then rising to the maximum at "
+        "64 or more; wider models need fewer repetitions. Right: what the owner's name adds, nearly nothing in the "
+        "narrow model, several bits in the wide one"
+    )
+    return plots.described(fig, alt)
+
+
+def exam_rows(recorded, width=128, repeats=(0, 1, 4, 16, 32, 64, 128)):
+    """[(repetitions, said when asked, exposure, the same code asked of strangers, what the name adds)]: recorded "
+    "seeds."""
+    runs = [r for r in recorded if r["width"] == width]
+    mean = lambda what, n: np.mean([np.mean(run[what][str(n)]) for run in runs])
+    rows = []
+    for n in repeats:
+        added, error = tied(recorded, width, n)
+        bits = (f"{mean(what, n):.1f}" for what in ("exposure", "stranger"))
+        rows.append([n, f"{mean('said', n):.0%}", *bits, f"{added:.1f} ± {error:.1f}"])
+    return rows
+
+
+def others_code(recorded, width=128):
+    """How often a model answers with somebody else's fixed code when asked for one that was never said."""
+    return np.mean([np.mean(run["anothers"]["0"]) for run in recorded if run["width"] == width])
 
 
 def ladder(rows):
@@ -101,7 +160,11 @@ def ladder(rows):
     )
     ax.set(ylabel="share", title="olmo2-tiny: a trace first, recitation later")
     ax.legend(loc="upper left")
-    return fig
+    alt = (
+        "Recall of passages against repetitions: nothing is recited up to eight, little at 16, most at 32; the share "
+        "of right next words rises earlier"
+    )
+    return plots.described(fig, alt)
 
 
 def guesses(scores, secret, count=5):
@@ -115,12 +178,22 @@ def guesses(scores, secret, count=5):
     return f"<p>{asked}</p><pre>" + "\n".join(lines) + "</pre>"
 
 
-def found(rows, paper):
-    """Markdown table of [(what, the paper's figure or None, recorded values or None, this run's or None)]; paper: its
-    column's title."""
-    lines = [f"| | {paper} | ours, {len(rows[0][2])} seeds: mean (range) | yours, this run |", "|---|---:|---:|---:|"]
-    for what, theirs, ours, yours in rows:
-        spread = f"{np.mean(ours):.3f} ({min(ours):.3f} to {max(ours):.3f})" if ours else "-"
-        theirs, yours = ("-" if x is None else f"{x:.3f}" for x in (theirs, yours))
-        lines.append(f"| {what} | {theirs} | {spread} | {yours} |")
-    return "\n".join(lines)
+def found(record, stop_at, paper, yours):
+    """Rows of the chapter's last table, from `experiments.leaks`'s record and this run's eight numbers (None: not
+    measured)."""
+    runs, wide = record["labels"], [r for r in record["secrets"] if r["width"] == 128]
+    last = lambda name: [run["test"][-1] for run in runs[name]]
+    said = lambda n: [np.mean(run["said"][str(n)]) for run in wide]
+    ours = {
+        "gap on true labels": [gap(run) for run in runs["clean labels"]],
+        "gap on 30% wrong labels": [gap(run) for run in runs["30% wrong"]],
+        "new images right, 30% wrong labels, to the end": last("30% wrong"),
+        "the same, stopped early": [r["test"][stop_at(r["validation"], 10)] for r in runs["30% wrong"]],
+        "new images right, every label wrong": last("all wrong"),
+        "codes said back, of those said once": said(1),
+        "codes said back, of those said 64 times": said(64),
+        "codes said back, of those said 128 times": said(128),
+    }
+    rows = [[what, None, spread(values), mine] for (what, values), mine in zip(ours.items(), yours[:8], strict=True)]
+    what = "passages recited word for word (paper: picked because it recites them; yours: said 32 times)"
+    return [*rows, [what, paper, None, yours[8]]]

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from kfcourse.grading.variants import Variant, real, some_labels, tenths, whole
+from kfcourse.grading.variants import Variant, one_of, real, some_labels, tenths, whole
 
 
 def _without_class(g):
@@ -65,7 +65,68 @@ def _other_base(g):
     )
 
 
+def _luck_to_the_base(g):
+    c = whole(g, 3, 20)
+    return (
+        f"Exposure is measured with logarithms of base {c} instead of base 2.",
+        lambda ref: lambda n: float(ref(n)) / math.log2(c),
+    )
+
+
+def _people(g):
+    """(name, place of the code, repetitions): some never said, some often."""
+    names = [f"p{i}" for i in range(whole(g, 7, 10))]
+    places = torch.randperm(12, generator=g).tolist()
+    said = [0, 0, 0, *(one_of(g, 1, 4, 16) for _ in names[3:])]
+    return list(zip(names, places, said))
+
+
+def _people_and_owner(g):
+    people = _people(g)
+    return people, people[whole(g, 0, len(people) - 1)]
+
+
+def _rarely(g):
+    c = whole(g, 1, 15)
+    return (
+        f"A stranger is anybody else whose code was said at most {c} times.",
+        lambda ref: lambda people, owner: [p[0] for p in people if p[2] <= c and p[0] != owner[0]],
+    )
+
+
+def _examined(g):
+    people = _people(g)
+    table = {name: real(g, 12) for name, *_ in people}
+    return people, lambda name: table[name].clone()
+
+
+def _weighted(g):
+    c = tenths(g, 1.5, 9)
+
+    def function(ref):
+        def canary_exam(secrets, scores_of):
+            report = ref(secrets, scores_of)
+            return {n: dict(row, added=c * (row["owner"] - row["stranger"])) for n, row in report.items()}
+
+        return canary_exam
+
+    return f'Every entry also has "added": {c} times (owner - stranger).', function
+
+
+def _reports(a, b, _):
+    return set(a) == set(b) and all(
+        set(a[n]) == set(b[n])
+        and all(math.isclose(float(a[n][k]), float(b[n][k]), rel_tol=1e-5, abs_tol=1e-6) for k in a[n])
+        for n in a
+    )
+
+
 VARIANTS = {
+    "02.luck_bits": Variant(
+        lambda g: (whole(g, 2, 3000),), _luck_to_the_base, lambda a, b, _: math.isclose(a, float(b), rel_tol=1e-5)
+    ),
+    "02.strangers": Variant(_people_and_owner, _rarely, lambda a, b, _: set(a) == set(b)),
+    "02.canary_exam": Variant(_examined, _weighted, _reports),
     "02.memorized_and_true": Variant(some_labels, _without_class),
     "02.stop_at": Variant(_curve, _clearly_better),
     "02.continue_greedily": Variant(_next_word, _never),

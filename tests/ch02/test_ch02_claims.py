@@ -8,7 +8,7 @@ import torch
 
 from kfaclib.io import files
 from kfaclib.lm import models, recitation
-from kfaclib.toy import canaries, generalization, small_olmo2, tasks
+from kfaclib.toy import canaries, digits, generalization, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.paths import DATA
 
@@ -20,6 +20,11 @@ def last(name, what="test"):
     return [run[what][-1] for run in LABELS[name]]
 
 
+def gap(run):
+    """Both sides on labels of the same teacher, which the net was trained on and not."""
+    return run["train"][-1] - run["validation"][-1]
+
+
 def best_on_held_out(run):
     return run["test"][max(range(len(run["test"])), key=lambda epoch: run["validation"][epoch])]
 
@@ -27,7 +32,25 @@ def best_on_held_out(run):
 def test_the_same_net_learns_rules_and_nonsense():
     assert min(last("clean labels", "train") + last("random labels", "train")) > 0.9
     assert min(last("clean labels")) > 0.93 and max(last("random labels")) < 0.2
-    assert max(last("all wrong")) < min(last("random labels"))  # "never the true one" is a rule
+    assert max(last("all wrong")) < 0.05 < 0.08 < min(last("random labels"))  # "never the true one" is a rule
+
+
+def test_the_gap_is_about_memorizing_and_not_about_the_teachers_mistakes():
+    gaps = {name: [gap(run) for run in LABELS[name]] for name in LABELS}
+    assert max(gaps["clean labels"]) < 0.06 < 0.35 < min(gaps["30% wrong"]) < max(gaps["30% wrong"]) < 0.6
+    assert min(gaps["random labels"]) > 0.75
+    for remedy in ("30% wrong, weight decay", "30% wrong, noise"):  # nearly the rule, and nothing else
+        assert max(map(abs, gaps[remedy])) < 0.15
+        mixed = [run["train"][-1] - run["test"][-1] for run in LABELS[remedy]]
+        assert max(mixed) < -0.1  # what the gap would be if the two sides had different teachers
+
+
+def test_who_follows_the_rule_scores_one_minus_the_share_of_wrong_labels_on_both_sides():
+    data = digits.load(1000)
+    labels, _ = digits.corrupt(data.y, 0.3, seed=0)
+    right = (labels == data.y).float()
+    assert right[:600].mean().item() == pytest.approx(0.7, abs=0.03)
+    assert right[600:].mean().item() == pytest.approx(0.7, abs=0.04)
 
 
 @pytest.mark.parametrize("run", LABELS["30% wrong"])
@@ -36,6 +59,7 @@ def test_the_rule_comes_first_and_the_exceptions_later(run):
     learned_by_heart = next(epoch for epoch, share in enumerate(run["memorized"]) if share > 0.5)
     assert run["true"][rule] > 0.75 and rule < learned_by_heart and learned_by_heart > 20
     assert run["memorized"][-1] > 0.7 and run["true"][-1] < 0.3
+    assert run["true"][10] > run["memorized"][10]  # what the prediction at the chapter's start is answered with
 
 
 def test_each_remedy_helps_on_every_seed():
@@ -53,7 +77,7 @@ def test_the_strengths_are_those_that_held_out_labels_chose(remedy, used):
 
 def test_more_clean_images_make_a_smaller_gap():
     runs = "clean labels", "clean, 300 images", "clean, 75 images"
-    gaps = [[a - b for a, b in zip(last(name, "train"), last(name), strict=True)] for name in runs]
+    gaps = [[gap(run) for run in LABELS[name]] for name in runs]
     assert mean(gaps[0]) < mean(gaps[1]) < mean(gaps[2]) and max(gaps[0]) < min(gaps[2])
 
 
@@ -94,12 +118,21 @@ def test_a_model_that_cannot_know_gives_away_the_codes_of_others():
     assert mean(by_seed(128, "anothers", 0)) > 0.1  # by chance it would be 32 of 1000
 
 
-@pytest.mark.long
-def test_different_codes_cancel_and_copies_do_not():
-    secrets = canaries.plant(7, repeats=(0,), each=1)
+@pytest.fixture(scope="module")
+def small():
+    """(model, codes said once in its text, codes it never read, secrets said 0 or 128 times): a narrow model."""
+    secrets = canaries.plant(7, repeats=(0, 128), each=4)
     text = canaries.stream(secrets, seed=7, rows=6400)
     model = canaries.train(canaries.make_model(64, seed=7), text, progress=False)
-    codes = text[text[:, 2] == canaries.encode("code")[0]]
+    fixed = torch.tensor([canaries.encode(s.person)[0] for s in secrets])
+    is_code = lambda rows: (rows[:, 2] == canaries.encode("code")[0]) & ~torch.isin(rows[:, 4], fixed)
+    fresh = canaries.stream([], seed=8, rows=6400)
+    return model, text[is_code(text)], fresh[is_code(fresh)], secrets
+
+
+@pytest.mark.long
+def test_different_codes_cancel_and_copies_do_not(small):
+    model, codes, _, _ = small
 
     def pull(rows):
         logits = model(input_ids=rows).logits[:, 5:8]
@@ -109,6 +142,27 @@ def test_different_codes_cancel_and_copies_do_not():
     single = mean(pull(codes[i : i + 1]) for i in range(8))
     assert pull(codes[:64]) < 0.3 * single
     assert pull(codes[:1].repeat(64, 1)) == pytest.approx(pull(codes[:1]), rel=1e-3)
+
+
+@pytest.mark.long
+@torch.no_grad()
+def test_one_mention_does_not_tell_a_member_and_many_do(small):
+    model, codes, fresh, secrets = small
+
+    def losses(rows):
+        log_probs = model(input_ids=rows).logits[:, 5:8].log_softmax(-1)
+        return -log_probs.gather(2, rows[:, 6:9, None]).sum((1, 2))
+
+    loud = torch.tensor([canaries.prompt(s.person) + canaries.encode([*s.code, "."]) for s in secrets if s.repeats])
+    score = lambda rows: (losses(rows)[:, None] < losses(fresh[:1000])).float().mean().item()
+    assert abs(score(codes[:1000]) - 0.5) < 0.06 and score(loud) > 0.9
+
+
+def test_luck_alone_gives_log2_of_e_bits():
+    luck = lambda n: mean(math.log2(n / rank) for rank in range(1, n + 1))
+    assert luck(1000) == pytest.approx(math.log2(math.e), abs=0.01) and luck(4) < 0.9
+    never = [bits for run in SECRETS if run["width"] == 128 for bits in run["exposure"]["0"]]
+    assert abs(mean(never) - luck(1000)) < 3 * stdev(never) / math.sqrt(len(never))
 
 
 @pytest.mark.long

@@ -2,6 +2,8 @@
 
 import math
 
+from kfaclib.toy import canaries
+
 
 def shares_over_all(said, given, true):
     return (said == given).float().mean().item(), (said == true).float().mean().item()
@@ -84,7 +86,92 @@ def exposure_in_nats(scores, index):
     return math.log(len(scores)) - math.log(1 + (scores > scores[index]).sum().item())
 
 
+def luck_of_the_mean_rank(candidates):
+    return math.log2(candidates / ((candidates + 1) / 2))
+
+
+def luck_half(candidates):
+    return math.log2(candidates) / 2
+
+
+def luck_in_nats(candidates):
+    return math.log(candidates) - math.lgamma(candidates + 1) / candidates
+
+
+def luck_in_the_limit(candidates):
+    return math.log2(math.e)
+
+
+def strangers_and_owner(secrets, owner):
+    return [name for name, _, said in secrets if said == 0 or name == owner[0]]
+
+
+def strangers_are_all_others(secrets, owner):
+    return [name for name, *_ in secrets if name != owner[0]]
+
+
+def strangers_only_one(secrets, owner):
+    return [name for name, _, said in secrets if said == 0 and name != owner[0]][:1]
+
+
+def strangers_as_tuples(secrets, owner):
+    return [person for person in secrets if person[2] == 0 and person != owner]
+
+
+def _exam(secrets, scores_of, choose, swap=False, total=False):
+    rows = {}
+    for name, place, said in secrets:
+        scores = scores_of(name)
+        others = [canaries.exposure(scores_of(other), place) for other in choose(secrets, name)]
+        values = [float(scores.argmax() == place), canaries.exposure(scores, place), sum(others) / len(others)]
+        rows.setdefault(said, []).append(values)
+    report = {}
+    for said, values in rows.items():
+        first, owner, stranger = (sum(column) / (1 if total else len(values)) for column in zip(*values))
+        owner, stranger = (stranger, owner) if swap else (owner, stranger)
+        report[said] = {"first": first, "owner": owner, "stranger": stranger}
+    return report
+
+
+def _never_said(secrets, name):
+    return [other for other, _, said in secrets if said == 0 and other != name]
+
+
+def exam_of_everybody(secrets, scores_of):
+    return _exam(secrets, scores_of, lambda secrets, name: [other for other, *_ in secrets if other != name])
+
+
+def exam_swapped(secrets, scores_of):
+    return _exam(secrets, scores_of, _never_said, swap=True)
+
+
+def exam_in_sums(secrets, scores_of):
+    return _exam(secrets, scores_of, _never_said, total=True)
+
+
+def exam_by_name(secrets, scores_of):
+    return {name: canaries.exposure(scores_of(name), place) for name, place, _ in secrets}
+
+
 WRONG = {
+    "02.luck_bits": [
+        (luck_of_the_mean_rank, "mean rank"),
+        (luck_half, "equally likely"),
+        (luck_in_nats, "nats"),
+        (luck_in_the_limit, "limit"),
+    ],
+    "02.strangers": [
+        (strangers_and_owner, "owns this code"),
+        (strangers_are_all_others, "was said in training"),
+        (strangers_only_one, "missing"),
+        (strangers_as_tuples, "list of names"),
+    ],
+    "02.canary_exam": [
+        (exam_of_everybody, "never said are strangers"),
+        (exam_swapped, "swapped"),
+        (exam_in_sums, "take means"),
+        (exam_by_name, "for every number of repetitions"),
+    ],
     "02.memorized_and_true": [
         (shares_over_all, "over all images"),
         (shares_divided_by_all, "not by the number of all images"),
