@@ -10,8 +10,8 @@ from kfcourse.show.terrain import Terrain, relief
 
 
 def spread(values):
-    """Several seeds in a few characters: "53 (44 to 60)"."""
-    form = lambda x: f"{x:.0f}" if abs(x) >= 10 else f"{x:.2g}"
+    """Several seeds in a few characters: "48 (46 to 51)"."""
+    form = lambda x: f"{x:.0f}" if abs(x) >= 10 else f"{x:.3g}"
     return f"{form(sum(values) / len(values))} ({form(min(values))} to {form(max(values))})"
 
 
