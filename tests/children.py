@@ -8,7 +8,9 @@ import os
 import sys
 
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
-CONTEXT.set_forkserver_preload(["kfaclib.commands.collect", "kfaclib.commands.edit", "children"])
+CONTEXT.set_forkserver_preload(
+    ["kfaclib.commands.collect", "kfaclib.commands.edit", "kfaclib.commands.mine", "children"]
+)
 
 
 def _run(function, arguments, environ, log):

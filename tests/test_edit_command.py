@@ -157,6 +157,7 @@ def test_killed_once_it_goes_on_and_ends_with_the_same_bits(folder, factors, tmp
     killed(folder, factors, tmp_path, 1, seed=1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_fifty_times_nothing_is_lost(folder, factors, tmp_path):
     killed(folder, factors, tmp_path, 50, seed=2)

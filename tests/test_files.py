@@ -122,3 +122,28 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path.resolve())
     with pytest.raises(OSError, match="cannot be written: no permission"):
         files.check_writable(tmp_path / "folder" / "to" / "come")
+
+
+def test_what_killed_writers_of_a_file_left_is_removed_and_nothing_else(tmp_path):
+    left = [".x.json.abcd1234", ".x.json._z9_z9_z"]
+    others = ["x.json", ".x.json", ".x.json.bak", ".xyjson.abcd1234", ".y.json.abcd1234", ".x.json.abcd12345"]
+    for name in left + others:
+        (tmp_path / name).write_text("")
+    files.remove_half_written(tmp_path / "x.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_file_written_anew_is_renewed_in_the_manifest_and_damage_to_others_is_still_noticed(folder):
+    (folder / "notes.txt").write_text("written anew")
+    files.renew(folder / "notes.txt")
+    files.check_manifest(folder)
+    (folder / "c.txt").write_text("not listed")
+    before = (folder / "manifest.json").read_bytes()
+    files.renew(folder / "c.txt")
+    assert (folder / "manifest.json").read_bytes() == before
+    files.renew(folder / "c.txt", add=True)
+    assert "c.txt" in files.manifest_of(folder)
+    (folder / "weights.bin").write_text("damaged")
+    files.renew(folder / "c.txt")
+    with pytest.raises(ValueError, match=r"weights\.bin"):
+        files.check_manifest(folder)

@@ -13,6 +13,7 @@ from kfaclib.io import errors, options
 COMMANDS = {  # name of the command, of its module in this folder and of the function there: what it does
     "plan": "how much memory, disk and time a collection will take, before anything but a configuration is loaded",
     "collect": "collect the factors A and G of some layers",
+    "mine": "find the windows of a text that the model continues word for word",
     "edit": "project weights on their high-curvature directions and save the model",
     "evaluate": "measure recitation, perplexity and tasks",
     "reproduce": "the whole experiment: on the small model with all its controls, on another one with --sequences and "

@@ -113,4 +113,5 @@ def write(config, result: dict) -> None:
     """Write the result and the options that led to it, if --json asks for it."""
     if config.json:
         files.write_json(config.json, {**result, "options": config.recorded()})
+        files.renew(config.json)
         print(f"written to {config.json}")

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def remove_half_written(path: str | Path) -> None:
+    """Remove the temporary files of `atomic` that killed writers of `path` left beside it."""
+    path = Path(path)
+    for other in list(path.parent.glob(".*")):
+        if re.fullmatch(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}", other.name):
+            other.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value) -> None:
@@ -66,6 +75,16 @@ def write_manifest(folder, names=None):
     listed = [p.name for p in folder.iterdir() if p.is_file() and p.name != "manifest.json"] if names is None else names
     entries = {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in listed}
     write_json(folder / "manifest.json", dict(sorted(entries.items())))
+
+
+def renew(path: str | Path, add: bool = False) -> None:
+    """Bring the entry of a file in the `manifest.json` of its folder up to date, if there is one and it lists the file
+    (with `add`, also if it does not yet); the other entries stay as they are."""
+    path = Path(path)
+    listed = manifest_of(path.parent)
+    if listed is not None and (add or path.name in listed):
+        listed[path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        write_json(path.parent / "manifest.json", dict(sorted(listed.items())))
 
 
 def manifest_of(folder):

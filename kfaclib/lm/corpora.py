@@ -143,6 +143,22 @@ def _check_ids(corpus, ids, vocabulary):
         )
 
 
+def tokenized(
+    corpus: str | Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None, **options
+) -> Iterator[list[int]]:
+    """Yield the token ids (list) of each document of a corpus; options are the tokenizer's.
+
+    Documents are tokenized in chunks, on all cores (by a fast tokenizer's threads), while the next ones are being
+    read. model: the one that is to read them; tokens that it does not have are a ValueError.
+    """
+    vocabulary = model and model.get_input_embeddings().num_embeddings
+    for chunk in _chunks(corpus):
+        for ids in tokenizer(chunk, verbose=False, **options)["input_ids"]:
+            if vocabulary:
+                _check_ids(corpus, ids, vocabulary)
+            yield ids
+
+
 def text_windows(
     corpus: str | Path,
     tokenizer: PreTrainedTokenizerBase,
@@ -154,8 +170,7 @@ def text_windows(
     """Token ids of a corpus's documents, joined end to end and cut into windows without padding: int64 [N, length].
 
     length: in tokens, by default 512 or as many as the model has positions, if that is fewer. count: windows at most;
-    by default all. model: the one that is to read the windows. Documents are tokenized in chunks, on all cores (by a
-    fast tokenizer's threads), while the next ones are being read.
+    by default all. model: the one that is to read the windows.
 
     Raises ValueError for windows longer than the model's positions, for tokens that it does not have, and for a corpus
     shorter than one window; OSError if a stream breaks off.
@@ -167,7 +182,6 @@ def text_windows(
             f"windows of {length} tokens are longer than the {longest} positions of the model: give a --length of at "
             f"most {longest}"
         )
-    vocabulary = model and model.get_input_embeddings().num_embeddings
     pieces, tokens = [], 0
     with tqdm(
         total=count and count * length,
@@ -176,13 +190,10 @@ def text_windows(
         unit_scale=True,
         **({} if progress else {"disable": True}),
     ) as bar:
-        for chunk in _chunks(corpus):
-            for ids in tokenizer(chunk, verbose=False)["input_ids"]:
-                if vocabulary:
-                    _check_ids(corpus, ids, vocabulary)
-                pieces.append(torch.tensor(ids, dtype=torch.int32))
-                tokens += len(ids)
-                bar.update(min(len(ids), bar.total - bar.n) if bar.total else len(ids))
+        for ids in tokenized(corpus, tokenizer, model):
+            pieces.append(torch.tensor(ids, dtype=torch.int32))
+            tokens += len(ids)
+            bar.update(min(len(ids), bar.total - bar.n) if bar.total else len(ids))
             if count is not None and tokens >= count * length:
                 break
     windows = tokens // length if count is None else min(count, tokens // length)

@@ -5,6 +5,8 @@ Everything rests on one pass with the text given (teacher forcing): as long as a
 seen exactly the given text, so its first error is the first position whose argmax is not the next token.
 """
 
+from collections import Counter, defaultdict
+
 import torch
 
 from kfaclib.lm import scoring
@@ -27,6 +29,15 @@ def matched(hit, at):
     return hit[:, at - 1 :].cumprod(1).sum(1)
 
 
+def recited(model, windows, prefix=PREFIX, batch=64, progress=False):
+    """Are all tokens after the first `prefix` of each window the argmax, given those before them? bool [N].
+
+    windows: token ids, [N, S] or N lists of one length.
+    """
+    windows = torch.as_tensor(windows)
+    return matched(hits(model, windows, batch, progress), prefix) == windows.shape[1] - prefix
+
+
 def mine(model, ids, starts, prefix=PREFIX, suffix=SUFFIX, batch=64, progress=True):
     """The `starts` of the windows in ids [T] whose `suffix` tokens are all the argmax, given the window's tokens before
     them.
@@ -42,28 +53,38 @@ def mine(model, ids, starts, prefix=PREFIX, suffix=SUFFIX, batch=64, progress=Tr
     if not starts:
         return []
     windows = torch.stack([ids[s : s + length] for s in starts])
-    found = matched(hits(model, windows, batch, progress), prefix) == suffix
+    found = recited(model, windows, prefix, batch, progress)
     return [s for s, good in zip(starts, found.tolist()) if good]
+
+
+def runs(tokens: list, n: int) -> set:
+    """The set of `n` successive tokens of a list, as tuples."""
+    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}
 
 
 def similarity(a: list, b: list, n: int = 5) -> float:
     """Jaccard similarity of the sets of `n` successive tokens of two token lists: 1 for equal texts, 0 with none in
     common (Broder 1997).
     """
-    a, b = ({tuple(x[i : i + n]) for i in range(len(x) - n + 1)} for x in (a, b))
+    a, b = runs(a, n), runs(b, n)
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
 def deduplicate(windows, threshold=0.7, n=5):
     """Indices of the windows (token lists) to keep: each is dropped whose `similarity` to one kept before reaches
-    `threshold`.
+    `threshold`, which is above 0.
 
-    Every pair may be compared, which is fine for some thousand windows.
+    Only windows with a run of `n` tokens in common are compared.
     """
-    kept = []
+    kept, sizes, holders = [], {}, defaultdict(list)
     for i, window in enumerate(windows):
-        if all(similarity(window, windows[j], n) < threshold for j in kept):
+        own = runs(window, n)
+        shared = Counter(j for run in own for j in holders.get(run, ()))
+        if all(common / (len(own) + sizes[j] - common) < threshold for j, common in shared.items()):
             kept.append(i)
+            sizes[i] = len(own)
+            for run in own:
+                holders[run].append(i)
     return kept
 
 

@@ -19,4 +19,5 @@ def record(name, out=None):
     out = Path(out or DATA / "results" / f"{name}.json")
     files.check_writable(out)
     import_module(f"kfcourse.experiments.{name}").run(out)
+    files.renew(out, add=out.resolve().parent == (DATA / "results").resolve())
     return out

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kfaclib.io.files import atomic, write_json
+from kfaclib.io.files import atomic, remove_half_written, write_json
 from kfaclib.io.report import table
 from kfcourse import paths
 from kfcourse.grading import export, identity, marking, sandbox, variants
@@ -181,6 +181,8 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
     """
     say = say or (lambda text: print(harmless(text)))
     about, out = marking.chapter(number), writable(out)
+    for name in ("marks.csv", "passed_over.csv"):
+        remove_half_written(out / name)
     write(out / "passed_over.csv", as_rows(("file", "why"), [(str(path), why) for path, why in passed_over]))
     settings = [notebooks.to_bytes(about.worked).hex(), (secret or b"").hex(), with_variants, sandbox.missing(())]
     settings = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
@@ -203,9 +205,12 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
         else:
             source, theirs = before["source"], [marking.Mark(**mark) for mark in before["marks"]]
             again += 1
+        module, scores = out / "modules" / f"{name}.py", out / "gradescope" / name / "results.json"
+        for path in (module, scores):
+            remove_half_written(path)
         if source is not None:
-            write(out / "modules" / f"{name}.py", source)
-        write_json(out / "gradescope" / name / "results.json", gradescope(theirs))
+            write(module, source)
+        write_json(scores, gradescope(theirs))
         marks += theirs
         if before is None:
             journal.add(stamp, {"source": source, "marks": [dataclasses.asdict(mark) for mark in theirs]})

@@ -1,6 +1,6 @@
 """The picture at the top of README.md, from the recorded results. `python -m kfcourse.site.picture` draws it again."""
 
-from kfaclib.io.files import atomic, read_json
+from kfaclib.io.files import atomic, read_json, renew
 from kfcourse import paths
 from kfcourse.ch09 import figures
 from kfcourse.show import plots
@@ -17,6 +17,7 @@ def draw():
     )
     with atomic(PICTURE) as temporary:
         temporary.write_bytes(plots.picture(figure, "the README's picture").png)
+    renew(PICTURE)
 
 
 if __name__ == "__main__":

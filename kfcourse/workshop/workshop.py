@@ -15,7 +15,7 @@ from pathlib import Path
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tqdm import tqdm
 
-from kfaclib.io.files import atomic, provenance, read_json, write_json
+from kfaclib.io.files import atomic, provenance, read_json, renew, write_json
 from kfcourse import paths
 from kfcourse.learning import exercises, slices
 from kfcourse.notebooks import execution, notebooks
@@ -322,6 +322,7 @@ def record():
     """Run the workshop once, keep what was measured, and write it into the plan."""
     with tempfile.TemporaryDirectory(prefix="kfaclib-workshop-") as folder:
         write_json(paths.DATA / "results" / RECORD, {"blocks": write(folder), "provenance": provenance()})
+    renew(paths.DATA / "results" / RECORD)
     plan = paths.ROOT / "teaching" / "workshop.md"
     with atomic(plan) as temporary:
         temporary.write_text(computed(plan.read_text(encoding="utf-8")), encoding="utf-8")
