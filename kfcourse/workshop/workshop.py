@@ -155,6 +155,15 @@ def set_up(nb):
     return calls
 
 
+def only(statement, used):
+    """An import without the names that nobody uses, since another chapter may give them another meaning."""
+    (node,) = notebooks.parse_cell(statement).body
+    if isinstance(node, ast.Import) or node.module == "kfcourse":  # check, hint and their like are for the reader
+        return statement
+    kept = [alias for alias in node.names if (alias.asname or alias.name) in used]
+    return ast.unparse(ast.ImportFrom(node.module, kept or node.names, node.level))
+
+
 def catch_up(parts, made=None):
     """The source that brings a fresh kernel to where these parts begin."""
     imports, effects, makes = [], [], []
@@ -167,7 +176,9 @@ def catch_up(parts, made=None):
                 pieces.append(statement)
         pieces = [next((line for name, line in (made or {}).items() if binds(piece, name)), piece) for piece in pieces]
         kept, calls = slices.needed(pieces, inside), set_up(nb)
-        imports += [pieces[i] for i in kept if is_import(pieces[i])]
+        others = [pieces[i] for i in {*kept, *inside} if not is_import(pieces[i])] + calls
+        used = set().union(*(slices.names(piece)[1] for piece in others))
+        imports += [only(pieces[i], used) for i in kept if is_import(pieces[i])]
         effects += calls
         makes += [pieces[i] for i in kept if i not in inside and not is_import(pieces[i]) and pieces[i] not in calls]
     if made:
