@@ -4,6 +4,8 @@ The images are distorted copies of the digits of `kfaclib.toy.digits`; a tenth o
 on which layers and strength are chosen and the half that is reported come from different digits.
 """
 
+from __future__ import annotations  # naming a model's class must not load it
+
 import hashlib
 import math
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """The small OLMo-2s: their shapes, their tokenizer, and the folder that keeps one with the world it was trained on."""
 
+from __future__ import annotations  # naming a model's class must not load it
+
 from pathlib import Path
 
 import torch
