@@ -404,8 +404,9 @@ def test_what_the_lecturer_can_mend_is_one_sentence(words, tiny, tmp_path, monke
 
 
 @pytest.mark.long
-def test_sixty_submissions_of_every_kind_in_one_folder(tiny, tmp_path, capsys):
+def test_sixty_submissions_of_every_kind_in_one_folder(tiny, tmp_path, monkeypatch, capsys):
     """Each gets its rows, none harms another or learns a hidden input."""
+    monkeypatch.setattr(marking, "SECONDS", 10)
     secret, canary, folder = tmp_path / "secret.txt", tmp_path / "canary", tmp_path / "in"
     secret.write_text("no answer may read this secret")
     canary.mkdir()
