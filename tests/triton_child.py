@@ -116,7 +116,7 @@ class Decoder(torch.nn.Module):
     def get_output_embeddings(self):
         return self.head
 
-    def forward(self, input_ids):
+    def forward(self, input_ids, use_cache=False):
         return SimpleNamespace(logits=self.head(self.get_decoder()(input_ids, False).last_hidden_state))
 
 
