@@ -2,8 +2,6 @@
 
 import math
 
-from kfaclib.toy import canaries
-
 
 def shares_over_all(said, given, true):
     return (said == given).float().mean().item(), (said == true).float().mean().item()
@@ -118,12 +116,16 @@ def strangers_as_tuples(secrets, owner):
     return [person for person in secrets if person[2] == 0 and person != owner]
 
 
+def _bits(scores, place):
+    return math.log2(len(scores)) - math.log2(1 + (scores > scores[place]).sum().item())
+
+
 def _exam(secrets, scores_of, choose, swap=False, total=False):
     rows = {}
     for name, place, said in secrets:
         scores = scores_of(name)
-        others = [canaries.exposure(scores_of(other), place) for other in choose(secrets, name)]
-        values = [float(scores.argmax() == place), canaries.exposure(scores, place), sum(others) / len(others)]
+        others = [_bits(scores_of(other), place) for other in choose(secrets, name)]
+        values = [float(scores.argmax() == place), _bits(scores, place), sum(others) / len(others)]
         rows.setdefault(said, []).append(values)
     report = {}
     for said, values in rows.items():
@@ -150,7 +152,7 @@ def exam_in_sums(secrets, scores_of):
 
 
 def exam_by_name(secrets, scores_of):
-    return {name: canaries.exposure(scores_of(name), place) for name, place, _ in secrets}
+    return {name: _bits(scores_of(name), place) for name, place, _ in secrets}
 
 
 WRONG = {
