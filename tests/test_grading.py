@@ -762,6 +762,22 @@ def marks_in(folder):
         return {(row["student"], row["exercise"]): row for row in csv.DictReader(file)}
 
 
+def test_a_forged_message_costs_its_own_exercise_and_no_other(tiny, tmp_path):
+    """A result in the box's own format, sent before the real one, must not be taken for the next answer's."""
+    forge = attack(
+        "import os, struct",
+        """m = b'[{"is":"result","call":1,"value":4,"after":null},[]]'""",
+        "for fd in range(3, 30):",
+        "    try: os.write(fd, struct.pack('>I', len(m)) + m)",
+        "    except OSError: pass",
+        then="return 0",
+    )
+    path = handed_in(tmp_path / "one.ipynb", **RIGHT | {"double": forge})
+    about = marking.chapter("97")
+    marks = marking.mark("one", export.answers(path, about.worked), about)
+    assert [m.state for m in marks] == ["wrong", "right", "right"], marks
+
+
 # --- the proxy behaves like the function
 
 

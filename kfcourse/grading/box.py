@@ -221,9 +221,9 @@ def main():
                 after, changed = None, []
             # arguments that were changed in place go back too: a check may want to know
             after = after and shifted(after, len(tensors))
-            send({"is": "result", "value": value, "after": after}, [*tensors, *changed])
+            send({"is": "result", "call": head["call"], "value": value, "after": after}, [*tensors, *changed])
         except BaseException as error:
-            send({"is": "error", **described(error, function)})
+            send({"is": "error", "call": head["call"], **described(error, function)})
 
 
 def shifted(skeleton, by):

@@ -65,6 +65,7 @@ class Box:
             start_new_session=os.name == "posix",
         )
         self.arrived, self.leaving, self.sent = queue.Queue(), queue.Queue(), 0
+        self.calls, self.broken = 0, False
         # threads, so that neither a box that does not read nor one that does not write can hold up the marking
         for job in (self._read, self._write):
             threading.Thread(target=job, daemon=True).start()
@@ -97,9 +98,20 @@ class Box:
             return given.index(function)
 
         skeleton, tensors = plain.pack([args, kwargs], number_of)
-        self._send({"name": name, "args": skeleton}, tensors)
+        self.calls += 1
+        self._send({"name": name, "call": self.calls, "args": skeleton}, tensors)
+        try:
+            return self._answered(args, kwargs, given)
+        except plain.Malformed:  # a message that is not the box's own: what comes after it cannot be told apart
+            self.broken = True
+            raise
+
+    def _answered(self, args, kwargs, given):
+        """What comes back from the call that was sent last, its questions answered."""
         while True:
             head, tensors = self._next()
+            if head.get("is") != "ask" and head.get("call") != self.calls:
+                raise plain.Malformed("a message of an unknown kind")
             match head:
                 case {"is": "ask", "number": number, "path": path, "args": asked}:
                     self._answer(given, number, path, asked, tensors)
@@ -360,7 +372,7 @@ def mark(student, answers, about, secret=None, with_variants=False):
             ) as error:  # the check broke before it called the answer: a fault of ours, but one exercise's
                 why = f"the check itself failed ({type(error).__name__}: {error}); please report this"
                 marks.append(Mark(student, label, "crashed", why[:300]))
-            if made and not together:
+            if made and (made.broken or not together):
                 made.close()
                 made = None
     finally:
