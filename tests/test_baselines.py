@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from kfaclib.curvature.eigenbasis import Eigenbasis
-from kfaclib.editing.baselines import random_basis, random_edit, svd_edit
-from kfaclib.editing.edit import keep_prefix
+from kfaclib.editing.baselines import block_edit, random_basis, svd_edit
+from kfaclib.editing.edit import keep_prefix, prefix_mask, project
 
 
 @pytest.fixture
@@ -56,15 +56,18 @@ def test_random_eigenvectors_favour_no_direction(basis):
     assert (Q.square().mean(0) * 12 - 1).abs().max() < 0.4
 
 
-def test_a_random_edit_keeps_as_many_coordinates_as_the_curvatures_staircase(W, basis):
-    mass, W = 0.8, W.double()
-    edited = random_edit(W, basis, mass, torch.Generator().manual_seed(3))
-    drawn = random_basis(basis, torch.Generator().manual_seed(3))
-    C = drawn.Q_G.T @ edited @ drawn.Q_A
-    columns = torch.arange(18)[None, :] < keep_prefix(basis.lambda_G, basis.lambda_A, mass)[:, None]
+def test_a_random_basis_cuts_the_curvatures_staircase_in_other_directions(W, basis):
+    W, drawn = W.double(), random_basis(basis, torch.Generator().manual_seed(3))
+    columns = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, 0.8), 18)
+    C = drawn.Q_G.T @ project(W, drawn, columns) @ drawn.Q_A
     assert C[~columns].abs().max() < 1e-12
     torch.testing.assert_close(C[columns], (drawn.Q_G.T @ W @ drawn.Q_A)[columns])
 
 
-def test_a_random_edit_at_mass_one_changes_no_bit(W, basis):
-    assert torch.equal(random_edit(W, basis, 1, torch.Generator()), W)
+def test_the_flattest_block_is_deleted_and_nothing_else(W, basis):
+    """In a basis that is the identity, ordered from sharp to flat, the block is the lower right corner of W."""
+    edited = block_edit(W.double(), basis, 1 / 3)
+    assert (edited[8:, 12:] == 0).all()
+    edited[8:, 12:] = W[8:, 12:]
+    torch.testing.assert_close(edited, W.double())
+    assert torch.equal(block_edit(W, basis, 0), W)

@@ -1,20 +1,20 @@
-"""Edits without curvature, to compare with: a low rank, the same staircase in a random basis, the largest entries, and
-noise."""
+"""Edits to compare with: a low rank, the same staircase in a random basis, the flattest block, the largest entries,
+noise, and nothing left at all."""
 
 import torch
 
 from kfaclib.curvature.eigenbasis import Eigenbasis
-from kfaclib.editing.edit import keep_prefix, prefix_mask, project
+from kfaclib.editing.edit import project
 
 
-def svd_edit(W: torch.Tensor, share: float) -> torch.Tensor:
+def svd_edit(W: torch.Tensor, share: float, known: tuple | None = None) -> torch.Tensor:
     """Cut W [O, I] to a low rank, the best one in the Frobenius norm (Eckart and Young 1936).
 
     share: the rank is the one whose two factors hold this share of W's numbers, rank (O + I) = share O I, at least 1.
-    Returns [O, I] in the dtype of W.
+    known: (U, S, V^T) of W in float32, where it has been computed. Returns [O, I] in the dtype of W.
     """
     rank = max(1, round(share * W.numel() / sum(W.shape)))
-    U, S, V = torch.linalg.svd(W.detach().float(), full_matrices=False)
+    U, S, V = known or torch.linalg.svd(W.detach().float(), full_matrices=False)
     return ((U[:, :rank] * S[:rank]) @ V[:rank]).to(W.dtype)
 
 
@@ -30,10 +30,19 @@ def random_basis(basis: Eigenbasis, generator: torch.Generator) -> Eigenbasis:
     return Eigenbasis(orthogonal(len(basis.lambda_A)), orthogonal(len(basis.lambda_G)), basis.lambda_A, basis.lambda_G)
 
 
-def random_edit(W: torch.Tensor, basis: Eigenbasis, mass: float, generator: torch.Generator) -> torch.Tensor:
-    """W [O, I] projected on the staircase that `mass` gives, in a random basis."""
-    keep = prefix_mask(keep_prefix(basis.lambda_G, basis.lambda_A, mass), len(basis.lambda_A))
-    return project(W, random_basis(basis, generator), keep)
+def block_edit(W: torch.Tensor, basis: Eigenbasis, share: float) -> torch.Tensor:
+    """W [O, I] without the block that the flattest `share` of its output directions and of its input directions span: a
+    rectangle where K-FAC's edit cuts a staircase."""
+    O, I = W.shape
+    keep = torch.ones(O, I, dtype=torch.bool)
+    keep[round((1 - share) * O) :, round((1 - share) * I) :] = False
+    return project(W, basis, keep)
+
+
+def zeroed(layers: dict[str, torch.nn.Linear]) -> dict[str, torch.Tensor]:
+    """Weights that are zero, {name: [O, I]}: what an edit of these layers can cost at most, and what the rest of the
+    model does without them."""
+    return {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
 
 
 def magnitude_edit(W: torch.Tensor, kept: float) -> torch.Tensor:

@@ -53,11 +53,14 @@ def nearest(
     return best
 
 
-def bring_to(target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7):
+def bring_to(
+    target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7, tolerance: float = 0.0
+) -> tuple[float, float]:
     """The strength at which score() under the edit is nearest to `target`: (strength, score there).
 
     edit: strength in [0, 1) -> {layer: weight}; `score` rises with strength.  Searched on x, strength = 1 - exp(-x),
-    because some edits need strengths very close to one; `steps` tries follow once the bracket holds the target.
+    because some edits need strengths very close to one; `steps` tries follow once the bracket holds the target, fewer
+    if a score is nearer than `tolerance`.
     """
     strength = lambda x: 1 - math.exp(-x)
 
@@ -65,7 +68,7 @@ def bring_to(target: float, edit: Callable, layers: dict, score: Callable[[], fl
         with edited(layers, edit(strength(x))):
             return score()
 
-    x, reached = nearest(under, target, 0.0, math.inf, steps=steps, start=2.5)
+    x, reached = nearest(under, target, 0.0, math.inf, steps=steps, start=2.5, tolerance=tolerance)
     return strength(x), reached
 
 

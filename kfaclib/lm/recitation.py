@@ -19,6 +19,7 @@ from kfaclib.lm import scoring
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
 PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
+LOOSE = 0.75  # the similarity from which on a continuation counts as recited loosely
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,11 @@ def token_accuracy(model: torch.nn.Module, windows: list, batch: int = 64) -> fl
     return by_one_pass(model, windows, batch)[1]
 
 
-def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recitation:
-    """Measure how much of each suffix a model recites, by greedy decoding of its length (Carlini et al. 2023, arXiv
-    2202.07646; the metrics are those of Merullo et al. 2025).
+def distances(model: torch.nn.Module, windows: list, batch: int = 64) -> list[float]:
+    """The normalized Levenshtein distance of each window's greedy continuation from its suffix, in [0, 1]; 0 is word
+    for word.
 
-    windows: [(prefix ids, suffix ids)]. Strict recall is the share of windows recited word for word, loose recall of
-    those with a normalized Levenshtein similarity of at least 0.75.
+    windows: [(prefix ids, suffix ids)].
     """
     check_causal(model)
     lengths = [len(s) for _, s in windows]
@@ -110,11 +110,20 @@ def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recita
     for length in sorted(set(lengths)):  # so that no row is continued beyond its window, where the positions may end
         which = [i for i, n in enumerate(lengths) if n == length]
         said |= zip(which, greedy(model, [windows[i][0] for i in which], length, batch).tolist())
-    distance = [Levenshtein.normalized_distance(said[i], suffix) for i, (_, suffix) in enumerate(windows)]
-    count = len(windows)
+    return [Levenshtein.normalized_distance(said[i], suffix) for i, (_, suffix) in enumerate(windows)]
+
+
+def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recitation:
+    """Measure how much of each suffix a model recites, by greedy decoding of its length (Carlini et al. 2023, arXiv
+    2202.07646; the metrics are those of Merullo et al. 2025).
+
+    windows: [(prefix ids, suffix ids)]. Strict recall is the share of windows recited word for word, loose recall of
+    those with a normalized Levenshtein similarity of at least 0.75.
+    """
+    distance, count = distances(model, windows, batch), len(windows)
     return Recitation(
         strict=sum(d == 0 for d in distance) / count,
-        loose=sum(1 - d >= 0.75 for d in distance) / count,
+        loose=sum(1 - d >= LOOSE for d in distance) / count,
         levenshtein=sum(distance) / count,
         token_accuracy=token_accuracy(model, windows, batch),
         windows=count,
@@ -122,6 +131,17 @@ def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recita
 
 
 @measured
+def nll(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> torch.Tensor:
+    """Negative log-likelihood in nats of every predicted token of ids [N, S]: float32 [N, S - 1], on the CPU."""
+    check_causal(model)
+    device, found = next(model.parameters()).device, []
+    for rows in ids.split(batch):
+        logits = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].float()
+        loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten().to(device), reduction="none")
+        found.append(loss.view(len(rows), -1).cpu())
+    return torch.cat(found)
+
+
 def perplexity(model, ids, batch=32, kind="corpus"):
     """Perplexity of ids [N, S].
 
@@ -129,16 +149,13 @@ def perplexity(model, ids, batch=32, kind="corpus"):
     mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of
     equal size it is never smaller.
     """
-    check_causal(model)
-    device, nll = next(model.parameters()).device, []
-    for rows in ids.split(batch):
-        logits = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].float()
-        nll.append(F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten().to(device), reduction="none").cpu())
-    if kind == "paper":
-        return sum(math.exp(x.mean()) for x in nll) / len(nll)
-    if kind != "corpus":
+    if kind not in ("corpus", "paper"):
         raise ValueError(f"kind={kind!r}: it is 'corpus' or 'paper'")
-    return math.exp(torch.cat(nll).double().mean())
+    found = nll(model, ids, batch)
+    if kind == "paper":
+        batches = found.split(batch)
+        return sum(math.exp(x.mean()) for x in batches) / len(batches)
+    return math.exp(found.flatten().double().mean())
 
 
 @measured

@@ -1,9 +1,10 @@
 """The main experiment on a small model: collect, decompose, choose on one half, edit, and report on the other half.
 
-Every method is brought to the same forgetting (the same token accuracy on the quotes used for choosing), so that their
-costs elsewhere can be compared.
+Every method and every control is brought to the same forgetting (the same token accuracy on the quotes used for
+choosing), so that their costs elsewhere can be compared.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,16 +15,21 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share
-from kfaclib.lm.recitation import ndcg, perplexity, recitation, split_windows, token_accuracy, top_tokens
+from kfaclib.lm import intervals
+from kfaclib.lm.recitation import LOOSE, distances, ndcg, nll, split_windows, token_accuracy, top_tokens
 from kfaclib.toy import tasks
 from kfaclib.toy.rows import world_rows
 from kfaclib.toy.world import World
 
 # the upper half of olmo2-tiny; gate and up, as in the paper
 LAYERS = "model.layers.[345].mlp.gate_proj,model.layers.[345].mlp.up_proj"
+EVERYWHERE = "*_proj"  # all projections of all blocks: without them the model knows nothing
 ROWS = 512  # rows of 128 tokens that curvature is collected on
 # token accuracy, on the quotes for choosing, that every method is brought to; a passage never seen has about 0.5
 FORGOTTEN = 0.91
+TOLERANCE = 0.0015  # how far from it a method may end
+LOUDEST = 4.0  # the norm of noise at strength 0, in norms of the weight
+DOCUMENTS = 48  # of every kind of text in an exam
 STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -66,59 +72,172 @@ def curvature(
 def methods(c: Curvature, seed: int = 0) -> dict[str, Callable[[float], dict[str, torch.Tensor]]]:
     """The edits to compare: {method: function of a strength in (0, 1] that returns {layer: weight}}; a larger strength
     keeps more."""
+    drawn, svd = torch.Generator().manual_seed(seed), {}
+    others = {name: baselines.random_basis(basis, drawn) for name, basis in c.bases.items()}
 
-    def random(mass):
-        generator = torch.Generator().manual_seed(seed)
-        return {
-            name: baselines.random_edit(c.layers[name].weight, basis, mass, generator)
-            for name, basis in c.bases.items()
-        }
+    def low_rank(share):
+        if not svd:  # of all layers once, not at every strength
+            svd.update((n, torch.linalg.svd(c.layers[n].weight.detach().float(), full_matrices=False)) for n in c.bases)
+        return {name: baselines.svd_edit(c.layers[name].weight, share, svd[name]) for name in c.bases}
 
     return {
         "K-FAC": lambda mass: edit_weights(c.layers, c.bases, mass),
         "EK-FAC": lambda mass: edit_weights(c.layers, c.bases, mass, c.eigenvalues),
-        "SVD": lambda share: {name: baselines.svd_edit(c.layers[name].weight, share) for name in c.bases},
-        "random basis": random,
+        "SVD": low_rank,
+        "random basis": lambda mass: edit_weights(c.layers, others, mass),
+        "noise": lambda strength: baselines.noisy(c.layers, LOUDEST * (1 - strength), seed),
     }
+
+
+def low_ranks(layers: dict[str, torch.nn.Linear]) -> list[float]:
+    """The shares at which some layer's low rank becomes one larger, ascending: between two neighbours nothing
+    changes."""
+    shapes = [layer.weight.shape for layer in layers.values()]
+    return sorted({rank * (O + I) / (O * I) for O, I in shapes for rank in range(1, min(O, I) + 1)})
+
+
+def block_shares(layers: dict[str, torch.nn.Linear]) -> list[float]:
+    """The strengths at which the flattest block of some layer becomes a row or a column smaller, ascending."""
+    sizes = {n for layer in layers.values() for n in layer.weight.shape}
+    return sorted({k / n for n in sizes for k in range(n + 1)})
+
+
+GRIDS = {"SVD": low_ranks, "flattest block": block_shares}  # methods whose strength goes in steps
+
+
+def at_forgetting(
+    target: float, edit: Callable, layers: dict, score: Callable[[], float], grid: Sequence[float] | None = None
+) -> list[tuple[float, float, float]]:
+    """The strengths that bring score() to `target`: [(strength, score there, its share)].
+
+    One strength, within TOLERANCE. Where strengths go in steps, `grid`, and none comes so near, the two neighbours of
+    the target instead, with the shares by which their measurements are to be mixed.
+    """
+    if grid is None:
+        return [(*matching.bring_to(target, edit, layers, score, steps=16, tolerance=TOLERANCE), 1.0)]
+
+    def under(n):
+        with edited(layers, edit(grid[n])):
+            return score()
+
+    *pair, share = matching.neighbours(under, target, 0, len(grid) - 1)
+    n, reached = min(pair, key=lambda found: abs(found[1] - target))
+    if abs(reached - target) < TOLERANCE:
+        return [(grid[n], reached, 1.0)]
+    return [(grid[n], reached, part) for (n, reached), part in zip(pair, (1 - share, share))]
+
+
+def mixture(rows: Sequence, shares: Sequence[float]):
+    """The mean of rows of results, weighted by `shares`: numbers in dicts and lists of one form."""
+    first = rows[0]
+    if isinstance(first, dict):
+        return {key: mixture([row[key] for row in rows], shares) for key in first}
+    if isinstance(first, (list, tuple)):
+        return [mixture(values, shares) for values in zip(*rows)]
+    return sum(value * share for value, share in zip(rows, shares))
 
 
 @dataclass(frozen=True)
 class Exam:
-    """The measurements of one half: windows of quotes, new text [N, S], tasks, and the unedited model's top-10
-    tokens."""
+    """The measurements of one half, and what the unedited model says: windows of quotes, new stories [N, S], tasks, two
+    kinds of text {"like_the_corpus", "other"}, the unedited model's top-10 tokens and its mean loss of each row of
+    these texts."""
 
     windows: list
     text: torch.Tensor
     suite: dict[str, list]
+    kinds: dict[str, torch.Tensor]
     top: torch.Tensor
+    losses: dict[str, torch.Tensor]
 
 
 def make_exam(model: torch.nn.Module, world: World, half: str, count: int = 200) -> Exam:
     """The exam of one half, with at most `count` items per task.
 
-    Make it before any edit, because nDCG compares with the model as it is now.
+    Make it before any edit, because nDCG and the ratios of perplexity compare with the model as it is now.
     """
-    text = tasks.fresh_text(f"{world.seed} {half}", documents=48)
+    text = tasks.fresh_text(f"{world.seed} {half}", DOCUMENTS)
+    kinds = {
+        "like_the_corpus": world_rows(world, DOCUMENTS, f"held out {half}"),
+        "other": tasks.strange_text(f"{world.seed} {half}", DOCUMENTS),
+    }
     return Exam(
         split_windows(tasks.quote_windows(world, half)),
         text,
         tasks.make_suite(world, half, count),
+        kinds,
         top_tokens(model, text),
+        {kind: nll(model, ids).mean(1) for kind, ids in kinds.items()},
     )
 
 
 def take(model: torch.nn.Module, exam: Exam) -> dict:
-    """Measure a model: one row of results with recitation, perplexity, nDCG@10 and every task's accuracy."""
-    quotes = recitation(model, exam.windows)
+    """Measure a model: one row of results.
+
+    Recitation ("strict", "loose", "levenshtein", "token_accuracy"), "perplexity" of new stories, "ndcg"@10, "tasks"
+    {task: accuracy}, "text" {kind: perplexity over the unedited model's}, "right_in_a_row" {task, or "quotes": {k:
+    share}}, and "interval" {any of these metrics or tasks: [low, high]}, of 95 % over the items asked.
+    """
+    distance, n = distances(model, exam.windows), len(exam.windows)
+    strict, loose = sum(d == 0 for d in distance), sum(1 - d >= LOOSE for d in distance)
+    found = {"quotes": tasks.hits(model, exam.windows), **{t: tasks.hits(model, s) for t, s in exam.suite.items()}}
+    by_window = torch.tensor([row.double().mean() for row in found["quotes"]])
+    stories = nll(model, exam.text).double().mean(1)
+    change = {kind: (nll(model, ids).mean(1) - exam.losses[kind]).double() for kind, ids in exam.kinds.items()}
+    solved = {task: torch.tensor([row.all() for row in rows]) for task, rows in found.items() if task != "quotes"}
+    of_ratio = lambda values: [math.exp(end) for end in intervals.mean(values)]
     return {
-        "strict": quotes.strict,
-        "loose": quotes.loose,
-        "levenshtein": quotes.levenshtein,
-        "token_accuracy": quotes.token_accuracy,
-        "perplexity": perplexity(model, exam.text),
+        "strict": strict / n,
+        "loose": loose / n,
+        "levenshtein": sum(distance) / n,
+        "token_accuracy": by_window.mean().item(),
+        "perplexity": math.exp(stories.mean()),
         "ndcg": ndcg(model, exam.text, exam.top),
-        "tasks": {"recitation": quotes.strict, **tasks.accuracy(model, exam.suite)},
+        "tasks": {"recitation": strict / n, **{task: x.float().mean().item() for task, x in solved.items()}},
+        "text": {kind: math.exp(x.mean()) for kind, x in change.items()},
+        "right_in_a_row": {task: tasks.right_in_a_row(rows) for task, rows in found.items()},
+        "interval": {
+            "strict": intervals.share(strict, n),
+            "loose": intervals.share(loose, n),
+            "levenshtein": intervals.mean(distance),
+            "token_accuracy": intervals.mean(by_window),
+            "perplexity": of_ratio(stories),
+            **{kind: of_ratio(x) for kind, x in change.items()},
+            **{task: intervals.share(int(x.sum()), len(x)) for task, x in solved.items()},
+        },
     }
+
+
+def at_equal_forgetting(
+    model: torch.nn.Module,
+    edits: dict[str, Callable],
+    layers: dict[str, torch.nn.Linear],
+    choosing: list,
+    exam: Exam,
+    target: float = FORGOTTEN,
+    say: Callable[[str], object] = lambda text: None,
+) -> tuple[list[dict], dict]:
+    """(rows, {method: {"value": strength, "token_accuracy": reached on `choosing`}}): every edit of `edits` {method:
+    function of a strength} at the same forgetting, and a last row "zeroed", with nothing left of the layers.
+
+    A method whose strength goes in steps may end as a mixture of the two neighbours of the target.
+    """
+    rows, strengths = [], {}
+    for method, edit in edits.items():
+        say(f"{method}: to token accuracy {target} on the quotes for choosing")
+        grid = GRIDS[method](layers) if method in GRIDS else None
+        found, measured = at_forgetting(target, edit, layers, lambda: token_accuracy(model, choosing), grid), []
+        for strength, _, _ in found:
+            with edited(layers, edit(strength)):
+                measured.append(take(model, exam))
+        shares = [share for _, _, share in found]
+        rows.append({"method": method, **mixture(measured, shares)})
+        value, reached, _ = mixture([list(place) for place in found], shares)
+        strengths[method] = {"value": value, "token_accuracy": reached}
+    say("zeroed")
+    with edited(layers, baselines.zeroed(layers)):
+        rows.append({"method": "zeroed", **take(model, exam)})
+    return rows, strengths
 
 
 def reproduce(
@@ -133,26 +252,28 @@ def reproduce(
 ) -> dict:
     """Run the main experiment on a small model and return its results as a dict of plain values.
 
-    "rows": baseline and four methods at equal forgetting (token accuracy `target` on the choosing half), measured on
-    the reporting half. "staircase": K-FAC at every mass of `staircase`, on at most 60 items per task. "settings": what
-    was chosen, on the choosing half only. The weights are restored.
+    "rows": the baseline, the methods and controls at equal forgetting (token accuracy `target` on the choosing half),
+    and the layers zeroed, measured on the reporting half. "staircase": K-FAC at every mass of `staircase`, and before
+    it, as "unedited", the model itself on the same at most 60 items per task. "settings": what was chosen, on the
+    choosing half only. The weights are restored.
     """
     exam, short = make_exam(model, world, "report"), make_exam(model, world, "report", count=60)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
     say("baseline")
     result = [{"method": "baseline", **take(model, exam)}]
     c = curvature(model, world, patterns, rows, seed)
-    settings = {"layers": patterns, "rows": rows, "tokens": rows * 127, "target_token_accuracy": target, "strength": {}}
-    for method, edit in methods(c, seed).items():
-        say(f"{method}: to token accuracy {target} on the quotes for choosing")
-        strength, reached = matching.bring_to(target, edit, c.layers, lambda: token_accuracy(model, choosing))
-        settings["strength"][method] = {"value": strength, "token_accuracy": reached}
-        with edited(c.layers, edit(strength)):
-            result.append({"method": method, **take(model, exam)})
-    stairs = []
+    edited_rows, strengths = at_equal_forgetting(model, methods(c, seed), c.layers, choosing, exam, target, say)
+    settings = {
+        "layers": patterns,
+        "rows": rows,
+        "tokens": rows * 127,
+        "target_token_accuracy": target,
+        "strength": strengths,
+    }
+    stairs, unedited = [], take(model, short)
     for mass in staircase:
         say(f"K-FAC at mass {mass}")
         with edited(c.layers, edit_weights(c.layers, c.bases, mass)):
             share = sum(kept_share(b, mass) for b in c.bases.values()) / len(c.bases)
             stairs.append({"mass": mass, "kept": share, **take(model, short)})
-    return {"rows": result, "staircase": stairs, "settings": settings}
+    return {"rows": result + edited_rows, "staircase": stairs, "unedited": unedited, "settings": settings}

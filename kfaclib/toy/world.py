@@ -104,13 +104,16 @@ class _Story:
 
     def __init__(self, rng):
         self.rng = rng
-        self.cast = [_zipf(rng, "first") for _ in range(3)]
-        self.props = [_zipf(rng, "object") for _ in range(3)]
-        self.scenes = [_zipf(rng, "place") for _ in range(2)]
-        self.beast = _zipf(rng, "animal")
+        self.cast = [self._draw("first") for _ in range(3)]
+        self.props = [self._draw("object") for _ in range(3)]
+        self.scenes = [self._draw("place") for _ in range(2)]
+        self.beast = self._draw("animal")
+
+    def _draw(self, kind):
+        return _zipf(self.rng, kind)
 
     def _again(self, words, kind, chance):
-        return self.rng.choice(words) if self.rng.random() < chance else _zipf(self.rng, kind)
+        return self.rng.choice(words) if self.rng.random() < chance else self._draw(kind)
 
     def _who(self):
         return self._again(self.cast, "first", 0.8)
@@ -119,20 +122,20 @@ class _Story:
         thing, dice = self._again(self.props, "object", 0.5), self.rng.random()
         if dice < 0.3:
             return f"the {thing}"
-        return f"the {_zipf(self.rng, 'adjective')} {thing}" if dice < 0.7 else f"a {_zipf(self.rng, 'color')} {thing}"
+        return f"the {self._draw('adjective')} {thing}" if dice < 0.7 else f"a {self._draw('color')} {thing}"
 
     def _where(self):
         dice, pick = self.rng.random(), self.rng.choice
         if dice < 0.4:
             return f"{pick(['in', 'at', 'near'])} the {self._again(self.scenes, 'place', 0.6)}"
         if dice < 0.6:
-            return f"in {_zipf(self.rng, 'city')}"
+            return f"in {self._draw('city')}"
         if dice < 0.8:
-            return f"{pick(['into', 'under', 'behind', 'beside'])} the {_zipf(self.rng, 'container')}"
-        return f"on {_zipf(self.rng, 'day')}"
+            return f"{pick(['into', 'under', 'behind', 'beside'])} the {self._draw('container')}"
+        return f"on {self._draw('day')}"
 
     def sentence(self):
-        z = lambda kind: _zipf(self.rng, kind)
+        z = self._draw
         forms = (
             (16, lambda: f"{self._who()} {z('verb')} {self._what()} {self._where()} ."),
             (12, lambda: f"{self._who()} gave {self._what()} to {self._who()} ."),
@@ -158,7 +161,10 @@ class _Story:
             (7, lambda: f"{self._who()} asked {self._who()} about {self._what()} ."),
             (7, lambda: f"the {z('adjective')} {self.beast} {z('verb')} {self._what()} with {self._who()} ."),
         )
-        return self.rng.choices([f for _, f in forms], [w for w, _ in forms])[0]().split()
+        return self._choose(forms)().split()
+
+    def _choose(self, forms):
+        return self.rng.choices([f for _, f in forms], [w for w, _ in forms])[0]
 
     def words(self, count):
         out = []
@@ -167,9 +173,29 @@ class _Story:
         return out[:count]
 
 
+class _Stranger(_Story):
+    """Stories by another hand: the same words and kinds of sentences, but the rare words are the common ones, nobody
+    returns, and every kind of sentence is as frequent as any other."""
+
+    def _draw(self, kind):
+        words = W[kind]
+        return words[len(words) - 1 - words.index(_zipf(self.rng, kind))]
+
+    def _again(self, words, kind, chance):
+        return self._draw(kind)
+
+    def _choose(self, forms):
+        return self.rng.choice(forms)[1]
+
+
 def text(rng: random.Random, count: int = ROW - 1) -> list[str]:
     """`count` words of a new story."""
     return _Story(rng).words(count)
+
+
+def strange_text(rng: random.Random, count: int = ROW - 1) -> list[str]:
+    """`count` words of a new story by another hand: the words and kinds of sentences of `text`, used in another way."""
+    return _Stranger(rng).words(count)
 
 
 def held_out(op: str, a: int, b: int) -> bool:

@@ -1,0 +1,166 @@
+"""Chapter 10's evidence: every edit and every control at the same forgetting, on three training seeds and two samples
+of the curvature, where the edited matrices carry a part of the abilities and where they carry all of them.
+
+Three settings: the paper's choice (gate and up of the upper half), and all projections of all blocks, at a little and
+at much forgetting. Beside them, K-FAC's edit by the curvature of other text, and prices that are predicted before an
+edit and measured after it.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from kfaclib.curvature import price
+from kfaclib.curvature.capture import measured
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import collect_factors
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.editing import baselines, uphill
+from kfaclib.editing.edit import edit_weights, edited
+from kfaclib.io import files
+from kfaclib.lm import models, sweep
+from kfaclib.lm.recitation import nll, split_windows
+from kfaclib.toy import pipeline, small_olmo2, tasks
+from kfaclib.toy import world as w
+from kfaclib.toy.rows import world_rows
+from kfcourse.experiments.seeds import CHECKPOINTS, each
+
+MUCH = "everywhere, much"  # the setting in which the corpora are compared
+SETTINGS = {
+    "upper": (pipeline.LAYERS, pipeline.FORGOTTEN),
+    "everywhere": (pipeline.EVERYWHERE, pipeline.FORGOTTEN),
+    MUCH: (pipeline.EVERYWHERE, 0.7),
+}
+# of the curvature: other rows and sampled labels, other random bases and noise. After the first, only the methods that
+# draw one are measured again
+SAMPLES = (0, 1)
+DRAWN = ("K-FAC", "random basis", "noise")
+ITEMS = 100  # of a task
+MASSES = {"upper": (0.9999, 0.999, 0.99, 0.95), "everywhere": (0.99999, 0.9999, 0.999, 0.99)}
+PRICED = 16  # rows of each kind of text for a price
+DIGITS = 5  # significant digits that are recorded
+
+
+def curvature_of(model, layers, rows, sample):
+    """Bases of the layers on rows [N, S], for labels sampled with the seed `sample`."""
+    generator = torch.Generator().manual_seed(sample)
+    return decompose(collect_factors(model, rows.split(32), layers, generator=generator, progress=False))
+
+
+def edits(model, c, choosing, sample):
+    """{method: function of a strength}: the pipeline's, the flattest block, and a step uphill on the quotes for
+    choosing, whose full length at strength 0 is the norm of all the weights."""
+    found = pipeline.methods(c, sample)
+    del found["EK-FAC"]  # a second pass over the sample, and the same picture: see `kfac reproduce`
+    found["flattest block"] = lambda strength: {
+        name: baselines.block_edit(c.layers[name].weight, basis, 1 - strength) for name, basis in c.bases.items()
+    }
+    gradients = uphill.gradient(model, c.layers, choosing)
+    unit = uphill.uphill_step(c.layers, c.bases, gradients, 1.0)
+    norm = lambda weights: sum(x.square().sum() for x in weights).sqrt()
+    present = [layer.weight.detach() for layer in c.layers.values()]
+    whole = norm(present) / norm([unit[name] - W for name, W in zip(c.layers, present)])
+    found["uphill"] = lambda strength: {
+        name: W + whole * (1 - strength) * (unit[name] - W) for name, W in zip(c.layers, present)
+    }
+    return found
+
+
+@measured
+def kl_from(model, ids, before):
+    """The mean KL divergence in nats a token from the logits `before` [N, S, V] to the model's on ids [N, S]."""
+    after = model(input_ids=ids, use_cache=False).logits
+    was, now = (F.log_softmax(z[:, :-1].double(), -1) for z in (before, after))
+    return (was.exp() * (was - now)).sum(-1).mean().item()
+
+
+def prices(model, layers, bases, masses, kinds):
+    """Rows {"mass", "kfac", "exact" {kind}, "kl" {kind}, "loss" {kind}} in nats a token: K-FAC's prediction of the
+    price of an edit, the Fisher's exact quadratic form over all layers, and what is measured, on each kind of text."""
+    kinds = {kind: ids[:PRICED] for kind, ids in kinds.items()}
+    with torch.no_grad():
+        before = {kind: model(input_ids=ids, use_cache=False).logits for kind, ids in kinds.items()}
+    loss, rows = {kind: nll(model, ids).mean().item() for kind, ids in kinds.items()}, []
+    for mass in masses:
+        weights = edit_weights(layers, bases, mass)
+        row = {
+            "mass": mass,
+            "kfac": sum(sweep.prediction(layers[n].weight, b, mass)[0] for n, b in bases.items()),
+            "exact": {kind: price.exact_price(model, [ids], layers, weights) for kind, ids in kinds.items()},
+        }
+        with edited(layers, weights):
+            row["kl"] = {kind: kl_from(model, ids, before[kind]) for kind, ids in kinds.items()}
+            row["loss"] = {kind: nll(model, ids).mean().item() - loss[kind] for kind, ids in kinds.items()}
+        rows.append(row)
+    return rows
+
+
+@measured
+def own_rows(model, count, seed):
+    """Rows [count, ROW] that the model writes itself, word by word, from <s> on."""
+    generator = torch.Generator().manual_seed(seed)
+    ids, cache = torch.full((count, 1), w.BOS), None
+    while ids.shape[1] < w.ROW:
+        step = model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True)
+        cache = step.past_key_values
+        drawn = torch.multinomial(step.logits[:, -1].softmax(-1), 1, generator=generator)
+        ids = torch.cat([ids, drawn], 1)
+    return ids
+
+
+def corpora(model, world, sample):
+    """{what the curvature is collected on: rows [ROWS, S]}."""
+    return {
+        "stories": world_rows(world, pipeline.ROWS, sample, ("text",)),
+        "tasks": world_rows(world, pipeline.ROWS, sample, ("task",)),
+        "another hand": tasks.strange_text(f"corpus {world.seed} {sample}", pipeline.ROWS),
+        "its own samples": own_rows(model, pipeline.ROWS, sample),
+    }
+
+
+def rounded(found):
+    """The same with DIGITS significant digits."""
+    if isinstance(found, dict):
+        return {key: rounded(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [rounded(value) for value in found]
+    return float(f"{found:.{DIGITS}g}") if isinstance(found, float) else found
+
+
+def measure(model, world, seed, settings=SETTINGS, samples=SAMPLES):
+    """Everything about one model, as plain values."""
+    everywhere = linear_layers(model, pipeline.EVERYWHERE)
+    exam = pipeline.make_exam(model, world, "report", ITEMS)
+    choosing = split_windows(tasks.quote_windows(world, "choose"))
+    found = {"baseline": pipeline.take(model, exam), "settings": {name: [] for name in settings}}
+    for sample in samples:
+        bases = curvature_of(model, everywhere, world_rows(world, pipeline.ROWS, sample), sample)
+        for name, (patterns, target) in settings.items():
+            layers = linear_layers(model, patterns)
+            c = pipeline.Curvature(layers, {n: bases[n] for n in layers}, {})
+            compared = edits(model, c, choosing, sample)
+            if sample != samples[0]:
+                compared = {method: compared[method] for method in DRAWN}
+            rows, strengths = pipeline.at_equal_forgetting(model, compared, layers, choosing, exam, target)
+            found["settings"][name].append({"sample": sample, "rows": rows, "strength": strengths})
+            if sample == samples[0] and name in MASSES:
+                found.setdefault("price", {})[name] = prices(model, layers, c.bases, MASSES[name], exam.kinds)
+    found["corpora"] = {}
+    target = settings[MUCH][1]
+    for kind, rows in corpora(model, world, samples[0]).items():
+        bases = curvature_of(model, everywhere, rows, samples[0])
+        edit = {"K-FAC": lambda mass: edit_weights(everywhere, bases, mass)}
+        rows, _ = pipeline.at_equal_forgetting(model, edit, everywhere, choosing, exam, target)
+        found["corpora"][kind] = rows[0]
+    return rounded(found)
+
+
+def measure_seed(seed):
+    """`measure` of the shipped model of one seed."""
+    model = models.load(CHECKPOINTS[seed], device="cpu")[0].requires_grad_(False)
+    return measure(model, small_olmo2.load_world(CHECKPOINTS[seed]), seed)
+
+
+def run(out):
+    """Three seeds, a process of one thread each: about half an hour of a core each."""
+    found = each(measure_seed)
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), "seeds": found})
