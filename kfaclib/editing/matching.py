@@ -57,7 +57,8 @@ def bring_to(target: float, edit: Callable, layers: dict, score: Callable[[], fl
     """The strength at which score() under the edit is nearest to `target`: (strength, score there).
 
     edit: strength in [0, 1) -> {layer: weight}; `score` rises with strength.  Searched on x, strength = 1 - exp(-x),
-    because some edits need strengths very close to one; `steps` tries follow once the bracket holds the target.
+    because some edits need strengths very close to one; of the `steps` tries, the first is the one that reaches the
+    target.
     """
     strength = lambda x: 1 - math.exp(-x)
 
