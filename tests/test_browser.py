@@ -29,7 +29,7 @@ from kfcourse import paths
 from kfcourse.learning import slices
 from kfcourse.notebooks import notebooks
 from kfcourse.notebooks.execution import METADATA
-from kfcourse.site import pages, slides
+from kfcourse.site import slides
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -300,11 +300,9 @@ def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
 
 
 @pytest.fixture(scope="module")
-def site(browser, tmp_path_factory):
-    """Host that serves the pages of two chapters, as they are stored."""
-    folder = tmp_path_factory.mktemp("pages") / "site"
-    pages.render({path.stem: notebooks.read(path) for path in notebooks.chapters(["05", READ])}, folder)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+def site(browser, whole_site):
+    """Host that serves the pages of all chapters, as they are stored."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=whole_site)
     handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
