@@ -1,14 +1,30 @@
 """The fixtures that all tests share."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from kfcourse import paths
 from kfcourse.learning import exercises
 from kfcourse.notebooks import notebooks
+from kfcourse.site import pages
 from tiny import CHECKS, tiny_chapter
+
+
+@pytest.fixture(scope="session")
+def whole_site(tmp_path_factory):
+    """The folder of the site of all chapters. It takes a minute, so it is written by the process that asks first, for
+    both. That it is written at all means that Sphinx had nothing to warn of."""
+    both = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        both = both.parent
+    with FileLock(both / "site.lock"):
+        if not (both / "site").exists():
+            pages.render({path.stem: notebooks.read(path) for path in notebooks.chapters()}, both / "site")
+    return both / "site"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import time
 import urllib.request
 from urllib.parse import urlsplit
 
+import nbformat
 import psutil
 import pytest
 
@@ -28,7 +29,7 @@ from kfcourse import paths
 from kfcourse.learning import slices
 from kfcourse.notebooks import notebooks
 from kfcourse.notebooks.execution import METADATA
-from kfcourse.site import pages, slides
+from kfcourse.site import slides
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -152,7 +153,7 @@ def lab(browser, tmp_path_factory, pytestconfig):
         nb = notebooks.read(path)
         whole = pytestconfig.getoption("all") or path.name.startswith(READ)
         notebooks.write(nb if whole else slices.part(nb, moves), root / "chapters" / path.name)
-    broken = notebooks.nbformat.v4.new_notebook(cells=[notebooks.nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
     port = free_port()
     # as at home: checks are friendly and progress bars are drawn; only the user's own settings stay out
@@ -299,11 +300,9 @@ def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
 
 
 @pytest.fixture(scope="module")
-def site(browser, tmp_path_factory):
-    """Host that serves the pages of two chapters, as they are stored."""
-    folder = tmp_path_factory.mktemp("pages") / "site"
-    pages.render({path.stem: notebooks.read(path) for path in notebooks.chapters(["05", READ])}, folder)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+def site(browser, whole_site):
+    """Host that serves the pages of all chapters, as they are stored."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=whole_site)
     handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

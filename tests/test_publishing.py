@@ -149,7 +149,7 @@ def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
             "cells = json.loads(pathlib.Path('cells.json').read_text())",
             "space = {'__name__': '__main__'}",
             "for source in cells: exec(source, space)",
-            "import kfcourse.paths",
+            "import kfaclib, kfcourse.paths",
             "print('from', kfcourse.paths.ROOT.name, pathlib.Path(kfaclib.__file__).parent.parent.name, "
             "kfcourse.paths.DATA.is_dir())",
         ]

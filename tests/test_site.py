@@ -19,18 +19,10 @@ LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The folder of the site of all chapters. That it is written at all means that Sphinx had nothing to warn of."""
-    folder = tmp_path_factory.mktemp("site") / "pages"
-    pages.render({path.stem: notebooks.read(path) for path in CHAPTERS}, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def html(site):
+def html(whole_site):
     return {
-        p.relative_to(site).as_posix(): p.read_text(encoding="utf-8")
-        for p in site.rglob("*.html")
+        p.relative_to(whole_site).as_posix(): p.read_text(encoding="utf-8")
+        for p in whole_site.rglob("*.html")
         if "_static" not in p.parts
     }
 
@@ -48,11 +40,11 @@ def test_every_chapter_and_document_has_a_page(html):
 
 
 @pytest.mark.slow
-def test_every_link_of_the_site_leads_somewhere_and_nothing_is_fetched_from_elsewhere(site):
-    found = links.pages_of(site)
+def test_every_link_of_the_site_leads_somewhere_and_nothing_is_fetched_from_elsewhere(whole_site):
+    found = links.pages_of(whole_site)
     assert [sentence for path in found for sentence in links.of_page(path, found)] == []
     assert {p.name: page.wordless for p, page in found.items() if page.wordless} == {}
-    for sheet in site.rglob("*.css"):
+    for sheet in whole_site.rglob("*.css"):
         assert not re.search(r"""(?:@import|url\()\s*["']?(?:https?:)?//""", sheet.read_text(encoding="utf-8")), sheet
 
 
@@ -92,14 +84,15 @@ def test_a_word_is_linked_once_on_a_page_and_never_in_a_heading(html):
 
 
 @pytest.mark.slow
-def test_search_finds_words_without_a_server(site):
-    index = (site / "searchindex.js").read_text(encoding="utf-8")  # a script, since a page in a folder may not fetch
+def test_search_finds_words_without_a_server(whole_site):
+    # a script, since a page in a folder may not fetch
+    index = (whole_site / "searchindex.js").read_text(encoding="utf-8")
     terms = json.loads(index[index.index("{") : index.rindex("}") + 1])["terms"]
     assert "staircas" in terms or "staircase" in terms  # the words' stems are kept
 
 
 @pytest.mark.slow
-def test_the_librarys_reference_is_complete_and_the_search_finds_it(site, html):
+def test_the_librarys_reference_is_complete_and_the_search_finds_it(whole_site, html):
     documented = {name for page in html.values() for name in re.findall(r'<dt class="sig [^>]*id="([\w.]+)"', page)}
     for names in api.modules().values():
         for name in names:
@@ -113,7 +106,7 @@ def test_the_librarys_reference_is_complete_and_the_search_finds_it(site, html):
             ]
             missing = {f"{name}.{part.name}" for part in public} - documented
             assert not missing, f"the reference does not show {sorted(missing)}"
-    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = (whole_site / "searchindex.js").read_text(encoding="utf-8")
     assert '"collect_factors"' in index and '"kfaclib.curvature.factors"' in index
     signature = html["api/kfaclib.curvature.html"].partition('id="kfaclib.curvature.factors.collect_factors"')[2][:6000]
     assert "generator" in signature and "mock" not in html["api/kfaclib.curvature.html"].lower()

@@ -59,8 +59,8 @@ def bring_to(
     """The strength at which score() under the edit is nearest to `target`: (strength, score there).
 
     edit: strength in [0, 1) -> {layer: weight}; `score` rises with strength.  Searched on x, strength = 1 - exp(-x),
-    because some edits need strengths very close to one; `steps` tries follow once the bracket holds the target, fewer
-    if a score is nearer than `tolerance`.
+    because some edits need strengths very close to one; of the `steps` tries, the first is the one that reaches the
+    target, and a score nearer than `tolerance` ends them.
     """
     strength = lambda x: 1 - math.exp(-x)
 

@@ -7,7 +7,6 @@ ordinary text is needed, to know the directions, and to say how much flat energy
 """
 
 import torch
-from scipy.stats import mannwhitneyu
 
 from kfaclib.lm import activations
 
@@ -63,6 +62,8 @@ def auc(positive, negative) -> float:
         raise ValueError(
             f"{len(high)} positive and {len(low)} negative scores: a comparison needs at least one of each"
         )
+    from scipy.stats import mannwhitneyu  # takes two seconds, and most of this module needs none of it
+
     return mannwhitneyu(high.numpy(), low.numpy()).statistic.item() / (len(high) * len(low))
 
 

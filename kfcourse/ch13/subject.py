@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer
 
 from kfaclib.collecting import resumable
 from kfaclib.io import files, storage
@@ -144,7 +145,7 @@ def find(named=None, folder="exam"):
     missing = [name for name in ("sequences.jsonl", "text.jsonl") if not (source / name).is_file()]
     if missing:
         return _stand_in(folder, f"the weights are here, but KFAC_EXAM names no folder with {' and '.join(missing)}")
-    _, tokenizer = models.load(place, device="meta")
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)  # the exam needs no weights
     written = list(corpora.documents(source / "text.jsonl"))
     exam = write_exam(
         folder,
