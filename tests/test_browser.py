@@ -21,6 +21,7 @@ import time
 import urllib.request
 from urllib.parse import urlsplit
 
+import nbformat
 import psutil
 import pytest
 
@@ -152,7 +153,7 @@ def lab(browser, tmp_path_factory, pytestconfig):
         nb = notebooks.read(path)
         whole = pytestconfig.getoption("all") or path.name.startswith(READ)
         notebooks.write(nb if whole else slices.part(nb, moves), root / "chapters" / path.name)
-    broken = notebooks.nbformat.v4.new_notebook(cells=[notebooks.nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
+    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
     port = free_port()
     # as at home: checks are friendly and progress bars are drawn; only the user's own settings stay out

@@ -151,3 +151,21 @@ def test_help_loads_no_model_class():
         print([name for name in sys.modules if name.startswith("transformers.models.olmo2.modeling")])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_kernel_loads_only_what_its_chapter_uses():
+    """A chapter's first cell would otherwise wait seconds for what it never calls, in every kernel and every box."""
+    code = """if True:
+        import sys
+        from kfcourse import check, exercise
+        assert not {"nbformat", "torch"} & {*sys.modules}
+        import torch
+        from kfaclib.curvature import exact, factors, layers, per_example, products
+        from kfaclib.toy import digits, grokking
+        assert not {"transformers", "scipy", "nbformat"} & {*sys.modules}
+        from kfaclib.collecting import costs, planning
+        from kfaclib.lm import corpora, detector, harness, models, presets, recitation
+        from kfaclib.toy import canaries, mislabelled, small_olmo2
+        print([name for name in ("transformers.modeling_utils", "scipy.stats", "nbformat") if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

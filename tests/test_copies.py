@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+import nbformat
 import pytest
 
 from kfcourse import paths
@@ -28,7 +29,7 @@ def solve(path):
     def change(nb):
         cell_of(nb, "97.double").source = ANSWER
         where = next(i for i, c in enumerate(nb.cells) if "def double" in c.source)
-        nb.cells.insert(where + 1, notebooks.nbformat.v4.new_code_cell("double(21)", id="mine"))
+        nb.cells.insert(where + 1, nbformat.v4.new_code_cell("double(21)", id="mine"))
         next(c for c in nb.cells if "nbval-check-output" in c.metadata.get("tags", [])).source += "\nprint('and mine')"
         nb.cells[2].source = "My own words."
 

@@ -5,6 +5,7 @@ computed.
 import builtins
 import re
 
+import nbformat
 import pytest
 
 from kfaclib.io.files import read_json
@@ -20,7 +21,7 @@ each_block = pytest.mark.parametrize("block", workshop.BLOCKS, ids=lambda block:
 
 def run(cells):
     """A Failure or None: these cells, executed from a fresh kernel."""
-    nb = notebooks.nbformat.v4.new_notebook(cells=cells)
+    nb = nbformat.v4.new_notebook(cells=cells)
     return execution.execute(nb, execution.environment())
 
 

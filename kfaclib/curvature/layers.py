@@ -1,11 +1,11 @@
 """Choosing linear layers by patterns, and the memory that their factors need."""
 
 import re
+import sys
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 
 def patterns_of(patterns: str | Iterable[str]) -> list[str]:
@@ -42,6 +42,7 @@ def linear_layers(model: nn.Module, patterns: str | Iterable[str] = "*.mlp.*") -
     patterns = patterns_of(patterns)
     modules = dict(model.named_modules(remove_duplicate=False))
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    Conv1D = getattr(sys.modules.get("transformers.pytorch_utils"), "Conv1D", ())  # a model that has one has loaded it
     owners = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)

@@ -53,7 +53,9 @@ def nearest(
     return best
 
 
-def bring_to(target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7):
+def bring_to(
+    target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7
+) -> tuple[float, float]:
     """The strength at which score() under the edit is nearest to `target`: (strength, score there).
 
     edit: strength in [0, 1) -> {layer: weight}; `score` rises with strength.  Searched on x, strength = 1 - exp(-x),

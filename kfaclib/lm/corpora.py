@@ -5,6 +5,8 @@ in a folder ("owner/name", "owner/name:config", "owner/name:config@revision", st
 MIXTURES, or several of these with their shares, "web.jsonl=0.7,math.jsonl=0.3".
 """
 
+from __future__ import annotations  # naming a model's class must not load it
+
 import hashlib
 import itertools
 import json
@@ -13,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+import transformers
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kfaclib.io import files
 from kfaclib.lm import rows
@@ -103,7 +105,7 @@ def checksums(corpus: str | Path) -> dict[str, str]:
     return {name: files.sha256(name) for name in names if Path(name).is_file()}
 
 
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_digest(tokenizer: transformers.PreTrainedTokenizerBase) -> str:
     """SHA-256 of a tokenizer's vocabulary and of the token ids of a fixed sentence, to tell tokenizers apart."""
     sample = tokenizer("The tokens of 2 sentences.\nAre they the same?")["input_ids"]
     return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), sample]).encode()).hexdigest()
@@ -144,7 +146,10 @@ def _check_ids(corpus, ids, vocabulary):
 
 
 def tokenized(
-    corpus: str | Path, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None, **options
+    corpus: str | Path,
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    model: transformers.PreTrainedModel | None = None,
+    **options: object,
 ) -> Iterator[list[int]]:
     """Yield the token ids (list) of each document of a corpus; options are the tokenizer's.
 
@@ -161,11 +166,11 @@ def tokenized(
 
 def text_windows(
     corpus: str | Path,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: transformers.PreTrainedTokenizerBase,
     length: int | None = None,
     count: int | None = None,
     progress: bool = False,
-    model: PreTrainedModel | None = None,
+    model: transformers.PreTrainedModel | None = None,
 ) -> torch.Tensor:
     """Token ids of a corpus's documents, joined end to end and cut into windows without padding: int64 [N, length].
 

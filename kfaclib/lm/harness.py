@@ -8,11 +8,13 @@ for the tasks of `kfaclib.toy.harness_tasks`, which need no network; other names
 of a folder of one's own. The harness is an optional extra: pip install -e ".[harness]".
 """
 
+from __future__ import annotations  # naming a model's class must not load it
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+import transformers
 
 from kfaclib.lm import scoring
 
@@ -55,8 +57,8 @@ def parts() -> tuple[Callable, type, type]:
 
 
 def evaluate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: transformers.PreTrainedModel,
+    tokenizer: transformers.PreTrainedTokenizerBase,
     names: Sequence[str],
     folder: str | Path | None = None,
     limit: int | None = None,

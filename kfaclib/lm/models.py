@@ -1,11 +1,13 @@
 """Loading a causal language model from a local folder or by its name on the hub."""
 
+from __future__ import annotations  # naming a model's class must not load it
+
 from pathlib import Path
 
 import torch
+import transformers
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from kfaclib.curvature.passes import check_causal
@@ -22,7 +24,7 @@ def load(
     revision: str | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> tuple[transformers.PreTrainedModel, transformers.PreTrainedTokenizerBase]:
     """Load (model in evaluation mode, tokenizer) from a local folder or by a hub name.
 
     revision: the hub's commit, branch or tag; a result is reproducible only with one. device: by default a GPU if there
@@ -40,7 +42,7 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = dict(revision=revision) if revision else {}
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = transformers.AutoModelForCausalLM.from_pretrained(
             name,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # _check_weights names them
@@ -49,7 +51,7 @@ def load(
             trust_remote_code=False,
             **options,
         )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it"
@@ -91,7 +93,7 @@ def _check_weights(name, found):
             )
 
 
-def positions(model: PreTrainedModel) -> int | None:
+def positions(model: transformers.PreTrainedModel) -> int | None:
     """The number of positions that a model was made for; None if its architecture sets no bound (BLOOM, Mamba)."""
     config = model.config.get_text_config()
     return next((n for key in POSITIONS if (n := getattr(config, key, None))), None)

@@ -1,11 +1,13 @@
 """The paper's settings for each of its models (Merullo et al. 2025, arXiv 2510.24256), so that `--model NAME` repeats
 it."""
 
+from __future__ import annotations  # naming a model's class must not load it
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedTokenizerBase
+import transformers
 
 from kfaclib.lm import models
 
@@ -43,7 +45,7 @@ class Pinned:
     """A loaded model with its tokenizer, its preset if it has one, and its commit on the hub."""
 
     model: torch.nn.Module
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: transformers.PreTrainedTokenizerBase
     preset: Preset | None
     commit: str | None  # None for a folder
 

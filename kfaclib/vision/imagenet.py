@@ -7,6 +7,8 @@ curvature of the CLS token in the first and last block (Merullo et al. 2025, arX
 The model must have been trained on these wrong labels. The models on the hub were not, and are refused.
 """
 
+from __future__ import annotations  # naming a model's class must not load it
+
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ import torch
 import transformers
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoImageProcessor, PretrainedConfig
 
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
@@ -50,14 +51,14 @@ def load(name: str | Path, revision: str | None = None) -> tuple[torch.nn.Module
         files.check_manifest(name)
     options = dict(revision=revision) if revision else {}
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
         if config.model_type != "vit":
             raise ValueError(
                 f"{name} is a {config.model_type!r} model: this command is for ViTForImageClassification; language "
                 "models go "
                 "through kfac collect and kfac edit"
             )
-        processor = AutoImageProcessor.from_pretrained(name, **options)
+        processor = transformers.AutoImageProcessor.from_pretrained(name, **options)
         model = transformers.ViTForImageClassification.from_pretrained(name, use_safetensors=True, **options)
     except OSError as error:
         raise ValueError(
@@ -66,7 +67,7 @@ def load(name: str | Path, revision: str | None = None) -> tuple[torch.nn.Module
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), processor
 
 
-def class_numbers(names: Sequence[str], config: PretrainedConfig) -> dict[str, int]:
+def class_numbers(names: Sequence[str], config: transformers.PretrainedConfig) -> dict[str, int]:
     """{folder name: class number}: by the names in the model's configuration or, where all classes have a folder, in
     alphabetical order. Raises ValueError where a number would be a guess."""
     known = {n: int(i) for n, i in config.label2id.items()}
@@ -83,7 +84,7 @@ def class_numbers(names: Sequence[str], config: PretrainedConfig) -> dict[str, i
     return {n: i for i, n in enumerate(sorted(names))}
 
 
-def read_folder(folder: str | Path, config: PretrainedConfig, wrong: str | Path | None = None) -> Folder:
+def read_folder(folder: str | Path, config: transformers.PretrainedConfig, wrong: str | Path | None = None) -> Folder:
     """`Folder` of all images in class folders below `folder`.
 
     wrong: the JSON file of wrong labels; None if all labels are right. Raises FileNotFoundError if there is no such
@@ -113,7 +114,9 @@ def read_folder(folder: str | Path, config: PretrainedConfig, wrong: str | Path 
     return Folder(paths, given, true)
 
 
-def batches(paths: Sequence[Path], processor, channels: int = 3, size: int = 64) -> Iterator[dict[str, torch.Tensor]]:
+def batches(
+    paths: Sequence[Path], processor: transformers.BaseImageProcessor, channels: int = 3, size: int = 64
+) -> Iterator[dict[str, torch.Tensor]]:
     """Yield {"pixel_values": [B, channels, H, W]} of `size` images at a time, read as they are needed. Raises
     ValueError naming a file that cannot be read as an image."""
     mode = {1: "L", 3: "RGB"}[channels]
@@ -128,7 +131,9 @@ def batches(paths: Sequence[Path], processor, channels: int = 3, size: int = 64)
         yield {"pixel_values": processor(opened, return_tensors="pt")["pixel_values"]}
 
 
-def answers(model: torch.nn.Module, processor, paths: Sequence[Path], what: str) -> torch.Tensor:
+def answers(
+    model: torch.nn.Module, processor: transformers.BaseImageProcessor, paths: Sequence[Path], what: str
+) -> torch.Tensor:
     """Predicted class of the n images at `paths`: int64 [n]; `what` names the progress bar."""
     said = [
         vit.predict(model, batch["pixel_values"])
@@ -139,7 +144,7 @@ def answers(model: torch.nn.Module, processor, paths: Sequence[Path], what: str)
 
 def edit_folder(
     model: torch.nn.Module,
-    processor,
+    processor: transformers.BaseImageProcessor,
     train: Folder,
     validation: Folder | None = None,
     *,

@@ -154,7 +154,7 @@ def reference(exercise_id, namespace):
 
 @functools.cache
 def _reference_code(exercise_id, path):
-    definition = notebooks.exercises(notebooks.read(path)).get(exercise_id)
+    definition = notebooks.exercises_of(notebooks.code_in(path)).get(exercise_id)
     if definition is None:
         raise KeyError(f"{path.name} holds no exercise {exercise_id!r}")
     definition.decorator_list = []

@@ -1,4 +1,8 @@
-"""Reading, writing and taking apart notebooks; the learner's copy as a pure function of the worked one."""
+"""Reading, writing and taking apart notebooks; the learner's copy as a pure function of the worked one.
+
+nbformat takes two seconds to import, so it is imported where a notebook is made, and not in every kernel that has an
+exercise to check.
+"""
 
 import ast
 import contextlib
@@ -7,8 +11,6 @@ import json
 import warnings
 from collections import Counter
 from pathlib import Path
-
-import nbformat
 
 from kfaclib.io.files import atomic
 from kfcourse import paths
@@ -69,6 +71,8 @@ def read_own(path):
 
 
 def _with_ids(data):
+    import nbformat
+
     for i, cell in enumerate(data["cells"]):
         cell.setdefault("id", f"cell-{i:03d}")
     data["nbformat_minor"] = max(5, data["nbformat_minor"])
@@ -77,6 +81,8 @@ def _with_ids(data):
 
 def to_bytes(nb):
     """The one way a notebook is written: sorted keys, Unix line ends, a newline at the end."""
+    import nbformat
+
     return (nbformat.writes(nb).rstrip("\n") + "\n").encode()
 
 
@@ -106,6 +112,12 @@ def write_each(make, words, folder, suffix):
 
 def code_cells(nb):
     return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def code_in(path):
+    """The sources of the code cells of a notebook's file, as they stand there."""
+    cells = json.loads(Path(path).read_bytes())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def python_of(source: str) -> str:
@@ -153,7 +165,12 @@ def exercises_in(source):
 
 def exercises(nb):
     """{exercise id: its function definition (ast.FunctionDef)} in the order of the notebook."""
-    found = [pair for cell in code_cells(nb) for pair in exercises_in(cell.source)]
+    return exercises_of(cell.source for cell in code_cells(nb))
+
+
+def exercises_of(sources):
+    """`exercises` of the sources of code cells."""
+    found = [pair for source in sources for pair in exercises_in(source)]
     if len(dict(found)) < len(found):
         raise ValueError(f"an exercise id is used twice: {[i for i, _ in found]}")
     return dict(found)
@@ -180,6 +197,8 @@ def split_solution(source):
 
 def learner_copy(nb):
     """The learner's notebook made from the worked one: solutions and outputs out, a note on how things work on top."""
+    import nbformat
+
     nb = copy.deepcopy(nb)
     for cell in code_cells(nb):
         cell.source = split_solution(cell.source)[0]
