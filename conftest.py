@@ -5,6 +5,8 @@ what only `--all` runs, and the record of a whole run.
 import os
 import time
 
+from nbformat.v4 import new_code_cell, new_notebook
+
 from kfaclib.io.files import atomic, write_json
 from kfcourse import paths
 from kfcourse.learning import slices
@@ -13,7 +15,7 @@ from kfcourse.notebooks.execution import environment
 
 BEGAN = time.monotonic()
 LEARNER = paths.BUILD / "learner"  # copies with nothing solved, to their end
-EXERCISES = paths.BUILD / "exercises"  # the same copies: their exercises, and what these need
+EXERCISES = paths.BUILD / "exercises"  # one notebook: the exercises of all these copies, and what they need
 IN_FULL = "01"  # the chapter whose learner's copy every run executes to its end
 NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
 
@@ -33,11 +35,10 @@ def pytest_configure(config):
 
 def write_copies():
     """Learner's copies of all chapters, whole and cut down to the exercises, where pytest runs them as they are."""
-    copies = {}
-    for path in notebooks.chapters():
-        nb = notebooks.read(path)
-        copies[LEARNER / path.name] = notebooks.learner_copy(nb)
-        copies[EXERCISES / path.name] = notebooks.learner_copy(slices.part(nb, is_exercise))
+    chapters = {path: notebooks.read(path) for path in notebooks.chapters()}
+    copies = {LEARNER / path.name: notebooks.learner_copy(nb) for path, nb in chapters.items()}
+    if chapters:
+        copies[EXERCISES / "all_chapters.ipynb"] = notebooks.learner_copy(joined(chapters))
     for old in {*LEARNER.glob("*.ipynb"), *EXERCISES.glob("*.ipynb")} - set(copies):
         old.unlink()
     for path, nb in copies.items():
@@ -45,6 +46,18 @@ def write_copies():
         if not path.exists() or path.read_bytes() != data:
             with atomic(path) as temporary:
                 temporary.write_bytes(data)
+
+
+def joined(chapters):
+    """The exercises of all chapters, and what they need, in one notebook: a kernel of its own for each chapter would
+    import the same again and again. A chapter begins with no names, and its number stands on top of every cell."""
+    cells = []
+    for path, nb in chapters.items():
+        chapter = path.stem.partition("_")[0]
+        cells.append(new_code_cell("%reset -f", id=f"{chapter}-begin"))
+        for cell in slices.part(nb, is_exercise).cells:
+            cells.append(new_code_cell(f"# chapter {chapter}\n{cell.source}", id=f"{chapter}-{cell.id}"))
+    return new_notebook(cells=cells, metadata=nb.metadata)
 
 
 def is_exercise(cell):
