@@ -392,6 +392,39 @@ def test_an_export_that_was_killed_goes_on_and_gives_the_same(tiny, tmp_path, mo
     assert not (tmp_path / "out" / "unfinished.jsonl").exists()
 
 
+def test_a_finished_export_that_is_started_again_and_killed_keeps_its_rows(tiny, tmp_path, monkeypatch):
+    for name in "abc":
+        handed_in(tmp_path / "in" / f"{name}.ipynb", **RIGHT)
+    found, _ = submissions.found([tmp_path / "in"])
+    submissions.mark_all("97", found, tmp_path / "out")
+    wanted = marks_in(tmp_path / "out")
+    real = marking.mark
+
+    def killed(student, *words):
+        if student == "b":
+            raise KeyboardInterrupt
+        return real(student, *words)
+
+    handed_in(tmp_path / "in" / "a.ipynb", double=RIGHT["double"])  # handed in again, with less
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(marking, "mark", killed)
+        submissions.mark_all("97", found, tmp_path / "out")
+    now = marks_in(tmp_path / "out")
+    assert now.keys() == wanted.keys()
+    assert {student for student, exercise in now if now[student, exercise] != wanted[student, exercise]} == {"a"}
+    submissions.mark_all("97", found[:2], tmp_path / "out")
+    assert {student for student, _ in marks_in(tmp_path / "out")} == {"a", "b"}, "rows of nobody who is marked now"
+
+
+@pytest.mark.parametrize("damage", [b"student;exercise\na;97.mean\n", b"\xff\xfe", b'student,exercise\n"a', b""])
+def test_marks_that_cannot_be_read_do_not_stop_an_export(damage, tiny, tmp_path):
+    handed_in(tmp_path / "in" / "a.ipynb", **RIGHT)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "marks.csv").write_bytes(damage)
+    submissions.mark_all("97", submissions.found([tmp_path / "in"])[0], tmp_path / "out")
+    assert {row["state"] for row in marks_in(tmp_path / "out").values()} == {"right"}
+
+
 @pytest.mark.parametrize("words", [["--secret", "."], ["--out", "file"], ["--secret", "binary"], ["--secret", "none"]])
 def test_what_the_lecturer_can_mend_is_one_sentence(words, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm.auto import tqdm
@@ -18,6 +19,9 @@ from kfaclib.lm import corpora, models, presets, snapshot
 from kfaclib.toy import pipeline, small_olmo2
 from kfaclib.toy.rows import world_rows
 from kfaclib.toy.world import ROW
+
+if TYPE_CHECKING:
+    import transformers
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,12 @@ class CollectConfig(ModelOptions):
     out: str = option("factors", help="folder")
 
 
-def corpus_of(config: CollectConfig, model, tokenizer, preset) -> tuple[Callable, dict]:
+def corpus_of(
+    config: CollectConfig,
+    model: torch.nn.Module,
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    preset: presets.Preset | None,
+) -> tuple[Callable, dict]:
     """(function that makes the windows, what they depend on)."""
     world, corpus = small_olmo2.load_world(config.model), config.corpus or (preset and preset.corpus)
     longest = models.positions(model) or 512
@@ -81,7 +90,9 @@ def corpus_of(config: CollectConfig, model, tokenizer, preset) -> tuple[Callable
     )
 
 
-def passes_of(config: CollectConfig, model, chosen: dict, owner: dict, tokens: int) -> tuple[list, str]:
+def passes_of(
+    config: CollectConfig, model: torch.nn.Module, chosen: dict, owner: dict, tokens: int
+) -> tuple[list, str]:
     """(passes, device of the sums) that fit the memory, or that were asked for."""
     at, beside = model.device.type, resumable.batch_bytes(model, chosen, owner, tokens)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))

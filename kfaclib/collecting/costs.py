@@ -6,6 +6,7 @@ sums is `layers.factor_bytes(layers, owners(layers))`, the passes they need are 
 room)`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,7 @@ def meta_model(name: str) -> torch.nn.Module:
         return transformers.Olmo2ForCausalLM(config)
 
 
-def owners(layers):
+def owners(layers: Iterable[str]) -> dict[str, str]:
     """{name: the first of `layers` with the same input}, by the names of the Llama family; `passes.shared_inputs`
     finds the same by running the model."""
     first = {}

@@ -209,7 +209,7 @@ def checkpoint_path(out: str | Path, rank: int) -> Path:
     return Path(out) / f"checkpoint-{rank}.safetensors"
 
 
-def save_checkpoint(path: Path, sums: Sums, settings: dict, **position) -> None:
+def save_checkpoint(path: Path, sums: Sums, settings: dict, **position: object) -> None:
     """Write the sums (their lower triangles), the settings they belong to and how far they are (JSON values)."""
     tensors = {f"{name}.{side}": distributed.pack(total) for (name, side), total in sums.total.items()}
     widths = {f"{name}.{side}": len(total) for (name, side), total in sums.total.items()}

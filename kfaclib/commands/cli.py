@@ -7,6 +7,7 @@ import argparse
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 
 from kfaclib.io import errors, options
 
@@ -26,7 +27,7 @@ COMMANDS = {  # name of the command, of its module in this folder and of the fun
 }
 
 
-def command(name: str):
+def command(name: str) -> tuple[Callable, type]:
     """(function, class of its options) of a shell command."""
     function = getattr(importlib.import_module(f"kfaclib.commands.{name}"), name)
     (parameter,) = inspect.signature(function).parameters.values()

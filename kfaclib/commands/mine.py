@@ -23,7 +23,7 @@ from kfaclib.toy.world import ROW
 FORMAT = "kfaclib mining 1"
 
 
-def similarity(value) -> float:
+def similarity(value: str | float) -> float:
     """A similarity in (0, 1]."""
     number = float(value)
     if not 0 < number <= 1:

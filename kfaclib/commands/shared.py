@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kfaclib.collecting.collection import say_on_stderr
 from kfaclib.curvature import factor_file, layers
@@ -10,6 +11,12 @@ from kfaclib.io import files, folders
 from kfaclib.io.options import Options, option, positive
 from kfaclib.lm import corpora, harness, recitation
 from kfaclib.toy import small_olmo2, tasks
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
+
+    from kfaclib.lm import presets
 
 say = say_on_stderr
 JSON = "also write the result to this file"
@@ -42,7 +49,9 @@ class Downstream(Options):
     task_folder: str | None = option(help="folder with task configurations of your own, in the harness's format")
 
 
-def curvature_of(model, path, names=None, progress: bool = True) -> tuple[dict, dict]:
+def curvature_of(
+    model: "torch.nn.Module", path: str | Path, names: str | list[str] | None = None, progress: bool = True
+) -> tuple[dict, dict]:
     """(layers, bases) of the layers `names` (patterns or names; None: all) from the factors in `path`.
 
     The eigenvectors are kept beside the factors, in a folder `bases`: another mass needs none of that work again.
@@ -64,7 +73,7 @@ def curvature_of(model, path, names=None, progress: bool = True) -> tuple[dict, 
     return chosen, bases
 
 
-def settings_of(config, preset) -> tuple[str | None, float]:
+def settings_of(config: Options, preset: "presets.Preset | None") -> tuple[str | None, float]:
     """(patterns of the layers to edit or None for all, mass) as asked for, or as the model's preset says."""
     mass = config.mass or (preset and preset.mass)
     if not mass:
@@ -77,7 +86,9 @@ def settings_of(config, preset) -> tuple[str | None, float]:
     return config.layers or (preset and preset.edited), mass
 
 
-def exam_of(config, model, tokenizer, half: str) -> tuple[list, object]:
+def exam_of(
+    config: Options, model: "torch.nn.Module", tokenizer: "transformers.PreTrainedTokenizerBase", half: str
+) -> tuple[list, object]:
     """(memorized windows, text [N, S]) from --sequences and --text, or from the small model's world; at most
     `config.limit` of each.
     """
@@ -109,7 +120,7 @@ def metrics(result: dict) -> dict[str, float]:
     return {key: value for key, value in flat.items() if isinstance(value, float)}
 
 
-def write(config, result: dict) -> None:
+def write(config: Options, result: dict) -> None:
     """Write the result and the options that led to it, if --json asks for it."""
     if config.json:
         files.write_json(config.json, {**result, "options": config.recorded()})

@@ -3,6 +3,8 @@
 Both are options of `factors.collect_factors`; this module says what one pass and one mask of them are.
 """
 
+from collections.abc import Iterator
+
 import torch
 
 from kfaclib.curvature.labels import logit_gradient
@@ -11,7 +13,9 @@ from kfaclib.curvature.passes import classify
 MOST_CLASSES = 100  # for which the exact expectation over classes is still affordable
 
 
-def backward_classes(model, batch, temperature=1.0):
+def backward_classes(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], temperature: float = 1.0
+) -> Iterator[None]:
     """Yield after each class's forward and backward pass of the exact Fisher: sqrt(p_c) (p - e_c) enters at the logits.
 
     The summed outer products of the C gradients are E[g g^T] over labels drawn from softmax(logits / temperature)
@@ -39,7 +43,7 @@ def backward_classes(model, batch, temperature=1.0):
         c += 1
 
 
-def cls_mask(inputs, mask):
+def cls_mask(inputs: dict[str, torch.Tensor], mask: torch.Tensor | None) -> torch.Tensor:
     """bool [B, S], True for the first token of every example, from {name: input [B, S, d]}.
 
     mask: of the pass itself.  A classifier has none; ValueError where there is one, or for a layer without tokens.

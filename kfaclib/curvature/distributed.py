@@ -10,9 +10,13 @@ import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+if TYPE_CHECKING:
+    from kfaclib.curvature.factors import Sums
 
 PATIENCE = datetime.timedelta(
     hours=12
@@ -38,7 +42,7 @@ def processes() -> Iterator[tuple[int, int]]:
         dist.destroy_process_group()
 
 
-def active():
+def active() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
@@ -51,7 +55,7 @@ def place() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if active() else (0, 1)
 
 
-def wait_for_all():
+def wait_for_all() -> None:
     if active():
         dist.barrier()
 
@@ -84,7 +88,7 @@ def unpack_(matrix: torch.Tensor, packed: torch.Tensor, block: int = 512) -> tor
     return matrix
 
 
-def add_up_(sums):
+def add_up_(sums: "Sums") -> "Sums":
     """Add the `Sums` of all processes, in place: afterwards each process has the total, in the lower triangles.
 
     One all-reduce for each triangle, of d (d + 512) / 2 numbers instead of d^2. The additions have another order than

@@ -1,6 +1,6 @@
 """Eigenvectors of A and G: the basis in which curvature is nearly diagonal, and its corrected eigenvalues (EK-FAC)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from kfaclib.curvature import distributed
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.passes import as_batch, backward, check_pass, contributing
+from kfaclib.curvature.passes import Batch, as_batch, backward, check_pass, contributing
 from kfaclib.io import storage
 
 
@@ -119,7 +119,17 @@ def eigenvalue_product(basis: Eigenbasis) -> torch.Tensor:
     return torch.outer(basis.lambda_G, basis.lambda_A)
 
 
-def collect_eigenvalues(model, batches, layers, bases, *, unit, labels="sampled", generator, progress=True):
+def collect_eigenvalues(
+    model: torch.nn.Module,
+    batches: Iterable[Batch],
+    layers: dict[str, torch.nn.Linear],
+    bases: dict[str, Eigenbasis],
+    *,
+    unit: str,
+    labels: str = "sampled",
+    generator: torch.Generator | None,
+    progress: bool = True,
+) -> dict[str, torch.Tensor]:
     """EK-FAC's eigenvalues {name: [O, I]}: the curvature along each pair of eigenvectors, measured instead of
     multiplied (George et al. 2018, arXiv 1806.03884).
 

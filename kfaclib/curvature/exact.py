@@ -4,12 +4,16 @@ The vec convention is row-major everywhere: vec(W) = W.reshape(-1), so that a K-
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from kfaclib.curvature.capture import capture
 from kfaclib.curvature.factors import Factors
 from kfaclib.curvature.labels import logit_gradient
+
+if TYPE_CHECKING:
+    from kfaclib.curvature.eigenbasis import Eigenbasis
 
 LOSSES = ("cross_entropy", "squared")
 
@@ -85,13 +89,15 @@ def exact_factors(
     return {name: Factors(a.T @ a / len(a), G[name] / len(a), len(a)) for name, a in rows.items()}
 
 
-def block(basis, eigenvalues: torch.Tensor) -> torch.Tensor:
+def block(basis: "Eigenbasis", eigenvalues: torch.Tensor) -> torch.Tensor:
     """K-FAC's or EK-FAC's curvature written out: [O*I, O*I] from eigenvalues [O, I] in the basis kron(Q_G, Q_A)."""
     Q = torch.kron(basis.Q_G, basis.Q_A)
     return (Q * eigenvalues.to(Q).reshape(-1)) @ Q.T
 
 
-def curvature_distance(basis_1, eigenvalues_1: torch.Tensor, basis_2, eigenvalues_2: torch.Tensor) -> float:
+def curvature_distance(
+    basis_1: "Eigenbasis", eigenvalues_1: torch.Tensor, basis_2: "Eigenbasis", eigenvalues_2: torch.Tensor
+) -> float:
     """Relative Frobenius distance |F1 - F2| / |F1| of two curvatures that are diagonal in two Kronecker bases.
 
     Eigenvectors are unique up to sign, and up to rotation where eigenvalues are equal; this distance does not depend on

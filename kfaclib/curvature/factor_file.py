@@ -30,7 +30,9 @@ def _same_weight(one, other):
     return one[1] == other[1] if one[0] == other[0] else one[2] == other[2]
 
 
-def save_factors(path: str | Path, factors: dict[str, Factors], layers: dict[str, torch.nn.Linear], **notes) -> None:
+def save_factors(
+    path: str | Path, factors: dict[str, Factors], layers: dict[str, torch.nn.Linear], **notes: object
+) -> None:
     """Write factors to one safetensors file, atomically; a shared A is written once.
 
     layers: from `linear_layers`; their fingerprint ties the file to the weights that it was collected on. notes:

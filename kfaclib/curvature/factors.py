@@ -4,7 +4,7 @@ For a layer W [O, I] with inputs a and output gradients g of the *summed* loss, 
 G = mean g g^T over the contributing tokens, uncentred.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from kfaclib import kernels
 from kfaclib.curvature.capture import capture
 from kfaclib.curvature.classifiers import backward_classes, cls_mask
-from kfaclib.curvature.passes import as_batch, backward, check_model, check_pass, owners
+from kfaclib.curvature.passes import Batch, as_batch, backward, check_model, check_pass, owners
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,16 @@ def means(sums: Sums) -> dict[str, Factors]:
 
 
 def collect_factors(
-    model, batches, layers, *, labels="sampled", tokens="all", temperature=1.0, generator=None, progress=True
-):
+    model: torch.nn.Module,
+    batches: Iterable[Batch],
+    layers: dict[str, torch.nn.Linear],
+    *,
+    labels: str = "sampled",
+    tokens: str = "all",
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    progress: bool = True,
+) -> dict[str, Factors]:
     """Collect K-FAC's factors A and G in one pass over `batches`: {name: Factors} (Martens and Grosse 2015, arXiv
     1503.05671; for convolutions and other shared weights Grosse and Martens 2016, arXiv 1602.01407).
 

@@ -4,13 +4,18 @@ is checked before anything is added.
 A causal LM's last position and padding do not contribute.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from kfaclib.curvature.capture import capture, measured
 from kfaclib.curvature.labels import logit_gradient, output_gradient, sample_labels
 
+# token ids [B, S], inputs, a pair (inputs, labels), or a dict of what the model's forward takes
+Batch = torch.Tensor | tuple[torch.Tensor, torch.Tensor] | dict[str, torch.Tensor]
 
-def as_batch(batch) -> dict[str, torch.Tensor]:
+
+def as_batch(batch: Batch) -> dict[str, torch.Tensor]:
     """A batch as a dict of tensors.
 
     Token ids [B, S] become {"input_ids": ids}; for a plain module, floating-point inputs become {"x": inputs} and a
@@ -37,7 +42,7 @@ def token_mask(batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return mask
 
 
-def padded_on_the_right(batch):
+def padded_on_the_right(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The batch with the real tokens of every row first.  A causal model never sees what follows, so that neither
     learned positions nor a mask that some models cannot bear at the beginning of a row matter."""
     mask = batch.get("attention_mask")
@@ -47,7 +52,7 @@ def padded_on_the_right(batch):
     return {k: x.gather(1, order) if x.shape == mask.shape else x for k, x in batch.items()}
 
 
-def check_recorded(output):
+def check_recorded(output: torch.Tensor) -> None:
     """Raise RuntimeError if no layer of the block's `capture` is part of what led to `output`."""
     if not output.requires_grad:
         raise RuntimeError(
@@ -55,7 +60,7 @@ def check_recorded(output):
         )
 
 
-def classify(model, batch):
+def classify(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits [examples, classes] of a classifier's batch (from `as_batch`) that can be differentiated."""
     output = model(batch["x"]) if set(batch) == {"x"} else model(**batch)
     logits = getattr(output, "logits", output)
@@ -65,7 +70,9 @@ def classify(model, batch):
     return logits
 
 
-def backward(model, batch, *, labels, generator):
+def backward(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], *, labels: str, generator: torch.Generator | None
+) -> torch.Tensor | None:
     """One forward and one backward pass of the summed loss; returns the mask of contributing rows, or None for all.
 
     A causal LM gets the closed-form gradient at its last hidden states; a classifier (a batch with "pixel_values" or
@@ -109,7 +116,7 @@ def backward(model, batch, *, labels, generator):
 
 
 @measured
-def check_head(model, batch):
+def check_head(model: torch.nn.Module, batch: Batch) -> None:
     """Raise ValueError if the logits are not plainly `unembedding @ hidden` (a cap, a scale or a bias would make the
     closed-form gradient wrong).  `collect_factors` calls it; a long job may call it earlier."""
     ids = as_batch(batch)["input_ids"][:1, :8].to(next(model.parameters()).device)
@@ -125,7 +132,7 @@ def check_head(model, batch):
 
 
 @measured
-def check_causal(model):
+def check_causal(model: torch.nn.Module) -> None:
     """Raise ValueError if what follows a token changes what the model says at that token: then next-token predictions
     have seen their targets, and neither curvature nor recitation means anything."""
     ids = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 0]], device=next(model.parameters()).device)
@@ -139,7 +146,7 @@ def check_causal(model):
         )
 
 
-def check_model(model):
+def check_model(model: torch.nn.Module) -> None:
     """`check_causal` and `check_head` on a few tokens, for a model that has a head to check."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if head is not None:
@@ -147,12 +154,16 @@ def check_model(model):
         check_head(model, torch.arange(8)[None] % len(head.weight))
 
 
-def contributing(x, mask):
+def contributing(x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """The rows [T, d] of x [..., d] where mask [...] is True; all of them without a mask."""
     return x.flatten(0, -2) if mask is None else x[mask]
 
 
-def check_pass(layers, inputs, gradients):
+def check_pass(
+    layers: Sequence[str] | dict[str, torch.nn.Linear],
+    inputs: dict[str, torch.Tensor],
+    gradients: dict[str, torch.Tensor],
+) -> None:
     """Raise RuntimeError naming a layer that no gradient reached, or FloatingPointError naming the layer where a value
     that is not finite came up first: on the way forward, then on the way back."""
     for name in layers:
@@ -169,7 +180,7 @@ def check_pass(layers, inputs, gradients):
             )
 
 
-def shared_inputs(model, layers):
+def shared_inputs(model: torch.nn.Module, layers: dict[str, torch.nn.Linear]) -> dict[str, str]:
     """{name: the first layer that is handed the same input tensor}, from one forward pass of a causal LM over two
     tokens.
     """
@@ -186,7 +197,7 @@ def shared_inputs(model, layers):
     return owners(inputs)
 
 
-def owners(inputs):
+def owners(inputs: dict[str, torch.Tensor]) -> dict[str, str]:
     """{name: the first layer whose input is the same memory read the same way} for {name: input}."""
     first = {}
     return {name: first.setdefault((a.data_ptr(), a.shape, a.stride()), name) for name, a in inputs.items()}

@@ -77,7 +77,16 @@ def average_top(B: torch.Tensor) -> float:
     return torch.linalg.eigvalsh(gram)[-1].item() / len(B)
 
 
-def layer_top_eigenpairs(model, name, ids, first, steps=12, seed=0, counts=None, together=False):
+def layer_top_eigenpairs(
+    model: torch.nn.Module,
+    name: str,
+    ids: torch.Tensor,
+    first: int,
+    steps: int = 12,
+    seed: int = 0,
+    counts: torch.Tensor | None = None,
+    together: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(values [N], directions [N, O, I]) of every sequence's own GGN in the weight of one layer, by power iteration.
 
     model: a causal LM with attn_implementation "eager". name: of an nn.Linear. ids: [N, S]. The loss is the mean over
@@ -114,7 +123,14 @@ def layer_top_eigenpairs(model, name, ids, first, steps=12, seed=0, counts=None,
     return values, direction / norms(direction)[:, None, None].clamp(min=1e-30)
 
 
-def layer_curvature_along(model, name, ids, directions, generator, batch=32):
+def layer_curvature_along(
+    model: torch.nn.Module,
+    name: str,
+    ids: torch.Tensor,
+    directions: torch.Tensor,
+    generator: torch.Generator,
+    batch: int = 32,
+) -> torch.Tensor:
     """The curvature of the average token of ids [R, S] along unit directions [K, O, I] of one layer's weight: [K].
 
     Labels are drawn from the model: the mean of (sum_t g_t^T V a_t)^2 over sequences, per token.

@@ -5,8 +5,12 @@ Both spectra are sorted, so the kept set is a staircase: every row keeps a prefi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from kfaclib.curvature.eigenbasis import Eigenbasis
 
 _ROUNDING = 1 - 1e-12  # a sum that misses its goal by rounding alone has reached it
 
@@ -113,7 +117,7 @@ def keep_mask(eigenvalues: torch.Tensor, mass: float) -> torch.Tensor:
     return keep.view_as(eigenvalues)
 
 
-def project(W, basis, keep):
+def project(W: torch.Tensor, basis: "Eigenbasis", keep: torch.Tensor) -> torch.Tensor:
     """Keep some coefficients of a weight in its eigenbasis and drop the rest: Q_G ((Q_G^T W Q_A) * keep) Q_A^T.
 
     W: [O, I]; keep: bool [O, I]. Returns [O, I] in W's dtype; keeping all gives W, bit for bit. Raises ValueError for
@@ -178,6 +182,6 @@ def edited(layers: dict[str, torch.nn.Linear], weights: dict[str, torch.Tensor])
                 layers[name].weight.copy_(weight)
 
 
-def kept_share(basis, mass: float) -> float:
+def kept_share(basis: "Eigenbasis", mass: float) -> float:
     """The share of all pairs that a mass keeps: usually far smaller than the mass."""
     return keep_prefix(basis.lambda_G, basis.lambda_A, mass).double().mean().item() / len(basis.lambda_A)

@@ -7,13 +7,13 @@ decompose.
 
 import torch
 
-from kfaclib.curvature.eigenbasis import eigenvalue_product
+from kfaclib.curvature.eigenbasis import Eigenbasis, eigenvalue_product
 from kfaclib.curvature.factors import Factors
 
 KINDS = ("K-FAC", "G only", "A only", "K-FAC x C^2", "C^2 only")
 
 
-def scores(kind: str, W: torch.Tensor, basis) -> torch.Tensor:
+def scores(kind: str, W: torch.Tensor, basis: Eigenbasis) -> torch.Tensor:
     """Scores by which the pairs (i of G, j of A) of a weight are ranked; `kind` is one of KINDS.
 
     W: [O, I]. basis: its Eigenbasis. Returns float64 [O, I], >= 0. "G only" gives all pairs of an output direction the

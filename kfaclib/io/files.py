@@ -11,8 +11,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -41,19 +42,19 @@ def remove_half_written(path: str | Path) -> None:
             other.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, value) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write a value as readable JSON, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_rows(path, rows):
+def write_rows(path: str | Path, rows: Iterable) -> None:
     """Write `rows` as jsonl, one JSON value a line, atomically."""
     with atomic(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def read_json(path: str | Path):
+def read_json(path: str | Path) -> Any:
     """Read a JSON file. FileNotFoundError or ValueError names the file that is missing or broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -69,7 +70,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(folder, names=None):
+def write_manifest(folder: str | Path, names: Iterable[str] | None = None) -> None:
     """Write `manifest.json`: size and SHA-256 of the files `names` in `folder` (default: of every other file)."""
     folder = Path(folder)
     listed = [p.name for p in folder.iterdir() if p.is_file() and p.name != "manifest.json"] if names is None else names
@@ -87,7 +88,7 @@ def renew(path: str | Path, add: bool = False) -> None:
         write_json(path.parent / "manifest.json", dict(sorted(listed.items())))
 
 
-def manifest_of(folder):
+def manifest_of(folder: str | Path) -> dict[str, dict] | None:
     """What `manifest.json` in `folder` lists, {name: {"bytes", "sha256"}}; None if there is none, or if it is another
     program's file of that name.  ValueError if it is one of ours, but damaged."""
     path, keys = Path(folder) / "manifest.json", {"bytes", "sha256"}
@@ -145,7 +146,7 @@ def provenance(seed: int | None = None) -> dict:
     }
 
 
-def check_writable(path):
+def check_writable(path: str | Path | None) -> None:
     """Raise OSError before the work if `path` (a file or folder to come; None is fine) could not be written later."""
     if path is None:
         return

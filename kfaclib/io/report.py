@@ -1,5 +1,8 @@
 """Results as text: one table, ours beside the paper's."""
 
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
 from kfaclib.io import files
 from kfaclib.io.paths import data
 
@@ -17,17 +20,17 @@ TASKS = {  # task: what a table or a figure calls it; in the order in which they
 }
 
 
-def paper():
+def paper() -> dict:
     """The paper's numbers, as a dict, from `data/results/paper.json`."""
     return files.read_json(data("results", "paper.json"))
 
 
-def relative(row, baseline):
+def relative(row: dict, baseline: dict) -> dict[str, float]:
     """{task: accuracy over the baseline's} of a result row."""
     return {t: row["tasks"][t] / baseline["tasks"][t] for t in row["tasks"] if baseline["tasks"][t] > 0}
 
 
-def table(header, rows):
+def table(header: Sequence, rows: Iterable[Sequence]) -> str:
     """Plain-text table: columns as wide as their longest cell, numbers to the right."""
     cells = [list(map(str, header))] + [[f"{c:.3f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
@@ -37,7 +40,7 @@ def table(header, rows):
     return "\n".join([lines[0], "  ".join("-" * n for n in widths), *lines[1:]])
 
 
-def results_text(result):
+def results_text(result: dict) -> str:
     """The tables that `kfac reproduce` prints, from its result: recitation, tasks, staircase, and the paper beside
     them.
     """
@@ -105,7 +108,7 @@ def results_text(result):
     return "\n\n".join(parts)
 
 
-def results_table(path):
+def results_table(path: str | Path) -> str:
     """`results_text` of a recorded result."""
     return results_text(files.read_json(path))
 
@@ -114,7 +117,7 @@ def _range(values):
     return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-def side_by_side(seeds, rows):
+def side_by_side(seeds: dict[str, dict], rows: list[dict]) -> str:
     """Markdown table: the paper's figures, the range over recorded seeds, and the reader's own rows.
 
     seeds: {seed: result of the pipeline}.  rows: result rows of this run, the baseline first.
@@ -162,7 +165,7 @@ def side_by_side(seeds, rows):
     return "\n".join(lines)
 
 
-def unlearned(seeds, enough=0.95):
+def unlearned(seeds: dict[str, dict], enough: float = 0.95) -> str:
     """Sentence about the seeds that had not learned every task before any edit; empty if all had."""
     gaps = [
         f"seed {seed}: " + ", ".join(f"{TASKS[t]} {a:.2f}" for t, a in s["rows"][0]["tasks"].items() if a < enough)

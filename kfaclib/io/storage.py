@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from kfaclib.io import files
 
 
-def digest(tensors, header=None):
+def digest(tensors: dict[str, torch.Tensor], header: dict | None = None) -> str:
     """SHA-256 over the header and every tensor's name, dtype, shape and bytes."""
     total = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, x in sorted(tensors.items()):
@@ -19,7 +20,7 @@ def digest(tensors, header=None):
     return total.hexdigest()
 
 
-def write(path, tensors, header):
+def write(path: str | Path, tensors: dict[str, torch.Tensor], header: dict) -> None:
     """Write tensors and header (a dict that JSON can hold, with a "format") atomically; OSError, with what to do, if
     the disk cannot take it."""
     header = header | {"digest": digest(tensors, header)}
@@ -34,7 +35,7 @@ def write(path, tensors, header):
         ) from None
 
 
-def read(path, kind, version=1):
+def read(path: str | Path, kind: str, version: int = 1) -> tuple[dict, dict[str, torch.Tensor]]:
     """(header, tensors) of a file whose format is "kfaclib <kind> <version>", memory-mapped.
 
     Raises ValueError, naming the file, if it is cut short, changed, or not of that kind, FileNotFoundError if it is
@@ -66,7 +67,7 @@ def read(path, kind, version=1):
     return header, tensors
 
 
-def read_header(path):
+def read_header(path: str | Path) -> dict:
     """The header alone, unchecked against the content; {} if the file has none."""
     try:
         with safe_open(path, "pt") as file:

@@ -7,7 +7,7 @@ import torch
 
 
 @functools.cache
-def triton_runs_on(index):
+def triton_runs_on(index: int) -> bool:
     """Whether Triton is installed and CUDA device `index` has the tensor cores that the kernels are written for."""
     return (
         torch.version.hip is None
@@ -16,6 +16,6 @@ def triton_runs_on(index):
     )
 
 
-def has_triton(x):
+def has_triton(x: torch.Tensor) -> bool:
     """Whether the Triton kernels can take this tensor."""
     return x.is_cuda and x.dtype != torch.float64 and triton_runs_on(x.get_device())

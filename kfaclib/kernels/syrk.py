@@ -17,12 +17,12 @@ MIN_WIDTH = 2048  # up to this width a few dozen tiles do not fill a GPU: the fu
 MIN_WORK = 2e11  # rows * width^2; below, reading and writing C takes longer than the products
 
 
-def kept_rows(X, mask):
+def kept_rows(X: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """The rows of X [T, d] that count, a copy unless mask is None."""
     return X if mask is None else X[mask]
 
 
-def add_product_(C, X, Y, alpha):
+def add_product_(C: torch.Tensor, X: torch.Tensor, Y: torch.Tensor, alpha: float) -> torch.Tensor:
     """C += alpha X^T Y in the dtype of C, for C that may be a strided view; X [T, m] and Y [T, n] of one dtype."""
     if X.dtype == C.dtype:
         return C.addmm_(X.T, Y, alpha=alpha)
@@ -31,7 +31,7 @@ def add_product_(C, X, Y, alpha):
     return C.addmm_(X.to(C.dtype).T, Y.to(C.dtype), alpha=alpha)
 
 
-def full_(C, X, *, alpha=1.0, mask=None):
+def full_(C: torch.Tensor, X: torch.Tensor, *, alpha: float = 1.0, mask: torch.Tensor | None = None) -> torch.Tensor:
     """The reference: the whole of C, both triangles."""
     X = kept_rows(X, mask)
     return add_product_(C, X, X, alpha)
@@ -42,7 +42,7 @@ def panel_width(d: int) -> int:
     return max(256, -(-d // 1024) * 128)
 
 
-def panels_(C, X, *, alpha=1.0, mask=None):
+def panels_(C: torch.Tensor, X: torch.Tensor, *, alpha: float = 1.0, mask: torch.Tensor | None = None) -> torch.Tensor:
     """The lower triangle, one panel of rows of C after the other: with n panels (n + 1) / 2n of the full product's
     work.
     """
@@ -56,7 +56,7 @@ def panels_(C, X, *, alpha=1.0, mask=None):
     return C
 
 
-def triton_(C, X, *, alpha=1.0, mask=None):
+def triton_(C: torch.Tensor, X: torch.Tensor, *, alpha: float = 1.0, mask: torch.Tensor | None = None) -> torch.Tensor:
     """The lower triangle, by the Triton kernel; the upper one is left alone."""
     from kfaclib.kernels import triton_syrk  # not at the top: Triton may be missing
 

@@ -51,7 +51,9 @@ def softmax_gradient_kernel(logits, labels, uniform, V, stride, DRAW: tl.constex
         )
 
 
-def launch(logits, *, labels=None, uniform=None):
+def launch(
+    logits: torch.Tensor, *, labels: torch.Tensor | None = None, uniform: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Write softmax(logits) - onehot(labels) over logits [T, V], rows in one piece; returns (logits, labels [T]).
 
     labels: int64 [T], or uniform: [T] in [0, 1) to draw them.

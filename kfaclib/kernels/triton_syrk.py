@@ -79,7 +79,9 @@ def syrk_kernel(
 INTERPRETED = not isinstance(syrk_kernel, triton.JITFunction)
 
 
-def launch(C, X, alpha=1.0, mask=None, **changes):
+def launch(
+    C: torch.Tensor, X: torch.Tensor, alpha: float = 1.0, mask: torch.Tensor | None = None, **changes: object
+) -> torch.Tensor:
     """Lower triangle of C += alpha X^T X, the strict upper one untouched; shapes as in `syrk_`, rows of C in one piece.
     `changes` to the device's entry of CONFIGS are for measurements."""
     T, d = X.shape

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import torch
 
 from kfaclib.curvature.capture import capture
-from kfaclib.curvature.eigenbasis import eigenvalue_product
+from kfaclib.curvature.eigenbasis import Eigenbasis, eigenvalue_product
 
 EDGES = (0.1, 0.25, 0.5)  # the paper's bands end here, as shares of all pairs
 BANDS = ("top 10 %", "10-25 %", "25-50 %", "bottom 50 %")
 
 
-def bands(basis, edges: Sequence[float] = EDGES) -> torch.Tensor:
+def bands(basis: Eigenbasis, edges: Sequence[float] = EDGES) -> torch.Tensor:
     """The band of each pair of eigenvectors, 0 the sharpest (Merullo et al. 2025, arXiv 2510.24256).
 
     edges: increasing shares of all pairs, where the bands end. A band ends after round(edge * O * I) pairs in
@@ -35,7 +35,7 @@ def bands(basis, edges: Sequence[float] = EDGES) -> torch.Tensor:
     return torch.bucketize(rank, ends, right=True).view_as(products)
 
 
-def activity(x: torch.Tensor, basis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
+def activity(x: torch.Tensor, basis: Eigenbasis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
     """Mean over a band's pairs of |v_j^T x|^power, for each input and band.
 
     x: [T, I]; pairs: int64 [O, I] from `bands`. Returns float64 [T, bands]. Times the number of a band's pairs and
@@ -54,7 +54,7 @@ def activity(x: torch.Tensor, basis, pairs: torch.Tensor, power: float = 1) -> t
     return (x.double() @ basis.Q_A.double()).abs().pow(power) @ (columns / columns.sum(1, keepdim=True)).T
 
 
-def ratio(x: torch.Tensor, y: torch.Tensor, basis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
+def ratio(x: torch.Tensor, y: torch.Tensor, basis: Eigenbasis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
     """Activation ratio of each band: mean activity over the tokens x [T, I] over the mean over the tokens y [S, I];
     float64 [bands].
     """

@@ -149,7 +149,7 @@ def tokenized(
     corpus: str | Path,
     tokenizer: transformers.PreTrainedTokenizerBase,
     model: transformers.PreTrainedModel | None = None,
-    **options,
+    **options: object,
 ) -> Iterator[list[int]]:
     """Yield the token ids (list) of each document of a corpus; options are the tokenizer's.
 

@@ -6,14 +6,20 @@ energy* is the share of an input's squared length in the flattest of them. One f
 ordinary text is needed, to know the directions, and to say how much flat energy is unusual.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 
 from kfaclib.lm import activations
 
+if TYPE_CHECKING:
+    from kfaclib.curvature.eigenbasis import Eigenbasis
+
 FLAT = 0.6  # the share of directions that counts as flat, as in the follow-up work on the 7B model
 
 
-def flat_energy(x: torch.Tensor, basis, share: float = FLAT) -> torch.Tensor:
+def flat_energy(x: torch.Tensor, basis: "Eigenbasis", share: float = FLAT) -> torch.Tensor:
     """Share of the squared length of each input that lies in the flattest eigenvectors of A.
 
     x: [T, I]. basis: the layer's Eigenbasis. share: the share of the I directions that counts as flat. Returns float64
@@ -50,7 +56,7 @@ def scores(
     }
 
 
-def auc(positive, negative) -> float:
+def auc(positive: torch.Tensor | Sequence[float], negative: torch.Tensor | Sequence[float]) -> float:
     """Area under the ROC curve: the chance that a positive's score is above a negative's, ties counting half (Mann and
     Whitney 1947).
 
@@ -67,7 +73,9 @@ def auc(positive, negative) -> float:
     return mannwhitneyu(high.numpy(), low.numpy()).statistic.item() / (len(high) * len(low))
 
 
-def caught(positive, ordinary, alarms: float = 0.01) -> float:
+def caught(
+    positive: torch.Tensor | Sequence[float], ordinary: torch.Tensor | Sequence[float], alarms: float = 0.01
+) -> float:
     """Share of the positives above the threshold that lets the share `alarms` of the ordinary scores through.
 
     The threshold comes from ordinary text alone, so choose it on other ordinary text than is reported.

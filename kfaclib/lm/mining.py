@@ -6,6 +6,7 @@ seen exactly the given text, so its first error is the first position whose argm
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -13,14 +14,14 @@ from kfaclib.lm import scoring
 from kfaclib.lm.recitation import PREFIX, SUFFIX
 
 
-def hits(model, ids, batch=64, progress=False):
+def hits(model: torch.nn.Module, ids: torch.Tensor, batch: int = 64, progress: bool = False) -> torch.Tensor:
     """Is the argmax at every position of ids [N, S] the token that follows? bool [N, S - 1]; entry t is about token
     t + 1.
     """
     return torch.stack([row.hit for row in scoring.teacher_forced(model, ids, batch=batch, progress=progress)])
 
 
-def matched(hit, at):
+def matched(hit: torch.Tensor, at: int) -> torch.Tensor:
     """How many tokens a greedy continuation from token `at` on gets right before its first error: int64 [N], from
     `hits`.
     """
@@ -29,7 +30,13 @@ def matched(hit, at):
     return hit[:, at - 1 :].cumprod(1).sum(1)
 
 
-def recited(model, windows, prefix=PREFIX, batch=64, progress=False):
+def recited(
+    model: torch.nn.Module,
+    windows: torch.Tensor | Sequence[Sequence[int]],
+    prefix: int = PREFIX,
+    batch: int = 64,
+    progress: bool = False,
+) -> torch.Tensor:
     """Are all tokens after the first `prefix` of each window the argmax, given those before them? bool [N].
 
     windows: token ids, [N, S] or N lists of one length.
@@ -38,7 +45,15 @@ def recited(model, windows, prefix=PREFIX, batch=64, progress=False):
     return matched(hits(model, windows, batch, progress), prefix) == windows.shape[1] - prefix
 
 
-def mine(model, ids, starts, prefix=PREFIX, suffix=SUFFIX, batch=64, progress=True):
+def mine(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    starts: Iterable[int],
+    prefix: int = PREFIX,
+    suffix: int = SUFFIX,
+    batch: int = 64,
+    progress: bool = True,
+) -> list[int]:
     """The `starts` of the windows in ids [T] whose `suffix` tokens are all the argmax, given the window's tokens before
     them.
 
@@ -70,7 +85,7 @@ def similarity(a: list, b: list, n: int = 5) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def deduplicate(windows, threshold=0.7, n=5):
+def deduplicate(windows: Sequence[Sequence[int]], threshold: float = 0.7, n: int = 5) -> list[int]:
     """Indices of the windows (token lists) to keep: each is dropped whose `similarity` to one kept before reaches
     `threshold`, which is above 0.
 
@@ -88,7 +103,13 @@ def deduplicate(windows, threshold=0.7, n=5):
     return kept
 
 
-def position_stress(model, ids, prefix=PREFIX, longer=range(1, 21), drop=range(1, PREFIX - 20)):
+def position_stress(
+    model: torch.nn.Module,
+    ids: torch.Tensor,
+    prefix: int = PREFIX,
+    longer: Iterable[int] = range(1, 21),
+    drop: Iterable[int] = range(1, PREFIX - 20),
+) -> tuple[torch.Tensor, torch.Tensor]:
     """How far windows ids [N, S] are recited from their own place, and at best from other places: two int64 tensors
     [N].
 

@@ -7,6 +7,7 @@ suffix tokens that are the argmax under teacher forcing; it moves long before st
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -35,7 +36,7 @@ class Recitation:
     as_dict = asdict
 
 
-def split_windows(ids, prefix=64):
+def split_windows(ids: torch.Tensor, prefix: int = 64) -> list[tuple[list[int], list[int]]]:
     """[N, L] token ids as [(prefix ids, suffix ids)]."""
     return [(row[:prefix].tolist(), row[prefix:].tolist()) for row in ids]
 
@@ -53,7 +54,7 @@ def _together(model, prefixes, batch):
 
 
 @measured
-def greedy(model, prefixes, length, batch=64):
+def greedy(model: torch.nn.Module, prefixes: Sequence[Sequence[int]], length: int, batch: int = 64) -> torch.Tensor:
     """Greedy continuations, [N, length] token ids, of prefixes (lists of ids, of any lengths; padded on the left).
 
     An end-of-text token is a token like any other here, so that every continuation has its full length.
@@ -82,7 +83,9 @@ def greedy(model, prefixes, length, batch=64):
     return out
 
 
-def by_one_pass(model, windows, batch=64):
+def by_one_pass(
+    model: torch.nn.Module, windows: Sequence[tuple[list[int], list[int]]], batch: int = 64
+) -> tuple[float, float]:
     """(strict recall, token accuracy) of [(prefix ids, suffix ids)] with everything before a token given.
 
     Strict recall is the same as by generating, at a small part of the price: as long as the words are right, both read
@@ -142,7 +145,7 @@ def nll(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> torch.Ten
     return torch.cat(found)
 
 
-def perplexity(model, ids, batch=32, kind="corpus"):
+def perplexity(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32, kind: str = "corpus") -> float:
     """Perplexity of ids [N, S].
 
     kind="corpus": exp of the mean negative log-likelihood of all N (S - 1) predicted tokens.  kind="paper": the
@@ -159,7 +162,7 @@ def perplexity(model, ids, batch=32, kind="corpus"):
 
 
 @measured
-def top_tokens(model, ids, k=10, batch=32):
+def top_tokens(model: torch.nn.Module, ids: torch.Tensor, k: int = 10, batch: int = 32) -> torch.Tensor:
     """The k most likely next tokens at every position of ids [N, S], best first: int64 [N * S, k].
 
     Taken from the model before an edit, this is the baseline of `ndcg`; it cannot be taken after the edit.

@@ -5,6 +5,8 @@ A text that was taken out well is new to the model: training on some of it says 
 only suppressed comes back as a whole when a part is shown again.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -92,7 +94,15 @@ def _step(model, optimizer, ids):
     optimizer.zero_grad()
 
 
-def relearn(model, train, steps, measure, learning_rate=LEARNING_RATE, batch=BATCH, seed=0):
+def relearn(
+    model: torch.nn.Module,
+    train: Sequence[tuple[list[int], list[int]]],
+    steps: Iterable[int],
+    measure: Callable[[torch.nn.Module], dict],
+    learning_rate: float = LEARNING_RATE,
+    batch: int = BATCH,
+    seed: int = 0,
+) -> list[dict]:
     """Train all of `model` (in place: give a copy) on the whole windows `train`; [{"tokens": trained on so far,
     **measure(model)}] after each number of `steps` (increasing; 0 is before the first)."""
     optimizer, stream, rows, tokens, done = _optimizer(model, learning_rate), _batches(train, batch, seed), [], 0, 0

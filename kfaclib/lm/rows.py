@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,13 +45,13 @@ def _reading(path, so_far):
         ) from None
 
 
-def suffix(path):
+def suffix(path: str | Path) -> str:
     """The suffix that names the format, in lower case and without that of a compression: ".jsonl" of A.JSONL.gz."""
     ends = [end.lower() for end in Path(path).suffixes]
     return next((end for end in reversed(ends[-2:]) if end not in COMPRESSED), "")
 
 
-def is_file_name(path):
+def is_file_name(path: str | Path) -> bool:
     """Does `path` end as a file that can be read here, or is it a file?"""
     return suffix(path) in SUFFIXES or Path(path).is_file()
 
@@ -177,7 +178,7 @@ def _whole(path, line, text):
     return text
 
 
-def rows(path):
+def rows(path: str | Path) -> Iterator[tuple[int, dict]]:
     """Yield (line number, dict) of the rows of a .jsonl, .csv or .parquet file; every text in them is sound Unicode.
 
     ValueError, naming file and line, if the file holds no rows, or one that cannot be read; OSError if it breaks off.
@@ -195,7 +196,7 @@ def rows(path):
         yield number, row
 
 
-def documents(path):
+def documents(path: str | Path) -> Iterator[str]:
     """Yield the documents of a file: the "text" of every row, or the whole of a file of plain text.
 
     ValueError, naming file and line, for what cannot be read or is no text; OSError if the file breaks off.

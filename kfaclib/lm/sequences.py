@@ -1,12 +1,21 @@
 """Rows of prefixes and suffixes become windows of token ids, or are refused with file and line."""
 
 import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kfaclib.lm import rows
 from kfaclib.lm.models import positions
 
+if TYPE_CHECKING:
+    import transformers
 
-def load_sequences(path, tokenizer, model=None):
+
+def load_sequences(
+    path: str | Path,
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    model: "transformers.PreTrainedModel | None" = None,
+) -> list[tuple[list[int], list[int]]]:
     """Windows from a file of rows (see `rows`): [(prefix ids, suffix ids)].
 
     Rows are {"prefix_ids": [...], "suffix_ids": [...]}, or text {"prefix": ..., "target_suffix": ...}, which is

@@ -2,11 +2,16 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kfaclib.io import files
 from kfaclib.lm import harness
 from kfaclib.toy import tasks
 from kfaclib.toy import world as w
+
+if TYPE_CHECKING:
+    import torch
+    import transformers
 
 MEAN = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
 EXACT = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
@@ -22,7 +27,7 @@ FORMATS = {
 STOP = "."  # ends a written answer; all choices are one word long, so that none wins by its length
 
 
-def rows(world, half="report", count=200):
+def rows(world: w.World, half: str = "report", count: int = 200) -> dict[str, list[dict]]:
     """{task: [row]} of the local tasks: {"question", "answer"} texts, and for a choice its "choices" and the "label" of
     the right one.
     """
@@ -46,7 +51,7 @@ def rows(world, half="report", count=200):
     return made
 
 
-def write_tasks(folder, made):
+def write_tasks(folder: str | Path, made: dict[str, list[dict]]) -> list[str]:
     """Write rows as jsonl and one configuration a task (JSON, which is YAML) into `folder`; returns the names for the
     harness.
     """
@@ -77,7 +82,15 @@ def write_tasks(folder, made):
     return names
 
 
-def examine(model, tokenizer, wanted, world=None, folder=None, limit=None, batch=32):
+def examine(
+    model: "torch.nn.Module",
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    wanted: str,
+    world: w.World | None = None,
+    folder: str | Path | None = None,
+    limit: int | None = None,
+    batch: int = 32,
+) -> dict:
     """`harness.evaluate` of what `--tasks` says: "local" (the tasks of this world), "real" (`harness.REAL`), or names
     joined by commas.
     """

@@ -114,7 +114,9 @@ def read_folder(folder: str | Path, config: transformers.PretrainedConfig, wrong
     return Folder(paths, given, true)
 
 
-def batches(paths: Sequence[Path], processor, channels: int = 3, size: int = 64) -> Iterator[dict[str, torch.Tensor]]:
+def batches(
+    paths: Sequence[Path], processor: transformers.BaseImageProcessor, channels: int = 3, size: int = 64
+) -> Iterator[dict[str, torch.Tensor]]:
     """Yield {"pixel_values": [B, channels, H, W]} of `size` images at a time, read as they are needed. Raises
     ValueError naming a file that cannot be read as an image."""
     mode = {1: "L", 3: "RGB"}[channels]
@@ -129,7 +131,9 @@ def batches(paths: Sequence[Path], processor, channels: int = 3, size: int = 64)
         yield {"pixel_values": processor(opened, return_tensors="pt")["pixel_values"]}
 
 
-def answers(model: torch.nn.Module, processor, paths: Sequence[Path], what: str) -> torch.Tensor:
+def answers(
+    model: torch.nn.Module, processor: transformers.BaseImageProcessor, paths: Sequence[Path], what: str
+) -> torch.Tensor:
     """Predicted class of the n images at `paths`: int64 [n]; `what` names the progress bar."""
     said = [
         vit.predict(model, batch["pixel_values"])
@@ -140,7 +144,7 @@ def answers(model: torch.nn.Module, processor, paths: Sequence[Path], what: str)
 
 def edit_folder(
     model: torch.nn.Module,
-    processor,
+    processor: transformers.BaseImageProcessor,
     train: Folder,
     validation: Folder | None = None,
     *,

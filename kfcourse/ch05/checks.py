@@ -341,6 +341,32 @@ def check_sequence_eigenvalues(function):
     )
 
 
+def check_curvature_bytes(function):
+    whole, factors = _pair(function(5, 3), "the bytes of the whole block, then those of the two factors")
+    assert whole is not None and factors is not None, "one of the two numbers is None"
+    assert whole != 4 * 5 * 3, "this is the weight itself: its block has a row and a column for each of its entries"
+    assert (whole, factors) != (4 * (5**2 + 3**2), 4 * (5 * 3) ** 2), "the two are swapped: the whole block comes first"
+    assert whole not in ((5 * 3) ** 2, 8 * (5 * 3) ** 2), "a float32 number takes 4 bytes"
+    assert whole == 4 * (5 * 3) ** 2, (
+        f"the whole block of a weight [5, 3] does not take {whole} bytes: how many entries has the weight, and how "
+        "many rows and columns has a matrix with one for each of them?"
+    )
+    assert factors != 4 * 5 * 3, "A is [I, I] and G is [O, O]: add the squares of the sides, not their product"
+    assert factors != 4 * (5 + 3), "A is [I, I] and G is [O, O]: whole matrices, not only their diagonals"
+    assert factors not in (5**2 + 3**2, 8 * (5**2 + 3**2)), "a float32 number takes 4 bytes, in the factors too"
+    assert factors != 4 * (5 * 3) ** 2, (
+        "this is the product of the two sizes, which is what the whole block has: A and G are stored side by side"
+    )
+    assert factors == 4 * (5**2 + 3**2), (
+        f"A and G of a weight [5, 3] do not take {factors} bytes together: write down the shape of each"
+    )
+    whole, factors = _pair(function(11008, 4096), "the bytes of the whole block, then those of the two factors")
+    assert whole == 4 * (11008 * 4096) ** 2 and factors == 4 * (11008**2 + 4096**2), (
+        "for a weight [5, 3] both numbers are right, for [11008, 4096] they are not: are the numbers written in, or "
+        "do they overflow an integer type of fixed size?"
+    )
+
+
 EXERCISES = {
     "05.fisher_block": Exercise(
         "The whole Fisher block of one layer",
@@ -456,5 +482,19 @@ EXERCISES = {
         check_collect_by_hooks,
         "The sums need the memory of A and G, however long the text is. `try ... finally` removes the hook even if a "
         "pass fails.",
+    ),
+    "05.curvature_bytes": Exercise(
+        "The bill",
+        1,
+        4,
+        (
+            "How many entries has the weight? The block has a row and a column for each of them.",
+            "A is [I, I] and G is [O, O]. Both are stored, so their sizes are added.",
+            "Count the numbers in each first: the fourth power of a width in the block, the second in the factors. "
+            "What turns a count of numbers into bytes?",
+        ),
+        check_curvature_bytes,
+        "The fourth power of the width has become the second: at twice the width the block takes sixteen times the "
+        "memory, and the factors take four times.",
     ),
 }

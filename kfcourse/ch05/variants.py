@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from kfcourse.grading.variants import Variant, alike, orthogonal, real, tenths, whole
+from kfcourse.grading.variants import Variant, alike, one_of, orthogonal, real, tenths, whole
 
 
 def _tokens(g):
@@ -114,6 +114,14 @@ def _louder(g):
     )
 
 
+def _other_numbers(g):
+    size, more = one_of(g, 2, 8, 16), whole(g, 1, 4)
+    return (
+        f"A number takes {size} bytes, and the layer has {more} further inputs that the argument I does not count.",
+        lambda ref: lambda O, I: tuple(n * size // 4 for n in ref(O, I + more)),
+    )
+
+
 VARIANTS = {
     "05.fisher_block": Variant(_tokens, _token_weights),
     "05.kfac_factors": Variant(_tokens, _damped_factors),
@@ -123,4 +131,5 @@ VARIANTS = {
     "05.ekfac_eigenvalues": Variant(_rotated, _token_weights),
     "05.sequence_eigenvalues": Variant(_sequences, _alternating),
     "05.collect_by_hooks": Variant(_net, _louder),
+    "05.curvature_bytes": Variant(lambda g: (whole(g, 2, 4000), whole(g, 2, 4000)), _other_numbers),
 }

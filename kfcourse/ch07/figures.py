@@ -72,10 +72,8 @@ def training(logs):
     fig, axes = plt.subplots(1, 2, figsize=(10, 4))
     for log in logs:
         epochs = [line["epoch"] for line in log]
-        axes[0].plot(epochs, [line["recovered"] for line in log], "-", color=COLORS["blue"], label="the true label")
-        axes[0].plot(
-            epochs, [line["memorized"] for line in log], "--", color=COLORS["red"], label="the wrong label it was given"
-        )
+        axes[0].plot(epochs, [line["recovered"] for line in log], "-", color=COLORS["blue"], label="true label")
+        axes[0].plot(epochs, [line["memorized"] for line in log], "--", color=COLORS["red"], label="wrong label")
         axes[1].plot(epochs, [line["test"] for line in log], "-", color=COLORS["black"])
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].legend(handles[:2], labels[:2], loc="center left")
@@ -97,9 +95,9 @@ def tradeoffs(seeds, target):
     for method, (color, marker, line) in LINES.items():
         for k, seed in enumerate(seeds):
             points = sorted((c["clean"], c["recovered_of_memorized"]) for c in seed["curves"] if c["method"] == method)
-            ax.plot(*zip(*points), line, marker=marker, color=COLORS[color], label=None if k else method, linewidth=1.8)
+            ax.plot(*zip(*points), line, marker=marker, color=COLORS[color], label=None if k else method, linewidth=1)
     ax.axvline(target, color=COLORS["black"], linewidth=1)
-    ax.text(target, 0.02, " agreed price", rotation=90, va="bottom", ha="right", transform=ax.get_xaxis_transform())
+    ax.text(target, 0.97, "agreed price ", va="top", ha="right", transform=ax.get_xaxis_transform())
     ax.set(
         xlabel="clean training accuracy after the edit",
         ylabel="true label, of those memorized",

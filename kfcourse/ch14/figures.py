@@ -36,14 +36,16 @@ def cost(tokens, hours, marks):
     fig, ax = plt.subplots(figsize=(9, 4.4))
     for (model, values), color, line in zip(hours.items(), ("blue", "orange", "red", "purple"), LINES):
         ax.loglog(tokens, values, line, color=COLORS[color], label=model)
-    bottom = min(min(values) for values in hours.values())
     for label, where in marks.items():
         ax.axvline(where, color=COLORS["grey"], linestyle=":")
-        ax.text(where, bottom, f" {label}", rotation=90, va="bottom", ha="right", fontsize=10.5)
+        ax.text(where, 1.02, label, ha="center", fontsize=10.5, transform=ax.get_xaxis_transform())
     for label, h in {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365}.items():
         ax.axhline(h, color=COLORS["grey"], linewidth=1)
-        ax.text(tokens[0], h, label, va="bottom", fontsize=10.5)
-    ax.set(xlabel="tokens", ylabel="GPU hours, at the assumed rate", title="what curvature costs: linear in the tokens")
+        below = h < min(min(values) for values in hours.values())  # the lines begin just above it
+        ax.text(tokens[0], h, label, va="top" if below else "bottom", fontsize=10.5)
+    ax.set(xlabel="tokens", ylabel="GPU hours, at the assumed rate")
+    ax.set_ylim(bottom=4e-3)
+    ax.set_title("what curvature costs: linear in the tokens", pad=24)  # above the marks' names
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 

@@ -177,7 +177,7 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
     """Mark submissions for one chapter and write everything to the folder `out`. Returns [Mark].
 
     Whatever happens with one, the others get their marks. If it is interrupted, the next run with the same submissions
-    and settings takes over what was done.
+    and settings takes over what was done. A row of an earlier run stays in marks.csv until this one replaces it.
     """
     say = say or (lambda text: print(harmless(text)))
     about, out = marking.chapter(number), writable(out)
@@ -188,6 +188,8 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
     settings = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     journal = Journal(out / "unfinished.jsonl")
     names = unique([identity.file_name(s.student) for s in submissions])
+    ahead = {harmless(os.fspath(s.path)) for s in submissions}  # what this run has not reached yet
+    earlier = [m for m in marks_in(out / "marks.csv") if m.exercise.startswith(f"{about.number}.")]
     marks, again = [], 0
     for submission, name in tqdm(
         zip(submissions, names, strict=True),
@@ -214,7 +216,11 @@ def mark_all(number, submissions, out, secret=None, with_variants=False, passed_
         marks += theirs
         if before is None:
             journal.add(stamp, {"source": source, "marks": [dataclasses.asdict(mark) for mark in theirs]})
-        write(out / "marks.csv", as_csv([*marks, *journal.of_others(submissions[: names.index(name) + 1])]))
+        ahead.discard(harmless(os.fspath(submission.path)))
+        interrupted = journal.of_others({m.file for m in marks})
+        done = {m.file for m in interrupted}
+        finished = [m for m in earlier if m.file in ahead - done]
+        write(out / "marks.csv", as_csv([*marks, *interrupted, *finished]))
         for remark in dict.fromkeys(m.remarks for m in theirs if m.remarks):
             say(f"{submission.student}: {remark}")
     write(out / "marks.csv", as_csv(marks))
@@ -280,9 +286,8 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def of_others(self, submissions):
-        """[Mark] of the submissions done by an interrupted run that this run has not reached yet."""
-        reached = {harmless(os.fspath(s.path)) for s in submissions}
+    def of_others(self, reached):
+        """[Mark] of the submissions done by an interrupted run, but not of those whose files this run has `reached`."""
         marks = [marking.Mark(**m) for entry in self.done.values() for m in entry["marks"]]
         return [m for m in marks if m.file not in reached]
 
@@ -323,6 +328,16 @@ def writable(out):
 def as_csv(marks):
     """The marks as text for a spreadsheet. No cell can be taken for a formula."""
     return as_rows(COLUMNS, [[getattr(m, column) for column in COLUMNS] for m in marks])
+
+
+def marks_in(path):
+    """[Mark] in the marks.csv of an earlier run; none where there is no such file, or none that can be read."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, csv.Error):
+        return []
+    fields = [field.name for field in dataclasses.fields(marking.Mark)]
+    return [marking.Mark(**{f: row[f] for f in fields}) for row in rows if all(row.get(f) is not None for f in fields)]
 
 
 def as_rows(columns, rows):

@@ -129,6 +129,20 @@ def collected_with_autograd(model, name, batches, loss):
     return [A / tokens, G / tokens]
 
 
+def bytes_of_tensors(O, I):
+    weight, A, G = (torch.empty(*shape, device="meta") for shape in ((O, I), (I, I), (O, O)))
+    return [weight.nbytes * weight.numel(), A.nbytes + G.nbytes]
+
+
+def bytes_as_floats(O, I):
+    return 4.0 * O * O * I * I, 4.0 * (O**2 + I**2)
+
+
+def bytes_in_numpy(O, I):
+    sizes = np.array([O, I], dtype=np.int64)
+    return 4 * sizes.prod() ** 2, 4 * (sizes @ sizes)
+
+
 RIGHT = {
     "05.fisher_block": [block_by_loops, block_by_kron, block_in_single_precision],
     "05.kfac_factors": [factors_as_arrays, factors_by_outer_products],
@@ -138,4 +152,5 @@ RIGHT = {
     "05.ekfac_eigenvalues": [eigenvalues_by_loops, eigenvalues_from_gradients],
     "05.sequence_eigenvalues": [sequences_by_loops, sequences_in_numpy],
     "05.collect_by_hooks": [collected_in_lists, collected_with_autograd],
+    "05.curvature_bytes": [bytes_of_tensors, bytes_as_floats, bytes_in_numpy],
 }

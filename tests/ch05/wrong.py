@@ -179,6 +179,30 @@ def _whole(rows):
     return a.T @ a / len(a), g.T @ g / len(g)
 
 
+def bytes_of_the_weight(O, I):
+    return 4 * O * I, 4 * (O**2 + I**2)
+
+
+def numbers_not_bytes(O, I):
+    return (O * I) ** 2, O**2 + I**2
+
+
+def bytes_of_diagonals(O, I):
+    return 4 * (O * I) ** 2, 4 * (O + I)
+
+
+def bytes_of_both_squares(O, I):
+    return 4 * (O**2 + I**2) ** 2, 4 * (O**2 + I**2)
+
+
+def bytes_swapped(O, I):
+    return 4 * (O**2 + I**2), 4 * (O * I) ** 2
+
+
+def bytes_of_one_size(O, I):
+    return 900, 136
+
+
 WRONG = {
     "05.fisher_block": [
         (block_summed, "the Fisher is the mean"),
@@ -231,5 +255,13 @@ WRONG = {
         (outputs_for_gradients, "layer's outputs"),
         (loss_averaged, "0.25 times"),
         (collected_and_swapped, "swapped"),
+    ],
+    "05.curvature_bytes": [
+        (bytes_of_the_weight, "the weight itself"),
+        (numbers_not_bytes, "4 bytes"),
+        (bytes_of_diagonals, "diagonals"),
+        (bytes_of_both_squares, "how many rows and columns"),
+        (bytes_swapped, "swapped"),
+        (bytes_of_one_size, "written in"),
     ],
 }
