@@ -10,11 +10,12 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import matching
 from kfaclib.editing.edit import edited
 from kfaclib.io import report
-from kfaclib.toy import pipeline, small_olmo2
+from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.experiments import seeds
 
-METHODS = ["baseline", "K-FAC", "EK-FAC", "SVD", "random basis"]
+METHODS = ["baseline", "K-FAC", "EK-FAC", "SVD", "random basis", "noise", "zeroed"]
+FIELDS = {"strict", "loose", "levenshtein", "perplexity", "ndcg", "tasks", "text", "right_in_a_row", "interval"}
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +78,17 @@ def test_the_experiment_has_the_promised_form_and_leaves_the_model_as_it_was(sma
     result = pipeline.reproduce(model, world, "model.layers.3.mlp.gate_proj", rows=8, staircase=(0.9,))
     assert [row["method"] for row in result["rows"]] == METHODS
     for row in result["rows"] + result["staircase"]:
-        assert {"strict", "loose", "levenshtein", "perplexity", "ndcg", "tasks"} <= row.keys()
+        assert FIELDS <= row.keys() and set(row["text"]) == {"like_the_corpus", "other"}
+        inside = {m: row[m] for m in ("strict", "loose", "levenshtein", "token_accuracy", "perplexity")}
+        inside |= row["text"] | {task: value for task, value in row["tasks"].items() if task != "recitation"}
+        assert set(row["interval"]) == set(inside)
+        for metric, value in inside.items():
+            low, high = row["interval"][metric]
+            assert low - 1e-9 <= value <= high + 1e-9, metric
         assert set(report.TASKS) == set(row["tasks"]) and all(math.isfinite(v) for v in row["tasks"].values())
     assert result["rows"][0]["ndcg"] == pytest.approx(1)
-    assert set(result["settings"]["strength"]) == set(METHODS[1:])
+    assert result["rows"][0]["text"] == {"like_the_corpus": 1, "other": 1}
+    assert set(result["settings"]["strength"]) == set(METHODS[1:-1])
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     text = report.results_text({"model": "test", "paper": report.paper()["rows"], **result})
     assert all(method in text for method in METHODS) and "OLMo-2-1124-7B" in text
@@ -94,3 +102,53 @@ def test_the_exam_measures_the_edited_weights(small):
     with edited(layers, {n: torch.zeros_like(layer.weight) for n, layer in layers.items()}):
         assert pipeline.take(model, exam)["ndcg"] < 0.9
     assert pipeline.take(model, exam)["ndcg"] == pytest.approx(1)
+
+
+def test_a_strength_that_goes_in_steps_ends_at_the_target_by_interpolation(curvature):
+    """A score that rises in steps has no strength for most targets; the mixture of the two neighbours does."""
+    ((name, layer),) = curvature.layers.items()
+    grid, whole = [k / 10 for k in range(11)], layer.weight.detach().clone()
+    steps = lambda strength: {name: whole * round(10 * strength) / 10}
+    score = lambda: (layer.weight.norm() / whole.norm()).item()
+    found = pipeline.at_forgetting(0.437, steps, curvature.layers, score, grid)
+    assert [strength for strength, _, _ in found] == [0.4, 0.5]
+    assert sum(reached * share for _, reached, share in found) == pytest.approx(0.437, abs=1e-5)
+    (one,) = pipeline.at_forgetting(0.5005, steps, curvature.layers, score, grid)
+    assert one[0] == 0.5 and one[2] == 1
+
+
+def test_between_two_neighbours_of_a_grid_an_edit_does_not_change(curvature):
+    layers = curvature.layers
+    for method, grid in (("SVD", pipeline.low_ranks), ("flattest block", pipeline.block_shares)):
+        places = grid(layers)
+        assert places == sorted(set(places)) and places[-1] >= 1
+        if method == "SVD":
+            edit = pipeline.methods(curvature)["SVD"]
+            ((name, _),) = layers.items()
+            ranks = [torch.linalg.matrix_rank(edit(share)[name]).item() for share in places[:4]]
+            assert ranks == [1, 2, 3, 4]
+
+
+def test_a_mixture_is_the_weighted_mean_of_every_number():
+    rows = [{"a": 1.0, "b": {"c": [0.0, 2.0]}}, {"a": 3.0, "b": {"c": [1.0, 4.0]}}]
+    assert pipeline.mixture(rows, [0.25, 0.75]) == {"a": 2.5, "b": {"c": [0.75, 3.5]}}
+    assert pipeline.mixture(rows[:1], [1.0]) == rows[0]
+
+
+def test_words_in_a_row_are_counted_wherever_they_stand():
+    hits = [torch.tensor(x, dtype=torch.bool) for x in ([1, 1, 0, 1], [1], [0, 1])]
+    found = tasks.right_in_a_row(hits)
+    assert found == pytest.approx({"1": (0.75 + 1 + 0.5) / 3, "2": (1 / 3 + 0) / 2, "3": 0.0})
+    assert tasks.right_in_a_row([torch.tensor([True])]) == {"1": 1.0}
+
+
+def test_text_by_another_hand_has_the_same_words_and_other_habits():
+    """Every word and kind of sentence is the corpus's; the common names are its rare ones."""
+    usual, strange = tasks.fresh_text("hands", 200), tasks.strange_text("hands", 200)
+    assert usual.shape == strange.shape == (200, 112)
+    names = torch.tensor(w.encode(w.W["first"]))
+    share = lambda ids, some: torch.isin(ids, some).sum() / torch.isin(ids, names).sum()
+    assert share(usual, names[:10]) > 1.5 * share(strange, names[:10])
+    assert share(strange, names[-10:]) > 1.5 * share(usual, names[-10:])
+    sentence = lambda ids: {tuple(row[1:]) for row in ids.tolist()}
+    assert not sentence(usual) & sentence(strange)

@@ -18,6 +18,7 @@ TASKS = {  # task: what a table or a figure calls it; in the order in which they
     "deduction": "if-then",
     "open_book": "open book",
 }
+CONTROLS = ("K-FAC", "SVD", "random basis", "noise", "zeroed")  # of a table: the edit, and what stands beside it
 
 
 def paper() -> dict:
@@ -40,6 +41,12 @@ def table(header: Sequence, rows: Iterable[Sequence]) -> str:
     return "\n".join([lines[0], "  ".join("-" * n for n in widths), *lines[1:]])
 
 
+def within(row: dict, metric: str) -> str:
+    """A row's metric with its interval, as text."""
+    low, high = row["interval"][metric]
+    return f"{row[metric]:.3f} ({low:.3f} to {high:.3f})"
+
+
 def results_text(result: dict) -> str:
     """The tables that `kfac reproduce` prints, from its result: recitation, tasks, staircase, and the paper beside
     them.
@@ -48,15 +55,27 @@ def results_text(result: dict) -> str:
     parts = [
         f"{result['model']}: quotes, fresh text, sums and contexts that were not used to choose anything",
         table(
-            ["method", "strict", "loose", "levenshtein", "perplexity", "x baseline", "nDCG@10"],
+            [
+                "method",
+                "strict, 95 %",
+                "loose, 95 %",
+                "levenshtein",
+                "perplexity",
+                "x before",
+                "like the corpus",
+                "other text",
+                "nDCG@10",
+            ],
             [
                 [
                     r["method"],
-                    r["strict"],
-                    r["loose"],
+                    within(r, "strict"),
+                    within(r, "loose"),
                     r["levenshtein"],
                     r["perplexity"],
                     r["perplexity"] / base["perplexity"],
+                    r["text"]["like_the_corpus"],
+                    r["text"]["other"],
                     r["ndcg"],
                 ]
                 for r in rows
@@ -69,6 +88,11 @@ def results_text(result: dict) -> str:
     relatives = [[r["method"], *(relative(r, base).get(t, float("nan")) for t in names)] for r in rows[1:]]
     paper_row = [f"paper, {edited['model']}", *(edited["tasks_relative"].get(t, "-") for t in names)]
     parts += ["accuracy after the edit over accuracy before", table(["method", *names], relatives + [paper_row])]
+    texts = [text for text in base["right_in_a_row"] if "2" in base["right_in_a_row"][text]]
+    parts += [
+        "how often two words in a row are right",
+        table(["method", *texts], [[r["method"], *(r["right_in_a_row"][text]["2"] for text in texts)] for r in rows]),
+    ]
     if result.get("staircase"):
         parts += [
             "K-FAC at several masses",
@@ -81,7 +105,7 @@ def results_text(result: dict) -> str:
                         s["strict"],
                         s["loose"],
                         s["perplexity"],
-                        *(relative(s, base).get(t, float("nan")) for t in names[1:]),
+                        *(relative(s, result["unedited"]).get(t, float("nan")) for t in names[1:]),
                     ]
                     for s in result["staircase"]
                 ],
@@ -117,10 +141,11 @@ def _range(values):
     return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-def side_by_side(seeds: dict[str, dict], rows: list[dict]) -> str:
+def side_by_side(seeds: dict, rows: list[dict]) -> str:
     """Markdown table: the paper's figures, the range over recorded seeds, and the reader's own rows.
 
-    seeds: {seed: result of the pipeline}.  rows: result rows of this run, the baseline first.
+    seeds: {seed: result of the pipeline}.  rows: result rows of this run, the baseline first; a method that this run
+    has not measured gets a dash.
     """
     known = paper()["rows"]
     theirs = {r["method"]: r for r in known if r["model"] == known[0]["model"]}
@@ -128,11 +153,12 @@ def side_by_side(seeds: dict[str, dict], rows: list[dict]) -> str:
     def pick(results, method):
         return next((r for r in results if r["method"] == method), None)
 
-    def line(label, their, value):
-        ours = [value(s["rows"]) for s in seeds.values()]
-        return (
-            f"| {label} | {their if isinstance(their, str) else f'{their:.3f}'} | {_range(ours)} | {value(rows):.3f} |"
-        )
+    def line(label, method, their, value):
+        """value: function of (the method's row, the baseline)."""
+        ours = [value(pick(s["rows"], method), s["rows"][0]) for s in seeds.values()]
+        mine = pick(rows, method)
+        cells = [their, _range(ours), value(mine, rows[0]) if mine else "-"]
+        return " | ".join([f"| {label}", *(c if isinstance(c, str) else f"{c:.3f}" for c in cells)]) + " |"
 
     lines = [
         f"| | paper, {known[0]['model']} | ours, {len(seeds)} seeds: mean (range) | this run |",
@@ -144,24 +170,19 @@ def side_by_side(seeds: dict[str, dict], rows: list[dict]) -> str:
             ("loose recall", "loose", "loose"),
             ("Levenshtein distance", "levenshtein", "distance"),
         ):
-            lines.append(line(f"{label}, {method}", theirs[method][name], lambda r, m=method, k=key: pick(r, m)[k]))
-    for method in ("K-FAC", "SVD", "random basis"):
-        paper_ratio = theirs[method]["perplexity"] / theirs["baseline"]["perplexity"] if method in theirs else "-"
+            lines.append(line(f"{label}, {method}", method, theirs[method][name], lambda row, _, k=key: row[k]))
+    ratio = lambda row, base: row["perplexity"] / base["perplexity"]
+    for method in CONTROLS:
+        their = ratio(theirs[method], theirs["baseline"]) if method in theirs else "-"
+        lines.append(line(f"perplexity over before, {method}", method, their, ratio))
+    for method in CONTROLS:
         lines.append(
-            line(
-                f"perplexity over before, {method}",
-                paper_ratio,
-                lambda r, m=method: pick(r, m)["perplexity"] / r[0]["perplexity"],
-            )
+            line(f"the same on text unlike the corpus, {method}", method, "-", lambda r, _: r["text"]["other"])
         )
     for task in list(TASKS)[1:]:
-        lines.append(
-            line(
-                f"{TASKS[task]}, accuracy over before, K-FAC",
-                theirs["K-FAC"]["tasks_relative"].get(task, "-"),
-                lambda r, t=task: relative(pick(r, "K-FAC"), r[0])[t],
-            )
-        )
+        their = theirs["K-FAC"]["tasks_relative"].get(task, "-")
+        label = f"{TASKS[task]}, accuracy over before, K-FAC"
+        lines.append(line(label, "K-FAC", their, lambda row, base, t=task: relative(row, base)[t]))
     return "\n".join(lines)
 
 

@@ -120,7 +120,10 @@ def at_forgetting(
         with edited(layers, edit(grid[n])):
             return score()
 
-    *pair, share = matching.neighbours(under, target, 0, len(grid) - 1)
+    last = len(grid) - 1
+    if (best := under(last)) < target:  # a model that recites less than that before any edit
+        return [(grid[last], best, 1.0)]
+    *pair, share = matching.neighbours(under, target, 0, last)
     n, reached = min(pair, key=lambda found: abs(found[1] - target))
     if abs(reached - target) < TOLERANCE:
         return [(grid[n], reached, 1.0)]

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from kfaclib.io.report import TASKS
+from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, METHODS
 
 
@@ -93,4 +94,26 @@ def costs(rows):
         xlim=(0.95, max(ratios) * 1.12),
     )
     ax.grid(axis="y", visible=False)
+    return fig
+
+
+def prices(rows, kinds):
+    """Nats a token against the mass kept, on each kind of text: what the edit costs, what the exact quadratic form says
+    before it, and what K-FAC says. Means over seeds, with their range.
+
+    rows: [[row of each mass] per seed], from the experiment `evidence`; kinds: {key: what the panel is called}.
+    """
+    fig, axes = plt.subplots(1, len(kinds), sharey=True, figsize=(10, 4.2))
+    masses = [row["mass"] for row in rows[0]]
+    for ax, (kind, title) in zip(axes, kinds.items()):
+        for label, value, color, marker, line in (
+            ("measured", lambda row, k=kind: row["kl"][k], "black", "o", "-"),
+            ("exact form", lambda row, k=kind: row["exact"][k], "blue", "s", "--"),
+            ("K-FAC", lambda row: row["kfac"], "orange", "^", ":"),
+        ):
+            band(ax, [[value(seed[n]) for seed in rows] for n in range(len(masses))], label, color, marker, line)
+        ax.set_xticks(range(len(masses)), [f"{mass:g}" for mass in masses])
+        ax.set(xlabel="share of curvature mass kept", title=title, yscale="log")
+    axes[0].set_ylabel("price, nats a token")
+    axes[0].legend(loc="upper left")
     return fig

@@ -8,7 +8,7 @@ import torch
 from kfaclib.io.report import TASKS
 from kfcourse.ch09.figures import LINES
 from kfcourse.show.bands import band
-from kfcourse.show.plots import COLORS
+from kfcourse.show.plots import COLORS, METHODS
 
 TWO = {"top 10 %": ("blue", "o", "-"), "bottom 50 %": ("red", "s", "--")}  # band: colour, marker, line
 
@@ -70,6 +70,40 @@ def spectrum(ours, paper, order=tuple(TASKS)):
     ax.invert_yaxis()
     ax.set(xlabel="accuracy after the edit / before", title="what one edit does to each ability", xlim=(-0.03, 1.13))
     ax.legend(loc="lower left")
+    return fig
+
+
+def controls(panels, methods, order=tuple(TASKS)[1:]):
+    """Accuracy after over before of every method, one mark a task: the mean over runs, with their range.
+
+    panels: {title: {method: {task: [ratio per run]}}}; a task's methods stand one under the other.
+    """
+    fig, axes = plt.subplots(1, len(panels), sharey=True, figsize=(11, 6.4))
+    for ax, (title, table) in zip(axes, panels.items()):
+        for k, method in enumerate(methods):
+            color, marker, _ = METHODS[method]
+            for n, task in enumerate(order):
+                values, y = table[method][task], n + 0.16 * (k - (len(methods) - 1) / 2)
+                ax.plot([min(values), max(values)], [y, y], color=COLORS[color], lw=2)
+                ax.plot(mean(values), y, marker, color=COLORS[color], ms=8, label=method if not n else None)
+        ax.axvline(1, color=COLORS["black"], lw=1)
+        ax.set(xlabel="accuracy after / before", title=title, xlim=(-0.04, 1.1))
+    axes[0].set_yticks(range(len(order)), [TASKS[t] for t in order])
+    axes[0].invert_yaxis()
+    axes[0].legend(loc="lower center", bbox_to_anchor=(1.02, -0.27), ncols=len(methods))
+    return fig
+
+
+def equal_lengths(table, order):
+    """How often k words in a row are right after the edit, one line a kind of text: the mean over runs with their
+    range. table: {text: {k: [share per run]}}; order: {text: (what it is called, colour, marker, line)}."""
+    fig, ax = plt.subplots(figsize=(7.5, 4.4))
+    for text, (name, color, marker, line) in order.items():
+        lengths = sorted(table[text], key=int)
+        band(ax, [table[text][k] for k in lengths], name, color, marker, line, x=[int(k) for k in lengths])
+    ax.set_xticks([1, 2, 3])
+    ax.set(xlabel="words in a row", ylabel="share that is right", ylim=(0, 1.05), title="the same test for all")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
