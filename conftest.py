@@ -17,6 +17,7 @@ BEGAN = time.monotonic()
 LEARNER = paths.BUILD / "learner"  # copies with nothing solved, to their end
 EXERCISES = paths.BUILD / "exercises"  # one notebook: the exercises of all these copies, and what they need
 IN_FULL = "01"  # the chapter whose learner's copy every run executes to its end
+FIRST = ("test_browser.py", ".ipynb", "test_grading.py", "test_site.py", "test_course.py", "test_suite.py")
 NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
 
 os.environ.update(environment())  # before anything imports torch; nbval's kernels inherit it
@@ -73,7 +74,12 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption("all"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
         items[:] = [item for item in items if not item.get_closest_marker("long")]
-    items.sort(key=lambda item: item.path.suffix != ".ipynb")  # a notebook takes a minute: better begun than left over
+    items.sort(key=turn)
+
+
+def turn(item):
+    """When a file is begun: what takes minutes before what takes seconds, or one process would wait for the other."""
+    return next((i for i, end in enumerate(FIRST) if item.path.name.endswith(end)), len(FIRST))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):

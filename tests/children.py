@@ -37,3 +37,12 @@ def finish(process, log, seconds=120):
     process.join(seconds)
     assert process.exitcode is not None, "still running"
     return process.exitcode, log.read_text(encoding="utf-8")
+
+
+def where_it_runs(seed, power):
+    """(seed to a power, PyTorch's threads, kind of process): here, because a spawned process imports its function's
+    module, and this one is light.
+    """
+    import torch
+
+    return seed**power, torch.get_num_threads(), type(multiprocessing.current_process()).__name__

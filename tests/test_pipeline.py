@@ -1,11 +1,11 @@
 """The experiment's own machinery, on a model too small to know anything."""
 
 import math
-import multiprocessing
 
 import pytest
 import torch
 
+from children import where_it_runs
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import matching
 from kfaclib.editing.edit import edited
@@ -28,13 +28,8 @@ def curvature(small):
     return pipeline.curvature(*small, patterns="model.layers.3.mlp.gate_proj", rows=8, batch=4, progress=False)
 
 
-def in_a_process(seed, power):
-    """(seed to a power, threads, kind of process), wherever this runs."""
-    return seed**power, torch.get_num_threads(), type(multiprocessing.current_process()).__name__
-
-
 def test_each_seed_is_measured_in_a_process_with_one_thread():
-    assert list(seeds.each(in_a_process, 2).items()) == [
+    assert list(seeds.each(where_it_runs, 2).items()) == [
         (seed, (seed**2, 1, "SpawnProcess")) for seed in seeds.CHECKPOINTS
     ]
 

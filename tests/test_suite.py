@@ -68,8 +68,8 @@ def test_a_whole_run_is_recorded_and_ends_with_pytests_closing_line(suite):
     assert re.fullmatch(rf"=+ 1 failed, {cells + part + 1} passed, 1 skipped.* in .*=+", last)
 
     (paths.BUILD / "tests.json").unlink()
-    suite("tests")
-    suite("-k", "threads")
+    suite("-n", "0", "tests")
+    suite("-n", "0", "-k", "threads")
     assert not (paths.BUILD / "tests.json").exists()  # neither was a whole run
 
 

@@ -60,7 +60,7 @@ def run(installed, cwd, *words):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_commands_work_on_a_model_folder_outside_any_checkout(installed, folder, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(folder, model)
@@ -80,7 +80,7 @@ def test_the_commands_work_on_a_model_folder_outside_any_checkout(installed, fol
     assert code == 0 and json.loads((tmp_path / "r.json").read_text())["text"]["corpus"] > 1, error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_needs_the_courses_data_says_so_in_one_line(installed, folder, tmp_path):
     for words in (("edit", "--mass", 0.5), ("reproduce", "--model", folder)):
         code, said, error = run(installed, tmp_path, *words)
