@@ -5,23 +5,7 @@ by program, a Gauss rule, and a control for the outliers.
 import torch
 
 from kfcourse import Exercise
-
-
-def _numbers(result, shape, what):
-    """A result (tensor, array, nested lists) as a float64 tensor of this shape, or a sentence that says what it is."""
-    assert result is not None, "your function returned None: is the `return` line missing?"
-    try:
-        values = torch.as_tensor(result).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        raise AssertionError(f"{what} should be an array of numbers, not {type(result).__name__}") from None
-    assert list(values.shape) == shape, f"{what} has shape {list(values.shape)}, it should be {shape}"
-    assert torch.isfinite(values).all(), f"{what} has entries that are not finite numbers"
-    return values
-
-
-def _parts(result, count, what):
-    assert isinstance(result, (tuple, list)) and len(result) == count, f"return {count} things: {what}"
-    return result
+from kfcourse.learning.results import numbers, parts
 
 
 def _close(x, y, rtol=1e-6, atol=1e-8):
@@ -32,7 +16,7 @@ def _close(x, y, rtol=1e-6, atol=1e-8):
 
 def check_fisher_of_softmax(function):
     p = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
-    F = _numbers(function(p), [3, 3], "the Fisher")
+    F = numbers(function(p), [3, 3], "the Fisher")
     scores = torch.eye(3, dtype=torch.float64) - p
     assert not _close(F, scores.T @ scores) and not _close(F, scores.T @ scores / 3), (
         "every label counts the same here: the expectation is over labels that the model draws, so each outer product "
@@ -68,7 +52,7 @@ def check_hessian_vector(function):
     w = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64)
     H = torch.func.hessian(loss)(w)
     for v in torch.eye(3, dtype=torch.float64):
-        result = _numbers(function(counted, w, v), [3], "H v")
+        result = numbers(function(counted, w, v), [3], "H v")
         if not _close(result, H @ v):
             assert not _close(result, torch.func.grad(loss)(w) * v), (
                 "this is the gradient times v, entry by entry: differentiate once more, along v"
@@ -106,7 +90,7 @@ def check_ggn_vector(function):
     J = torch.autograd.functional.jacobian(outputs, w).reshape(4, 4)
     G = J.T @ torch.diag(weights.flatten()) @ J
     for v in torch.eye(4, dtype=torch.float64):
-        result = _numbers(function(outputs, output_hvp, w, v), [4], "G v")
+        result = numbers(function(outputs, output_hvp, w, v), [4], "G v")
         assert not _close(result, J.T @ J @ v) or _close(G @ v, J.T @ J @ v), (
             "this is J^T J v: the loss's curvature at the outputs, output_hvp, is missing in between"
         )
@@ -121,8 +105,8 @@ def check_ggn_vector(function):
 
 
 def check_two_steps(function):
-    alpha, beta, values = _parts(function(), 3, "the two alphas, beta, and the two eigenvalues of T")
-    alpha, values = _numbers(alpha, [2], "alpha"), _numbers(values, [2], "the eigenvalues").sort()[0]
+    alpha, beta, values = parts(function(), 3, "the two alphas, beta, and the two eigenvalues of T")
+    alpha, values = numbers(alpha, [2], "alpha"), numbers(values, [2], "the eigenvalues").sort()[0]
     beta = float(torch.as_tensor(beta).double().reshape(-1)[0])
     rounded = lambda x, y: _close(x, y, rtol=0, atol=6e-3)
     assert not rounded(alpha[0], 6.0), (
@@ -145,9 +129,9 @@ def check_two_steps(function):
 
 
 def _lanczos_result(result, steps, n):
-    alpha, beta, Q = _parts(result, 3, "alpha, beta, Q")
-    alpha = _numbers([float(x) for x in alpha], [len(alpha)], "alpha")
-    beta = _numbers([float(x) for x in beta], [len(beta)], "beta")
+    alpha, beta, Q = parts(result, 3, "alpha, beta, Q")
+    alpha = numbers([float(x) for x in alpha], [len(alpha)], "alpha")
+    beta = numbers([float(x) for x in beta], [len(beta)], "beta")
     assert len(alpha) == steps, f"alpha has {len(alpha)} entries after {steps} steps: there is one for each step"
     assert len(beta) == steps - 1, (
         f"beta has {len(beta)} entries, but T has {steps - 1} places beside the diagonal: the last one, which leads "
@@ -158,7 +142,7 @@ def _lanczos_result(result, steps, n):
     assert not (list(Q.shape) == [n, steps] and n != steps), (
         f"Q has shape {list(Q.shape)}: return one direction a row, [{steps}, {n}]"
     )
-    return alpha, beta, _numbers(Q, [steps, n], "Q")
+    return alpha, beta, numbers(Q, [steps, n], "Q")
 
 
 def check_lanczos_loop(function):
@@ -195,7 +179,7 @@ def check_lanczos_loop(function):
     two = torch.tensor([1.0, 1, 5, 5, 5], dtype=torch.float64)
     try:
         result = function(lambda v: two * v, torch.ones(5, dtype=torch.float64), 5)
-        alpha, beta, Q = _parts(result, 3, "alpha, beta, Q")
+        alpha, beta, Q = parts(result, 3, "alpha, beta, Q")
         sizes, finite = (len(alpha), len(beta)), all(abs(float(x)) < 1e6 for x in [*alpha, *beta])
     except (ZeroDivisionError, RuntimeError, ValueError):
         sizes, finite = None, False
@@ -210,7 +194,7 @@ def check_without_shared_mean(function):
     x = torch.randn(60, 4, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 2, 3, 4]).double() + 5
     x[:, 1] -= 3
     before, mean = x.clone(), x.mean(0)
-    result = _numbers(function(x), [60, 4], "the new images")
+    result = numbers(function(x), [60, 4], "the new images")
     assert torch.equal(x, before), "the images were changed in place, so the originals are lost: return new ones"
     assert not _close(result, x), "nothing has changed"
     assert not _close(result, x - x.mean()), (
@@ -233,8 +217,8 @@ def check_gauss_rule(function):
     alpha = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
     beta = torch.tensor([0.7, 0.4], dtype=torch.float64)
     T = torch.diag(alpha) + torch.diag(beta, 1) + torch.diag(beta, -1)
-    nodes, weights = _parts(function(alpha, beta), 2, "nodes, weights")
-    nodes, weights = _numbers(nodes, [3], "the nodes"), _numbers(weights, [3], "the weights")
+    nodes, weights = parts(function(alpha, beta), 2, "nodes, weights")
+    nodes, weights = numbers(nodes, [3], "the nodes"), numbers(weights, [3], "the weights")
     values, s = torch.linalg.eigh(T)
     order = nodes.argsort()
     assert _close(nodes[order], values), (

@@ -7,6 +7,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from kfcourse import Exercise
+from kfcourse.learning.results import numbers, parts
 
 
 def _sample(seed=0, tokens=7, inputs=3, outputs=2):
@@ -18,23 +19,6 @@ def _sample(seed=0, tokens=7, inputs=3, outputs=2):
 def _bases(inputs=3, outputs=2):
     generator = torch.Generator().manual_seed(9)
     return [torch.linalg.qr(torch.randn(n, n, generator=generator, dtype=torch.float64))[0] for n in (inputs, outputs)]
-
-
-def _numbers(result, shape, what):
-    """A result (tensor, array, nested lists) as a float64 tensor of this shape, or a sentence that says what it is."""
-    assert result is not None, "your function returned None: is the `return` line missing?"
-    try:
-        values = torch.as_tensor(result).detach().double()
-    except (TypeError, ValueError, RuntimeError):
-        raise AssertionError(f"{what} should be an array of numbers, not {type(result).__name__}") from None
-    assert list(values.shape) == shape, f"{what} has shape {list(values.shape)}, it should be {shape}"
-    assert torch.isfinite(values).all(), f"{what} has entries that are not finite numbers"
-    return values
-
-
-def _pair(result, what):
-    assert isinstance(result, (tuple, list)) and len(result) == 2, f"return two things: {what}"
-    return result
 
 
 def _close(x, y):
@@ -50,7 +34,7 @@ def _factor_between(x, y):
 def check_fisher_block(function):
     a, g = _sample()
     T, I, O = 7, 3, 2
-    result = _numbers(function(a, g), [O * I, O * I], "the block")
+    result = numbers(function(a, g), [O * I, O * I], "the block")
     rows = torch.einsum("to,ti->toi", g, a).reshape(T, -1)
     right = rows.T @ rows / T
     other = torch.einsum("ti,to->tio", a, g).reshape(T, -1)
@@ -74,11 +58,11 @@ def check_fisher_block(function):
 
 def check_kfac_factors(function):
     a, g = _sample(1)
-    A, G = _pair(function(a, g), "A, then G")
+    A, G = parts(function(a, g), 2, "A, then G")
     assert not (list(A.shape) == [2, 2] and list(G.shape) == [3, 3]), (
         "the two are swapped: A belongs to the inputs, return it first"
     )
-    A, G = _numbers(A, [3, 3], "A"), _numbers(G, [2, 2], "G")
+    A, G = numbers(A, [3, 3], "A"), numbers(G, [2, 2], "G")
     assert not _close(A, a.T @ a), "these are sums: divide by the number of tokens"
     centred = (a - a.mean(0)).T @ (a - a.mean(0))
     assert not any(_close(A, centred / n) for n in (6, 7)), (
@@ -90,9 +74,9 @@ def check_kfac_factors(function):
 
 
 def check_kron_spectrum(function):
-    values, direction = _pair(function(), "the four eigenvalues, and the direction as a matrix [2, 2]")
-    values = _numbers(values, [4], "the list of eigenvalues").sort()[0]
-    direction = _numbers(direction, [2, 2], "the direction")
+    values, direction = parts(function(), 2, "the four eigenvalues, and the direction as a matrix [2, 2]")
+    values = numbers(values, [4], "the list of eigenvalues").sort()[0]
+    direction = numbers(direction, [2, 2], "the direction")
     wanted = torch.tensor([1.0, 3.0, 4.0, 12.0]).double()
     assert not _close(values, torch.tensor([2.0, 4.0, 5.0, 7.0]).double()), (
         "these are sums of an eigenvalue of G and one of A: what does equation (05.7) do with the two?"
@@ -139,7 +123,7 @@ def check_damped_solve(function):
     a, g, V, damping = draw(9, 4) + 0.5, draw(9, 3), draw(3, 4), 0.3
     A, G = a.T @ a / 9, g.T @ g / 9
     with _Largest() as largest:
-        result = _numbers(function(V, G, A, damping), [3, 4], "the solution")
+        result = numbers(function(V, G, A, damping), [3, 4], "the solution")
     big, eye = torch.kron(G, A), torch.eye(12, dtype=torch.float64)
     solve = lambda M: torch.linalg.solve(M, V.reshape(-1)).reshape(3, 4)
     inverse = torch.linalg.inv
@@ -173,11 +157,11 @@ def check_unrelated_pairs(function):
     g = g * a[:, :1].abs() ** 2  # gradients that are large where the inputs are
     first_a, first_g = a.clone(), g.clone()
     result = function(a, g, torch.Generator().manual_seed(0))
-    new_a, new_g = _pair(result, "inputs, and gradients")
+    new_a, new_g = parts(result, 2, "inputs, and gradients")
     assert torch.equal(a, first_a) and torch.equal(g, first_g), (
         "the function changes its arguments in place, so the original data are lost: work on copies"
     )
-    new_a, new_g = _numbers(new_a, [400, 3], "the inputs"), _numbers(new_g, [400, 2], "the gradients")
+    new_a, new_g = numbers(new_a, [400, 3], "the inputs"), numbers(new_g, [400, 2], "the gradients")
     kept = lambda new, old: _close(new.T @ new / 400, old.T @ old / 400)
     assert not (_close(new_a, a) and _close(new_g, g)), "nothing has changed: every input still meets its own gradient"
     assert kept(new_a, a), (
@@ -200,7 +184,7 @@ def check_unrelated_pairs(function):
     )
     blocks = torch.randn(400, 4, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     _, moved = function(a, blocks, torch.Generator().manual_seed(0))
-    moved = _numbers(moved, [400, 4, 2], "gradients with one row for each of four labels")
+    moved = numbers(moved, [400, 4, 2], "gradients with one row for each of four labels")
     assert _close(moved.flatten(1).sum(1).sort()[0], blocks.flatten(1).sum(1).sort()[0]), (
         "where g holds several rows for each example [N, C, O], these belong together: rearrange only the first axis"
     )
@@ -209,7 +193,7 @@ def check_unrelated_pairs(function):
 def check_ekfac_eigenvalues(function):
     a, g = _sample(2)
     Q_A, Q_G = _bases()
-    result = _numbers(function(a, g, Q_A, Q_G), [2, 3], "the table of eigenvalues")
+    result = numbers(function(a, g, Q_A, Q_G), [2, 3], "the table of eigenvalues")
     right = ((g @ Q_G).square().T @ (a @ Q_A).square()) / 7
     swapped = ((g @ Q_G.T).square().T @ (a @ Q_A.T).square()) / 7
     product = torch.outer((g @ Q_G).square().mean(0), (a @ Q_A).square().mean(0))
@@ -258,21 +242,21 @@ def check_collect_by_hooks(function):
     net, batches = _stack()
     loss = lambda outputs: (outputs.sin() * torch.arange(1.0, 3.0).double()).sum()
     a, g = (torch.cat(rows) for rows in zip(*(_seen(net, x, loss) for x in batches)))
-    A, G = _pair(function(net, "2", batches, loss), "A, then G")
+    A, G = parts(function(net, "2", batches, loss), 2, "A, then G")
     assert _hooks(net) == 0, (
         "your hooks are still registered after the function has returned: every later pass would call them; keep the "
         "handles and remove them"
     )
     assert not (list(A.shape) == [3, 3] and list(G.shape) == [5, 5]), "the two are swapped: A belongs to the inputs"
-    A, G = _numbers(A, [5, 5], "A"), _numbers(G, [3, 3], "G")
+    A, G = numbers(A, [5, 5], "A"), numbers(G, [3, 3], "G")
     T = len(a)
     assert not _close(A, a.T @ a), "these are sums over the tokens: divide by their number at the end"
-    parts = [_seen(net, x, loss) for x in batches]
-    assert not _close(A, sum(p.T @ p / len(p) for p, _ in parts) / 2), (
+    each = [_seen(net, x, loss) for x in batches]
+    assert not _close(A, sum(p.T @ p / len(p) for p, _ in each) / 2), (
         "this is a mean of the batches' means. The batches have different sizes, so their tokens do not count the "
         "same: add up sums and counts, and divide once at the end"
     )
-    assert not _close(A, parts[-1][0].T @ parts[-1][0] / len(parts[-1][0])), (
+    assert not _close(A, each[-1][0].T @ each[-1][0] / len(each[-1][0])), (
         "only the last batch is in the result: add every batch to what is already there"
     )
     per_sequence = sum(len(x) for x in batches)
@@ -292,7 +276,7 @@ def check_collect_by_hooks(function):
     flat = [x[0] for x in batches]
     A, _ = function(net, "2", flat, loss)
     a = torch.cat([net[:2](x) for x in flat]).detach()
-    assert _close(_numbers(A, [5, 5], "A"), a.T @ a / len(a)), (
+    assert _close(numbers(A, [5, 5], "A"), a.T @ a / len(a)), (
         "with inputs [T, I] instead of [N, S, I] the result is wrong: flatten all axes but the last"
     )
 
@@ -302,7 +286,7 @@ def check_sequence_eigenvalues(function):
     a = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64)
     g = torch.randn(5, 4, 2, generator=generator, dtype=torch.float64)
     Q_A, Q_G = _bases()
-    result = _numbers(function(a, g, Q_A, Q_G), [2, 3], "the table of eigenvalues")
+    result = numbers(function(a, g, Q_A, Q_G), [2, 3], "the table of eigenvalues")
     rotated_a, rotated_g = a @ Q_A, g @ Q_G
     whole = torch.einsum("nso,nsi->noi", rotated_g, rotated_a)
     right = whole.square().sum(0) / 20
@@ -331,7 +315,7 @@ def check_sequence_eigenvalues(function):
     )
     assert ratio is None or abs(ratio - 20) > 1e-4, "this is a sum over sequences: divide by the number of tokens"
     assert ratio is None or abs(ratio - 1) < 1e-4, f"all entries are too large by the same factor, {ratio:.3g}"
-    single = _numbers(function(a[:, :1], g[:, :1], Q_A, Q_G), [2, 3], "the table for sequences of one token")
+    single = numbers(function(a[:, :1], g[:, :1], Q_A, Q_G), [2, 3], "the table for sequences of one token")
     assert _close(single, (rotated_g[:, 0].square().T @ rotated_a[:, 0].square()) / 5), (
         "try sequences of one token: there both units must agree, and yours does not agree with the token unit"
     )
@@ -342,7 +326,7 @@ def check_sequence_eigenvalues(function):
 
 
 def check_curvature_bytes(function):
-    whole, factors = _pair(function(5, 3), "the bytes of the whole block, then those of the two factors")
+    whole, factors = parts(function(5, 3), 2, "the bytes of the whole block, then those of the two factors")
     assert whole is not None and factors is not None, "one of the two numbers is None"
     assert whole != 4 * 5 * 3, "this is the weight itself: its block has a row and a column for each of its entries"
     assert (whole, factors) != (4 * (5**2 + 3**2), 4 * (5 * 3) ** 2), "the two are swapped: the whole block comes first"
@@ -360,7 +344,7 @@ def check_curvature_bytes(function):
     assert factors == 4 * (5**2 + 3**2), (
         f"A and G of a weight [5, 3] do not take {factors} bytes together: write down the shape of each"
     )
-    whole, factors = _pair(function(11008, 4096), "the bytes of the whole block, then those of the two factors")
+    whole, factors = parts(function(11008, 4096), 2, "the bytes of the whole block, then those of the two factors")
     assert whole == 4 * (11008 * 4096) ** 2 and factors == 4 * (11008**2 + 4096**2), (
         "for a weight [5, 3] both numbers are right, for [11008, 4096] they are not: are the numbers written in, or "
         "do they overflow an integer type of fixed size?"

@@ -5,21 +5,17 @@ and comparisons at equal uncertainty.
 import torch
 
 from kfcourse import Exercise
+from kfcourse.learning.results import parts
 
 
 def _roots(n=6, classes=4, size=9, seed=0):
     return torch.randn(n, classes, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def _pair(result, what):
-    assert isinstance(result, (tuple, list)) and len(result) == 2, f"return two things: {what}"
-    return result
-
-
 def check_sharpest_direction(function):
     for seed in range(3):
         B = _roots(seed=seed)[0]
-        value, direction = _pair(function(B), "the largest eigenvalue, and its direction [P]")
+        value, direction = parts(function(B), 2, "the largest eigenvalue, and its direction [P]")
         direction = torch.as_tensor(direction, dtype=torch.float64)
         assert direction.numel() == 9, (
             f"the direction has shape {list(direction.shape)}, not [9]: an eigenvector of B B^T lives in the outputs; "
@@ -43,7 +39,7 @@ def check_sharpest_direction(function):
 
 
 def check_enough_others(function):
-    count, limit = _pair(function(), "the smallest N, and the value for very large N")
+    count, limit = parts(function(), 2, "the smallest N, and the value for very large N")
     assert abs(float(limit) - 0.5) < 1e-9, (
         f"for very large N you have {float(limit):g}: the example's own share vanishes, and what the others have "
         "along its direction remains"
@@ -155,7 +151,7 @@ def check_power_iteration(function):
             return (F @ v.flatten()).view(shape)
 
         start = 5 * torch.randn(shape, generator=g, dtype=torch.float64)
-        value, direction = _pair(function(product, start, 30), "the eigenvalue, and the unit direction")
+        value, direction = parts(function(product, start, 30), 2, "the eigenvalue, and the unit direction")
         assert torch.is_tensor(direction) and tuple(direction.shape) == shape, (
             f"the direction has shape {list(getattr(direction, 'shape', []))}, not that of start, {list(shape)}"
         )

@@ -1,0 +1,23 @@
+"""What a check makes of what a reader's function returns, before it looks at the numbers."""
+
+import torch
+
+COUNTS = {2: "two", 3: "three", 4: "four"}
+
+
+def numbers(result, shape, what):
+    """A result (tensor, array, nested lists) as a float64 tensor of this shape, or a sentence that says what it is."""
+    assert result is not None, "your function returned None: is the `return` line missing?"
+    try:
+        values = torch.as_tensor(result).detach().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise AssertionError(f"{what} should be an array of numbers, not {type(result).__name__}") from None
+    assert list(values.shape) == shape, f"{what} has shape {list(values.shape)}, it should be {shape}"
+    assert torch.isfinite(values).all(), f"{what} has entries that are not finite numbers"
+    return values
+
+
+def parts(result, count, what):
+    """A result that has to be so many things, as they came."""
+    assert isinstance(result, (tuple, list)) and len(result) == count, f"return {COUNTS[count]} things: {what}"
+    return result
