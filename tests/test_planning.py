@@ -52,3 +52,31 @@ def test_the_command_prints_and_writes_the_plan(folder, tmp_path, capsys):
     assert "2 passes" in said and "GFLOP a token" in said and plan["tokens"] == 1000 and len(plan["passes"]) == 2
     assert kfac("plan", "--model", tmp_path / "nothing") == 1
     assert "no configuration" in capsys.readouterr().err
+
+
+def test_a_batch_that_leaves_no_room_is_halved_until_the_sums_fit(folder, tmp_path, capsys):
+    """As on 24 GB with the 1B's shapes: the plan names a batch that fits instead of ending."""
+    layers = linear_layers(planning.outline("OLMo-2-0425-1B"), "*.mlp.*")
+    owner, need = costs.owners(layers), 2**30
+    batch, passes = resumable.plan_with_batch(layers, owner, lambda n: need * (9 - n), 32)
+    assert batch == 8 and sum(map(len, passes)) == len(layers)
+    assert resumable.plan_with_batch(layers, owner, lambda n: need * 100, 32)[0] == 32
+    with pytest.raises(MemoryError, match="smaller --batch"):
+        resumable.plan_with_batch(layers, owner, lambda n: 0, 32)
+    assert kfac("plan", "--model", "OLMo-2-0425-1B", "--memory", 12, "--json", tmp_path / "p.json") == 0
+    said, plan = capsys.readouterr().out, json.loads((tmp_path / "p.json").read_text())
+    assert plan["batch"] < 32 and f"batches of {plan['batch']} x 512 tokens (32 x 512 do not fit" in said
+
+
+def test_too_few_tokens_are_told_with_how_many_would_do(folder, capsys):
+    """A mean of T outer products has no more than T directions."""
+    layers = {"up": torch.nn.Linear(8, 40), "down": torch.nn.Linear(40, 8)}
+    assert resumable.too_few(layers, 40) is None
+    said = resumable.too_few(layers, 30)
+    assert said.startswith("30 tokens cannot fill a factor of 40 directions (up)") and "at least 10 of" in said
+    assert "400 tokens or more" in said
+    rows = torch.randn(30, 40, dtype=torch.float64)
+    assert (torch.linalg.eigvalsh(rows.T @ rows / 30) < 1e-12).sum() == 10
+    assert kfac("plan", "--model", folder, "--tokens", 100) == 0
+    said = capsys.readouterr()
+    assert "warning: 100 tokens cannot fill" in said.out + said.err

@@ -91,16 +91,16 @@ def corpus_of(
 
 
 def passes_of(
-    config: CollectConfig, model: torch.nn.Module, chosen: dict, owner: dict, tokens: int
-) -> tuple[list, str]:
-    """(passes, device of the sums) that fit the memory, or that were asked for."""
-    at, beside = model.device.type, resumable.batch_bytes(model, chosen, owner, tokens)
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    share = processes if at == "cpu" else 1  # GPUs are not shared, memory is
-    room = int(0.9 * planning.available_memory(at) / share) - beside
+    config: CollectConfig, model: torch.nn.Module, chosen: dict, owner: dict, length: int
+) -> tuple[int, list, str]:
+    """(windows in a batch, passes, device of the sums) that fit the memory, or that were asked for."""
+    at, processes = model.device.type, int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if config.sums == "cpu" and at != "cpu":
-        at, room = "cpu", int(0.8 * planning.available_memory("cpu") / processes)
-    return resumable.plan(chosen, owner, room, config.passes), at
+        room = int(0.8 * planning.available_memory("cpu") / processes)
+        return config.batch, resumable.plan(chosen, owner, room, config.passes), "cpu"
+    free = int(0.9 * planning.available_memory(at) / (processes if at == "cpu" else 1))  # GPUs are not shared
+    beside = lambda batch: free - resumable.batch_bytes(model, chosen, owner, batch * length)
+    return *resumable.plan_with_batch(chosen, owner, beside, config.batch, config.passes), at
 
 
 def say_on_stderr(text: str) -> None:
@@ -143,7 +143,9 @@ def _run(config, rank, world, say, remark):
     make, wanted = corpus_of(config, model, pinned.tokenizer, preset)
     need = layers.factor_bytes(chosen, owner)
     say(f"{len(chosen)} layers; their factors need {need / 2**20:.1f} MiB in float32")
-    passes, at = passes_of(config, model, chosen, owner, config.batch * wanted.get("length", ROW))
+    batch, passes, at = passes_of(config, model, chosen, owner, wanted.get("length", ROW))
+    if batch < config.batch:
+        say(f"batches of {batch} windows instead of {config.batch}, so that the sums fit into memory beside them")
     folders.check_room(out, need + (1 + world) * need, "factors and checkpoints")
     notes = {"model": str(config.model), "commit": commit, "patterns": patterns}
     if rank == 0:
@@ -174,6 +176,9 @@ def _run(config, rank, world, say, remark):
         f"{f' on {world} processes' if world > 1 else ''}; sums in {'memory' if at == 'cpu' else 'GPU memory'}, "
         f"{at_a_time / 2**20:.1f} MiB at a time"
     )
+    few = resumable.too_few(chosen, len(windows) * (windows.shape[1] - 1))
+    if few and rank == 0:
+        remark(f"warning: {few}")
     if len(windows) < wanted["rows"]:
         say(f"the corpus ended after {len(windows)} of {wanted['rows']} windows")
     paths = resumable.collect(
@@ -182,7 +187,7 @@ def _run(config, rank, world, say, remark):
         windows,
         out,
         settings,
-        batch=config.batch,
+        batch=batch,
         device=torch.device(at) if at != model.device.type else None,
         every=60 * config.checkpoint_minutes,
         notes={

@@ -201,6 +201,47 @@ def batch_bytes(model: torch.nn.Module, layers: dict[str, torch.nn.Linear], owne
     return tokens * size * (seen + graph) + min(tokens, 1024) * len(head) * 16
 
 
+def plan_with_batch(
+    layers: dict[str, torch.nn.Linear],
+    owner: dict[str, str],
+    room: Callable[[int], int],
+    batch: int,
+    passes: int | None = None,
+) -> tuple[int, list[list[str]]]:
+    """(windows in a batch, passes from `plan`): the batch asked for, halved until the sums fit beside it.
+
+    room: windows in a batch -> bytes that are left for the sums. Raises `plan`'s MemoryError if no batch is small
+    enough.
+    """
+    while True:
+        try:
+            return batch, plan(layers, owner, room(batch), passes)
+        except MemoryError:
+            if batch == 1:
+                raise
+            batch = (batch + 1) // 2
+
+
+TOKENS_A_DIRECTION = 10  # see `too_few`
+
+
+def too_few(layers: dict[str, torch.nn.Linear], tokens: int) -> str | None:
+    """A warning if `tokens` cannot fill the widest factor of these layers; None if they can.
+
+    A mean of T outer products has at most T directions: below the width, the rest of the spectrum is zero, and an edit
+    takes those directions for flat. With TOKENS_A_DIRECTION times the width, a spectrum that is flat in truth is
+    estimated within a factor of (1 + 10 ** -0.5) ** 2 / (1 - 10 ** -0.5) ** 2 = 3.7 (Marchenko and Pastur 1967).
+    """
+    name, width = max(((n, max(layer.weight.shape)) for n, layer in layers.items()), key=lambda found: found[1])
+    if tokens >= width:
+        return None
+    return (
+        f"{tokens:,} tokens cannot fill a factor of {width:,} directions ({name}): at least {width - tokens:,} of its "
+        f"eigenvalues will be zero for lack of tokens, and an edit would drop those directions as flat. Take "
+        f"{TOKENS_A_DIRECTION * width:,} tokens or more"
+    )
+
+
 # checkpoints
 
 

@@ -22,7 +22,7 @@ class PlanConfig(ModelOptions):
     )
     tokens: int | None = option(read=positive, help="to collect on; default: the model's preset, or 20 million")
     length: int = option(512, read=positive, help="tokens in a window")
-    batch: int = option(32, read=positive, help="windows in a batch")
+    batch: int = option(32, read=positive, help="windows in a batch; halved until the sums fit beside it")
     memory: float | None = option(
         read=above_zero, help="GiB; default: what is free on this machine (its GPU, if it has one)"
     )
@@ -41,23 +41,29 @@ def plan(config: PlanConfig) -> None:
     chosen = layers.linear_layers(model, config.layers or (preset.layers if preset else "*.mlp.*"))
     shared.say(f"layers: {layers.summary(chosen)}")
     tokens = config.tokens or (preset.tokens if preset else 20_000_000)
-    batch = resumable.batch_bytes(model, chosen, costs.owners(chosen), config.batch * config.length)
+    owner = costs.owners(chosen)
     free = config.memory * 2**30 if config.memory else planning.available_memory(device)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    made = planning.make(model, chosen, 0.9 * free - weights - batch, config.passes)
+    room = lambda n: int(0.9 * free) - weights - resumable.batch_bytes(model, chosen, owner, n * config.length)
+    batch, _ = resumable.plan_with_batch(chosen, owner, room, config.batch, config.passes)
+    made = planning.make(model, chosen, room(batch), config.passes)
+    if few := resumable.too_few(chosen, tokens):
+        shared.say(f"warning: {few}")
     rate = kernels.matmul_rate(device, dtype) * (torch.get_num_threads() if device == "cpu" else 1)
     rates = {f"at least, at the {rate / 1e12:.3g} TFLOP/s of this machine's products": rate}
     record = paths.found("results", f"bench-{'gpu' if device == 'cuda' else 'cpu'}.json")
     if record:
         share = files.read_json(record)["collection"]["share_of_possible_speed"]
         rates[f"at the {share:.0%} of it that the collector reached in {record.name}"] = share * rate
-    print(f"{free / 2**30:.1f} GiB of memory, batches of {config.batch} x {config.length} tokens")
+    smaller = f" ({config.batch} x {config.length} do not fit beside the sums)" if batch < config.batch else ""
+    print(f"{free / 2**30:.1f} GiB of memory, batches of {batch} x {config.length} tokens{smaller}")
     print(planning.text(config.model, made, tokens, rates))
     shared.write(
         config,
         {
             "model": str(config.model),
             **asdict(made),
+            "batch": batch,
             "tokens": tokens,
             "seconds": {k: planning.seconds(made, tokens, r) for k, r in rates.items()},
             "provenance": files.provenance(),

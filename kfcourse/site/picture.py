@@ -13,7 +13,7 @@ def draw():
     recorded = read_json(paths.DATA / "results" / "reproduce-olmo2-tiny.json")
     plots.style()
     figure = figures.abilities(
-        recorded["staircase"], recorded["rows"][0], title="keep less curvature: what goes first?"
+        recorded["staircase"], recorded["unedited"], title="keep less curvature: what goes first?"
     )
     with atomic(PICTURE) as temporary:
         temporary.write_bytes(plots.picture(figure, "the README's picture").png)

@@ -1,4 +1,6 @@
-"""What README.md computes: the course map and the results. kfcourse/site/tables.py writes them into it."""
+"""What README.md computes: the course map, the results, the controls. kfcourse/site/tables.py writes them into it."""
+
+from statistics import mean
 
 from kfaclib.io import report
 from kfaclib.io.files import read_json
@@ -24,3 +26,27 @@ def results():
     seeds = read_json(paths.DATA / "results" / "seeds.json")["seeds"]
     table = report.side_by_side(seeds, recorded["rows"]).replace("this run", "the shipped model")
     return "\n\n".join(filter(None, [table, report.unlearned(seeds)]))
+
+
+def controls():
+    """Markdown table of the experiment `evidence` where all projections are edited: every method at the same
+    forgetting, the mean over runs with their range."""
+    runs = read_json(paths.DATA / "results" / "evidence.json")["seeds"].values()
+    columns = {f"{report.TASKS[t]}, after / before": t for t in ("facts_rare", "arithmetic", "deduction_chain")}
+    lines = [
+        "| | " + " | ".join(columns) + " | x perplexity, text like the corpus | x perplexity, other text |",
+        "|---" + "|---:" * (len(columns) + 2) + "|",
+    ]
+    for method in ("K-FAC", "SVD", "random basis", "noise"):
+        found = [
+            (row, run["baseline"])
+            for run in runs
+            for sample in run["settings"]["everywhere, much"]
+            for row in sample["rows"]
+            if row["method"] == method
+        ]
+        values = [[report.relative(row, base)[task] for row, base in found] for task in columns.values()]
+        values += [[row["text"][kind] for row, _ in found] for kind in ("like_the_corpus", "other")]
+        cells = [f"{mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in values]
+        lines.append(" | ".join([f"| {method}", *cells]) + " |")
+    return "\n".join(lines)

@@ -16,7 +16,11 @@ BLOCK = re.compile(
     r"(?P<begin><!-- (?P<name>[a-z]+)(?P<words>(?: \w+)*): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.S
 )
 TABLES = {  # page: {name of a table: function(words of its marker, the page's text) -> Markdown}
-    "README.md": {"map": lambda words, text: readme.course_map(), "results": lambda words, text: readme.results()},
+    "README.md": {
+        "map": lambda words, text: readme.course_map(),
+        "results": lambda words, text: readme.results(),
+        "controls": lambda words, text: readme.controls(),
+    },
     "teaching/syllabi.md": {
         "work": lambda words, text: syllabi.work(words),
         "rest": lambda words, text: syllabi.rest(scheduled(text)),

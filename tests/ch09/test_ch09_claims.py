@@ -57,39 +57,68 @@ def test_after_the_edit_recitation_is_gone_and_fresh_text_is_as_easy_as_before(r
 
 
 @every_run
-def test_what_works_from_the_context_survives(run):
-    after = kept(run)
-    assert after["open_book"] >= 0.97 and after["deduction"] >= 0.97 and after["boolean"] >= 0.95
+def test_what_works_from_the_context_survives_and_would_without_these_matrices(run):
+    """Open book and if-then hold under the edit. They hold, nearly, with the matrices zeroed as well: no evidence."""
+    after, gone = kept(run), kept(run, "zeroed")
+    for task in ("open_book", "deduction"):
+        assert after[task] >= 0.97 and gone[task] >= 0.75, (task, after[task], gone[task])
 
 
 @every_run
-def test_the_order_is_the_papers(run):
-    """Recitation, then rare facts and sums, then frequent facts and what works from the context."""
-    after = kept(run)
+def test_recitation_falls_before_rare_facts_and_sums_word_for_word_but_not_two_words_in_a_row(run):
+    """48 words have more chances to fail than two: at equal length rare facts lose more than quotes."""
+    after, words = kept(run), row(run, "K-FAC")["right_in_a_row"]
     for middle in ("facts_rare", "arithmetic"):
         assert after["recitation"] + 0.1 < after[middle] < after["open_book"]
     assert after["facts_frequent"] > after["facts_rare"]
+    assert words["facts_rare"]["2"] < words["quotes"]["2"]
 
 
 @every_run
 def test_all_methods_were_brought_to_the_same_forgetting(run):
     reached = [s["token_accuracy"] for s in run["settings"]["strength"].values()]
-    assert max(reached) - min(reached) < 0.03
+    assert all(abs(value - pipeline.FORGOTTEN) < 0.002 for value in reached), reached
 
 
 @every_run
-def test_curvature_forgets_at_the_smallest_general_price(run):
-    for control in ("SVD", "random basis"):
+def test_curvature_forgets_at_the_smallest_general_price_on_both_kinds_of_text(run):
+    for control in ("SVD", "random basis", "noise"):
         assert price(run, "K-FAC") - 1 < 0.5 * (price(run, control) - 1)
+        for kind in ("like_the_corpus", "other"):
+            ours, theirs = (row(run, method)["text"][kind] for method in ("K-FAC", control))
+            assert ours - 1 < 0.6 * (theirs - 1), (control, kind)
     assert abs(price(run, "EK-FAC") - price(run, "K-FAC")) < 0.05
+    assert row(run, "zeroed")["text"]["like_the_corpus"] > 1.5
 
 
 @every_run
 def test_lookups_do_not_separate_the_methods(run):
     """The chapter says it plainly: open book survives the controls too."""
-    for control in ("SVD", "random basis"):
+    for control in ("SVD", "random basis", "noise"):
         assert kept(run, control)["open_book"] > 0.9
     assert kept(run, "SVD")["facts_rare"] > kept(run)["facts_rare"] - 0.05
+
+
+@every_run
+def test_the_staircases_ratios_divide_by_the_same_items(run):
+    """Otherwise the unedited model itself would not score one."""
+    assert all(report.relative(run["unedited"], run["unedited"])[t] == 1 for t in run["unedited"]["tasks"])
+    mildest = max(run["staircase"], key=lambda s: s["mass"])
+    assert all(value <= 1.05 for value in report.relative(mildest, run["unedited"]).values())
+
+
+EVIDENCE = read_json(DATA / "results" / "evidence.json")["seeds"]
+every_seed = pytest.mark.parametrize("found", EVIDENCE.values(), ids=[f"seed {s}" for s in EVIDENCE])
+
+
+@every_seed
+@pytest.mark.parametrize("setting", ["upper", "everywhere"])
+def test_the_exact_form_predicts_a_small_edits_price_and_k_facs_product_does_not(found, setting):
+    """At the smallest edit on text like the corpus; K-FAC's prediction is the control."""
+    smallest = max(found["price"][setting], key=lambda r: r["mass"])
+    kl, exact = smallest["kl"]["like_the_corpus"], smallest["exact"]["like_the_corpus"]
+    assert abs(exact / kl - 1) < 0.1
+    assert kl > 3 * smallest["kfac"]
 
 
 @every_run

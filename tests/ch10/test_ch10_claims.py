@@ -109,6 +109,68 @@ def test_the_papers_open_book_bars_are_another_methods():
         assert abs(row["BalancedSubnet"] / row["baseline"] - bar) < 5e-4 < row["K-FAC"] / row["baseline"] - bar
 
 
+EVIDENCE = read_json(DATA / "results" / "evidence.json")
+FOUND = EVIDENCE["seeds"]
+each_seed = pytest.mark.parametrize("found", FOUND.values(), ids=[f"seed {s}" for s in FOUND])
+CONTROLS = ("SVD", "random basis", "noise")
+MUCH = "everywhere, much"
+
+
+def edited_rows(found, method, setting=MUCH):
+    """(row, strength, reached) of a method, one for each sample of the curvature that it was measured with."""
+    return [
+        (row, run["strength"].get(method, {}).get("token_accuracy"))
+        for run in found["settings"][setting]
+        for row in run["rows"]
+        if row["method"] == method
+    ]
+
+
+def after(found, method, task, setting=MUCH):
+    """Accuracy over before: the mean over samples."""
+    rows = [row for row, _ in edited_rows(found, method, setting)]
+    return mean(row["tasks"][task] for row in rows) / found["baseline"]["tasks"][task]
+
+
+def test_the_evidence_has_three_seeds_two_samples_and_a_clean_commit():
+    assert len(FOUND) == 3 and "dirty" not in EVIDENCE["provenance"]["commit"]
+    assert all({run["sample"] for run in found["settings"][MUCH]} == {0, 1} for found in FOUND.values())
+
+
+@each_seed
+def test_every_method_forgets_the_same_to_two_thousandths(found):
+    for setting, target in (("upper", 0.91), ("everywhere", 0.91), (MUCH, 0.7)):
+        for method in ("K-FAC", *CONTROLS, "flattest block", "uphill"):
+            for _, reached in edited_rows(found, method, setting):
+                assert abs(reached - target) < 0.002, (setting, method, reached)
+
+
+@each_seed
+def test_the_upper_matrices_do_not_carry_lookups_and_all_projections_carry_everything(found):
+    ((upper, _),), ((all_of_them, _),) = (edited_rows(found, "zeroed", s)[:1] for s in ("upper", MUCH))
+    before = found["baseline"]["tasks"]
+    assert all(upper["tasks"][task] > 0.8 * before[task] for task in ("open_book", "tracking"))
+    assert all(all_of_them["tasks"][task] < 0.5 * before[task] for task in before)
+
+
+@each_seed
+def test_where_the_matrices_carry_everything_curvature_spares_sums_and_two_steps_and_the_controls_do_not(found):
+    """The spectrum: facts fall first under curvature, and last under every control; sums the other way round."""
+    for control in CONTROLS:
+        assert after(found, "K-FAC", "arithmetic") > after(found, control, "arithmetic") + 0.1
+        assert after(found, "K-FAC", "facts_rare") < after(found, control, "facts_rare") - 0.05
+    for control in ("random basis", "noise"):
+        assert after(found, "K-FAC", "deduction_chain") > after(found, control, "deduction_chain") + 0.2
+
+
+@each_seed
+def test_it_costs_ordinary_text_least_on_both_kinds(found):
+    for kind in ("like_the_corpus", "other"):
+        ours = mean(row["text"][kind] for row, _ in edited_rows(found, "K-FAC"))
+        for control in CONTROLS:
+            assert ours < mean(row["text"][kind] for row, _ in edited_rows(found, control))
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_small_sample_of_curvature_shows_the_ratios_again():
