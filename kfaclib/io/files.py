@@ -129,12 +129,14 @@ def check_manifest(folder: str | Path) -> None:
 def provenance(seed: int | None = None) -> dict:
     """Where a result comes from: command, commit, machine, date, seed and versions."""
     root, git = Path(__file__).resolve().parents[2], ""
+    called = Path(sys.argv[0])
+    program = f"python -m {called.parent.name}" if called.name == "__main__.py" else called.name
     with contextlib.suppress(OSError):  # no git on this machine
         if (root / "pyproject.toml").is_file():  # installed elsewhere, the repository around us is somebody else's
             words = ["git", "-C", str(root), "describe", "--always", "--dirty"]
             git = subprocess.run(words, capture_output=True, text=True).stdout
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program, *sys.argv[1:]]),
         "commit": git.strip() or "unknown",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores",
         "date": datetime.date.today().isoformat(),
