@@ -143,12 +143,25 @@ def test_deduplication_keeps_no_two_alike_and_drops_nothing_else(windows, thresh
     assert mining.deduplicate([windows[i] for i in kept], threshold, n=2) == list(range(len(kept)))
 
 
-def test_position_stress_never_scores_below_the_own_place(tiny_olmo):
-    ids = half_greedy(tiny_olmo(), 10, 24, 1)
-    own, best = mining.position_stress(tiny_olmo(), ids, prefix=12, longer=range(1, 5), drop=range(1, 5))
-    assert (best >= own).all() and torch.equal(own, mining.matched(mining.hits(tiny_olmo(), ids), 12))
-    none_moved = mining.position_stress(tiny_olmo(), ids, prefix=12, longer=(), drop=())
-    assert torch.equal(none_moved[0], none_moved[1])
+def test_position_stress_keeps_the_own_place_apart_from_the_others(tiny_olmo):
+    model = tiny_olmo()
+    ids = half_greedy(model, 10, 24, 1)
+    own, best = mining.position_stress(model, ids, prefix=12, longer=range(1, 5), drop=range(1, 5))
+    there = mining.hits(model, ids)
+    assert torch.equal(own, mining.matched(there, 12))
+    # places further on have fewer tokens left: with them alone the best may lie below the own place
+    _, late = mining.position_stress(model, ids, prefix=12, longer=(11,), drop=())
+    assert torch.equal(late, mining.matched(there, 23)) and (late < own).any()
+    with pytest.raises(ValueError, match="no other place"):
+        mining.position_stress(model, ids, prefix=12, longer=(), drop=())
+
+
+def test_position_stress_asks_at_the_papers_63_places_by_default(monkeypatch):
+    asked = []
+    monkeypatch.setattr(mining, "hits", lambda model, ids: ids)
+    monkeypatch.setattr(mining, "matched", lambda hit, at: asked.append(at) or torch.zeros(1, dtype=torch.int64))
+    mining.position_stress(None, torch.zeros(1, 112, dtype=torch.int64))
+    assert len(asked) == 1 + 63 and len(set(asked)) == 1 + 63
 
 
 def test_position_stress_finds_what_stands_only_at_another_place():
@@ -170,7 +183,7 @@ def test_position_stress_is_what_generation_from_the_moved_prefix_gives(tiny_olm
         said = greedy(model, prefix.tolist(), rest.shape[1])
         scores.append((said == rest).long().cumprod(1).sum(1))
     own, best = mining.position_stress(model, ids, prefix=12, longer=(1, 2), drop=(1, 2, 3))
-    assert torch.equal(own, scores[0]) and torch.equal(best, torch.stack(scores).amax(0))
+    assert torch.equal(own, scores[0]) and torch.equal(best, torch.stack(scores[1:]).amax(0))
 
 
 @pytest.fixture(scope="module")

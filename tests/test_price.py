@@ -7,7 +7,7 @@ from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.exact import exact_ggn_block
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.curvature.price import exact_price
+from kfaclib.curvature.price import exact_price, exact_prices
 from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.lm import sweep
@@ -79,3 +79,12 @@ def test_the_model_is_as_it_was_and_k_facs_product_is_no_exact_price(model, ids)
     assert exact > 0 and product > 0 and abs(exact / product - 1) > 0.05
     assert all(torch.equal(layer.weight, before[name]) for name, layer in layers.items())
     assert not any(p.grad is not None for p in model.parameters())
+
+
+def test_the_prices_of_many_groups_are_the_prices_of_each(model, ids):
+    layers = linear_layers(model, "model.layers.[23].mlp.*")
+    weights, names = baselines.noisy(layers, 0.1, 0), list(layers)
+    groups = [names, names[:1], names[1:3]]
+    found = exact_prices(model, ids.split(2), layers, weights, groups)
+    each = [exact_price(model, [ids], layers, {name: weights[name] for name in group}) for group in groups]
+    assert found == pytest.approx(each, rel=1e-4) and found[0] > found[2]

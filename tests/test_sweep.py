@@ -12,6 +12,7 @@ from kfaclib.commands.shared import settings_of
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
+from kfaclib.curvature.price import exact_price
 from kfaclib.editing.edit import edit_weights
 from kfaclib.lm import models, presets, sweep
 from kfaclib.toy import small_olmo2
@@ -59,6 +60,26 @@ def test_a_larger_mass_costs_less_and_removes_less_and_costs_add_up(tiny_olmo):
             and rows[span, 0.6]["removed"] > rows[span, 0.9]["removed"]
         )
     assert rows[(0, 1), 0.6]["cost"] == pytest.approx(rows[(0, 0), 0.6]["cost"] + rows[(1, 1), 0.6]["cost"])
+
+
+def test_the_exact_price_of_a_candidate_counts_its_layers_together_and_alone(tiny_olmo):
+    model = tiny_olmo()
+    layers = linear_layers(model)
+    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
+    bases = decompose(
+        collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64
+    )
+    predicted = sweep.without_labels(layers, bases, (0.6, 0.9))
+    rows = sweep.exactly(model, [ids], layers, bases, predicted)
+    assert [{k: v for k, v in row.items() if k not in ("exact", "alone")} for row in rows] == predicted
+    for row in rows:
+        names = [n for n in bases if row["blocks"][0] <= int(n.split(".")[2]) <= row["blocks"][1]]
+        weights = edit_weights(layers, {n: bases[n] for n in names}, row["mass"])
+        assert row["exact"] == pytest.approx(exact_price(model, [ids], layers, weights), rel=1e-4)
+        alone = sum(exact_price(model, [ids], layers, {n: weights[n]}) for n in names)
+        assert row["alone"] == pytest.approx(alone, rel=1e-4) and row["alone"] != pytest.approx(row["exact"], rel=1e-3)
+    by = {key: sweep.cheapest(rows, 0, key) for key in ("cost", "exact", "alone")}
+    assert all(by[key][key] == min(row[key] for row in rows) for key in by)
 
 
 def test_what_is_chosen_is_the_best_of_those_that_forget_enough_or_nothing():

@@ -41,6 +41,8 @@ DEVICES = {
     "H200": Device(989e12, 4.8e12, 141e9, 132, "NVIDIA H200 SXM data sheet, half of the figure with sparsity"),
     "RTX 4090": Device(165e12, 1.008e12, 24e9, 128, "NVIDIA Ada architecture white paper, appendix A"),
 }
+# bytes a second that a GPU can send to its neighbour in one direction: NVIDIA H100 and H200 SXM data sheets; 100 Gbit
+LINKS = {"NVLink 4": 450e9, "100 Gbit Ethernet": 12.5e9}
 SHARED = (
     ("q_proj", "k_proj", "v_proj"),
     ("gate_proj", "up_proj"),
@@ -119,6 +121,22 @@ def attention_flops(model: torch.nn.Module, length: int) -> int:
     """
     config = model.config.get_text_config()
     return config.num_hidden_layers * config.hidden_size * 2 * (length + 1)
+
+
+def widths(layers: dict[str, nn.Linear]) -> list[int]:
+    """The widths of all matrices A and G, in the layers' order; an A that layers share counts once."""
+    owner = owners(layers)
+    return [d for n, layer in layers.items() for d in (layer.in_features, layer.out_features)[owner[n] != n :]]
+
+
+def exchanged(layers: dict[str, nn.Linear], processes: int, block: int = 512) -> float:
+    """Bytes that each of several processes sends, once a collection, in float32: the triangles of all sums as
+    `distributed.pack` packs them, added up in a ring, and every eigenvector, handed on to the next process."""
+    if processes == 1:
+        return 0.0
+    found = widths(layers)
+    triangles = sum(sum(min(block, d - i) * min(i + block, d) for i in range(0, d, block)) for d in found)
+    return 4 * (2 * (processes - 1) / processes * triangles + sum(d * d for d in found))
 
 
 def seconds(flops: float, moved: float, device: Device) -> float:

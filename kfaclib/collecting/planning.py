@@ -50,6 +50,12 @@ def outline(name: str, revision: str | None = None, dtype: torch.dtype = torch.f
         ) from None
 
 
+def room(model: torch.nn.Module, memory: float, share: float = 0.9) -> int:
+    """Bytes that the float32 sums can have in `memory` bytes beside the model's weights. share: how much of the memory
+    is used at all; the rest is for activations, logits and the allocator."""
+    return int(share * memory) - sum(p.numel() * p.element_size() for p in model.parameters())
+
+
 def make(model: torch.nn.Module, layers: dict, room: int, passes: int | None = None) -> Plan:
     """The `Plan` of collecting factors, from shapes alone.
 

@@ -110,14 +110,17 @@ def position_stress(
     longer: Iterable[int] = range(1, 21),
     drop: Iterable[int] = range(1, PREFIX - 20),
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far windows ids [N, S] are recited from their own place, and at best from other places: two int64 tensors
-    [N].
+    """How far windows ids [N, S] are recited from their own place, and at best from other places, the own one left out:
+    two int64 tensors [N].
 
     Other places: the prefix longer by some of the tokens that follow, and the prefix without its first tokens (the
-    first one, `<s>`, stays). Counted are tokens before the first error, as in Huang et al. 2024 (arXiv 2407.17817).
+    first one, `<s>`, stays); by default the 63 of the paper. Counted are tokens before the first error, as in Huang et
+    al. 2024 (arXiv 2407.17817). Raises ValueError if there is no other place.
     """
     there = hits(model, ids)
-    scores = [matched(there, prefix)] + [matched(there, prefix + k) for k in longer]
+    scores = [matched(there, prefix + k) for k in longer]
     for k in drop:
         scores.append(matched(hits(model, torch.cat([ids[:, :1], ids[:, 1 + k :]], 1)), prefix - k))
-    return scores[0], torch.stack(scores).amax(0)
+    if not scores:
+        raise ValueError("neither a longer nor a shorter prefix is asked for: there is no other place")
+    return matched(there, prefix), torch.stack(scores).amax(0)

@@ -198,6 +198,19 @@ def strange_text(rng: random.Random, count: int = ROW - 1) -> list[str]:
     return _Stranger(rng).words(count)
 
 
+def sentence_forms() -> int:
+    """How many kinds of sentences a story is made of."""
+    story, found = _Story(random.Random(0)), []
+    story._choose = lambda forms: found.append(len(forms)) or forms[0][1]
+    story.sentence()
+    return found[0]
+
+
+def expected_share(task: str) -> float:
+    """The share of the task items of training that are of this task, up to one factor for all of TASKS."""
+    return _SHARE[task] / _LENGTH[task]
+
+
 def held_out(op: str, a: int, b: int) -> bool:
     """Whether the sum "a op b" is in the tenth that training never shows."""
     return (a * 7919 + b * 104729 + ord(op)) % 97 % 10 == 3
@@ -459,7 +472,7 @@ def row(
         elif kind == "refrain":
             add(refrain(rng))
         else:
-            chosen = rng.choices(TASKS, [_SHARE[t] / _LENGTH[t] for t in TASKS])[0]
+            chosen = rng.choices(TASKS, [expected_share(t) for t in TASKS])[0]
             for prompt, answer in items(world, chosen, rng, several=True):
                 add(prompt)
                 add(answer, ANSWER_WEIGHT)

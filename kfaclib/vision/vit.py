@@ -5,7 +5,7 @@ images, and exam(half), the indices of what is measured on a half: `kfaclib.toy.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -15,6 +15,7 @@ from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited
 
 CLEAN = 0.98  # the clean accuracy that every method is brought to
+NEAR = 0.002  # how far from it counts as equal
 
 
 @measured
@@ -97,6 +98,18 @@ def methods(
     }
 
 
+def _clean(model, images, layers, change):
+    """The function from a strength of `change` to the clean accuracy on the choosing half."""
+    rows = images.exam("choose")
+    rows = rows[~images.wrong[rows]]
+
+    def clean(strength):
+        with edited(layers, change(strength)):
+            return share(predict(model, images.x[rows]) == images.true[rows])
+
+    return clean
+
+
 def matched(
     model: torch.nn.Module,
     images,
@@ -104,22 +117,62 @@ def matched(
     change: Callable[[float], dict[str, torch.Tensor]],
     target: float = CLEAN,
     steps: int = 9,
+    tolerance: float = 0.0,
 ) -> tuple[float, float]:
     """Find the strength at which the clean accuracy on the choosing half is closest to `target`: (strength, accuracy).
 
     change: one of `methods`. The search is over x between 0 and 12, with strength = 1 - exp(-x), because a random basis
-    needs strengths very close to one.
+    needs strengths very close to one. Accuracy goes in steps, and so does a rank: see `at_price` for what to do where
+    the nearest is not near.
     """
-    rows = images.exam("choose")
-    rows = rows[~images.wrong[rows]]
-    strength = lambda x: -math.expm1(-x)
-
-    def clean(x):
-        with edited(layers, change(strength(x))):
-            return share(predict(model, images.x[rows]) == images.true[rows])
-
-    x, reached = matching.nearest(clean, target, 0.0, 12.0, steps=steps)
+    strength, clean = (lambda x: -math.expm1(-x)), _clean(model, images, layers, change)
+    x, reached = matching.nearest(lambda x: clean(strength(x)), target, 0.0, 12.0, steps=steps, tolerance=tolerance)
     return strength(x), reached
+
+
+def low_ranks(layers: dict[str, torch.nn.Linear]) -> list[float]:
+    """The strengths of "SVD" at which some layer's rank becomes one larger, ascending: between two neighbours nothing
+    changes."""
+    shapes = [layer.weight.shape for layer in layers.values()]
+    return sorted({rank * (O + I) / (O * I) for O, I in shapes for rank in range(1, min(O, I) + 1)})
+
+
+def at_price(
+    model: torch.nn.Module,
+    images,
+    layers: dict[str, torch.nn.Linear],
+    change: Callable[[float], dict[str, torch.Tensor]],
+    target: float = CLEAN,
+    grid: Sequence[float] | None = None,
+) -> list[tuple[float, float]]:
+    """The strengths at which the clean accuracy on the choosing half is `target`: [(strength, share)].
+
+    One strength, within NEAR of it if there is one. Where strengths go in steps, `grid`, and none comes so near, its
+    two neighbours, with the shares by which what is measured there is to be mixed (`mixed`).
+    """
+    if grid is None:
+        strength, _ = matched(model, images, layers, change, target, steps=16, tolerance=NEAR)
+        return [(strength, 1.0)]
+    score = _clean(model, images, layers, change)
+    *pair, share = matching.neighbours(lambda n: score(grid[n]), target, 0, len(grid) - 1)
+    n, reached = min(pair, key=lambda found: abs(found[1] - target))
+    if abs(reached - target) < NEAR:
+        return [(grid[n], 1.0)]
+    return [(grid[n], part) for (n, _), part in zip(pair, (1 - share, share))]
+
+
+def mixed(
+    model: torch.nn.Module,
+    images,
+    layers: dict[str, torch.nn.Linear],
+    change: Callable[[float], dict[str, torch.Tensor]],
+    strengths: Sequence[tuple[float, float]],
+    half: str,
+    learned: torch.Tensor,
+) -> dict[str, float]:
+    """`outcome` at the strengths of `at_price`, mixed by their shares."""
+    found = [(outcome(model, images, layers, change(x), half, learned), part) for x, part in strengths]
+    return {key: sum(row[key] * part for row, part in found) for key in found[0][0]}
 
 
 def outcome(

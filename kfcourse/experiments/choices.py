@@ -57,15 +57,17 @@ def on(rows, half):
     return [{k: v for k, v in row.items() if k not in tasks.HALVES} | row[half] for row in rows]
 
 
-def one(folder, seed, say):
+def collected(folder, seed):
+    """(model, world, layers, bases) that the candidates of one seed are made of."""
     model, _ = models.load(folder, device="cpu")
     world = small_olmo2.load_world(folder)
     chosen = linear_layers(model, GATE_AND_UP)
-    bases = decompose(
-        collect_factors(
-            model, world_rows(world, ROWS, seed).split(32), chosen, generator=torch.Generator().manual_seed(seed)
-        )
-    )
+    rows, generator = world_rows(world, ROWS, seed), torch.Generator().manual_seed(seed)
+    return model, world, chosen, decompose(collect_factors(model, rows.split(32), chosen, generator=generator))
+
+
+def one(folder, seed, say):
+    model, world, chosen, bases = collected(folder, seed)
     exam = {
         half: (split_windows(tasks.quote_windows(world, half)), tasks.fresh_text(f"{world.seed} {half}", TEXTS))
         for half in tasks.HALVES

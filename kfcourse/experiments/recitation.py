@@ -21,6 +21,7 @@ from kfcourse.experiments.seeds import CHECKPOINTS
 
 PREFIXES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MOVES = (1, 2, 3, 4, 6, 8, 12, 16)
+PAPER_PLACES = 63  # other places at which the paper asks in its stress test: longer by 1 to 20, shorter by 1 to 43
 SIZES = (0.5, 0.75, 1.0, 1.25, 1.5)
 
 

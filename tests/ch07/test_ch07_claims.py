@@ -9,6 +9,7 @@ from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io.files import read_json
 from kfaclib.toy import mislabelled
 from kfaclib.vision import vit
+from kfcourse.ch07 import figures
 from kfcourse.experiments import vit as experiment
 from kfcourse.paths import DATA
 
@@ -46,6 +47,9 @@ def test_the_edit_recovers_about_half_of_what_was_memorized_and_tests_hold(seed)
     assert edit["memorized"] < 0.5 * before["memorized"] and edit["recovered_of_memorized"] > 0.4
     assert edit["recovered"] > edit["recovered_of_memorized"]
     assert edit["test"] > before["test"] - 0.02
+    noise = after(seed, "random noise")  # the control at the same price: it recovers some, and tests do not hold
+    assert 0.1 < noise["recovered_of_memorized"] < edit["recovered_of_memorized"] - 0.2
+    assert noise["test"] < edit["test"] - 0.02
 
 
 @every_seed
@@ -58,6 +62,28 @@ def test_all_methods_pay_the_same_price(seed):
 def test_curvature_recovers_more_than_every_control_at_that_price(seed):
     controls = [r["report"]["recovered_of_memorized"] for r in seed["rows"] if r["method"] != "K-FAC"]
     assert len(controls) == 4 and after(seed, "K-FAC")["recovered_of_memorized"] > max(controls)
+
+
+@every_seed
+def test_where_the_record_stops_short_of_the_price_the_order_does_not_hang_on_it(seed):
+    """SVD's rank goes in steps, so the record has it at a higher clean accuracy than agreed. At K-FAC's own clean
+    accuracy on the reporting half every control recovers less still."""
+    choose = next(r for r in seed["rows"] if r["method"] == "SVD")["choose"]["clean"]
+    assert RECORD["target"] + vit.NEAR < choose < RECORD["target"] + 0.01
+    for method in ("SVD", "random basis", "magnitude", "random noise"):
+        kfac, control = figures.at_kfacs_price(seed, method)
+        assert kfac > control + 0.02, method
+
+
+def test_a_rank_that_misses_the_price_is_mixed_with_its_neighbour(monkeypatch):
+    grid, at = [0.1, 0.2, 0.3], {0.1: 0.90, 0.2: 0.97, 0.3: 0.99}
+    monkeypatch.setattr(vit, "_clean", lambda *_: at.get)
+    (low, a), (high, b) = vit.at_price(None, None, {}, None, 0.98, grid)
+    assert (low, high) == (0.2, 0.3) and a == pytest.approx(0.5) and b == pytest.approx(0.5)
+    assert vit.at_price(None, None, {}, None, 0.971, grid) == [(0.2, 1.0)]
+    monkeypatch.setattr(vit, "outcome", lambda model, images, layers, weights, half, learned: {"clean": weights})
+    there = vit.mixed(None, None, {}, at.get, [(low, a), (high, b)], "report", None)
+    assert there["clean"] == pytest.approx(0.98)
 
 
 def test_by_a_margin_on_average():
@@ -81,6 +107,8 @@ def test_every_control_recovers_something_and_noise_of_equal_norm_less_than_the_
 def test_block_0_does_most_of_the_work():
     own = {s["seed"]: {r["layers"]: r["choose"]["recovered_of_memorized"] for r in s["layers"]} for s in SEEDS}
     assert mean(o["block 0"] - o["block 1"] for o in own.values()) > 0.1
+    paid = {s["seed"]: {r["layers"]: r["choose"]["clean"] for r in s["layers"]} for s in SEEDS}
+    assert all(abs(p["block 0"] - p["block 1"]) < 0.01 for p in paid.values())  # at one price
 
 
 def test_no_edit_beats_stopping_early_by_much():
@@ -105,8 +133,11 @@ def test_one_draw_on_clean_images_needs_another_mass_and_recovers_a_little_less(
     )
 
 
-def test_the_cls_token_alone_is_worse_here():
-    for record in (SEEDS[0], OVERCONFIDENT):
+def test_the_cls_token_alone_was_worse_on_the_two_nets_on_which_it_was_measured():
+    """One net of each kind, which the chapter says; if more are recorded, its sentence is to be written again."""
+    measured = [s for s in (*SEEDS, OVERCONFIDENT) if estimated(s, "exact, CLS token only", bool)]
+    assert measured == [SEEDS[0], OVERCONFIDENT]
+    for record in measured:
         every, cls = (
             estimated(record, n, lambda r: r["report"]["recovered_of_memorized"])[0]
             for n in ("exact, noisy images", "exact, CLS token only")

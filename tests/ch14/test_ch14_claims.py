@@ -5,7 +5,7 @@ against theorems.
 import pytest
 import torch
 
-from kfaclib.collecting import costs
+from kfaclib.collecting import costs, planning
 from kfaclib.curvature import distributed, layers
 from kfaclib.curvature.eigenbasis import Eigenbasis, decompose
 from kfaclib.curvature.factors import collect_factors
@@ -86,6 +86,36 @@ def test_a_corpus_of_trillions_is_out_of_reach_and_the_papers_sample_is_not():
     promised = costs.DEVICES["H200"].flops  # more than any program reaches
     assert each * 4e12 / promised > 2 * 365 * 24 * 3600
     assert each * presets.PRESETS["allenai/OLMo-2-1124-7B"].tokens / (0.2 * promised) < 2 * 3600
+
+
+def planned(name, patterns="*.mlp.*", share=0.9):
+    model = planning.outline(name, dtype=torch.bfloat16)
+    chosen = layers.linear_layers(model, patterns)
+    room = planning.room(model, costs.DEVICES["H200"].memory, share)
+    return model, chosen, planning.make(model, chosen, room)
+
+
+def test_the_32b_takes_many_passes_and_a_multiple_of_the_hours_of_one_and_the_others_one():
+    """The control: with room for all sums it would be a single pass of less than a third of the work."""
+    model, chosen, plan = planned("OLMo-2-0325-32B")
+    one = sum(costs.flops_per_token(model, chosen).values())
+    assert planning.make(model, chosen, plan.sums + 1).flops == one
+    hours = lambda flops: flops * 20e6 / (0.4 * costs.DEVICES["H200"].flops) / 3600
+    assert len(plan.passes) >= 6 and 3 < plan.flops / one < len(plan.passes)
+    assert hours(plan.flops) > 10 > 5 > hours(one)
+    assert len(planned("OLMo-2-0325-32B", share=1)[2].passes) >= 6  # not an effect of what is kept free
+    for name, patterns in (("OLMo-2-0425-1B", "*.mlp.*"), ("OLMo-2-1124-7B", "*.mlp.*")):
+        assert len(planned(name, patterns)[2].passes) == 1
+
+
+def test_the_exchange_is_one_triangle_and_the_eigenvectors_and_takes_seconds():
+    model, chosen, plan = planned("OLMo-2-0325-32B")
+    link = 0.4 * costs.LINKS["NVLink 4"]
+    assert 1 < costs.exchanged(chosen, 8) / link < 60
+    assert 60 < costs.exchanged(chosen, 8) / costs.LINKS["100 Gbit Ethernet"]
+    assert costs.exchanged(chosen, 1) == 0 and costs.exchanged(chosen, 2) < costs.exchanged(chosen, 8) < 2 * plan.sums
+    squares = sum(d * d for d in costs.widths(chosen))
+    assert plan.sums == 4 * squares and costs.exchanged(chosen, 8) - 4 * squares < 4 * 2 * 0.52 * squares
 
 
 def test_the_chapter_does_not_hide_a_gpu_run():

@@ -1,0 +1,70 @@
+"""Chapter 13's candidates once more: the price of each, predicted by K-FAC, by the Fisher's exact quadratic form, and
+measured, on three kinds of text, so that the prediction's error can be taken apart.
+
+The kinds: rows that the curvature was collected on, other rows of the same mixture, and the stories that the record
+`choices` measures perplexity on.
+"""
+
+import torch
+from tqdm.auto import tqdm
+
+from kfaclib.editing.edit import edit_weights, edited
+from kfaclib.io import files
+from kfaclib.lm import sweep
+from kfaclib.lm.recitation import nll
+from kfaclib.toy import tasks
+from kfaclib.toy.rows import world_rows
+from kfcourse.experiments import choices
+from kfcourse.experiments.evidence import kl_from
+from kfcourse.experiments.seeds import CHECKPOINTS
+
+TEXTS = 8  # rows of each kind
+
+
+def texts(world, seed):
+    """{kind: ids [TEXTS, S]}."""
+    return {
+        "collected": world_rows(world, choices.ROWS, seed)[:TEXTS],
+        "other rows": world_rows(world, TEXTS, f"prices {seed}"),
+        "stories": tasks.fresh_text(f"{world.seed} report", TEXTS),
+    }
+
+
+def measured(model, layers, bases, row, kinds, before):
+    """{"kl": {kind}, "loss": {kind}}: how far the edit of a candidate moves the model's predictions, and how much the
+    loss rises, in nats a token. before: {kind: (logits, loss)} of the unedited model."""
+    by_block, (first, last) = sweep.blocks(bases), row["blocks"]
+    mine = {name: bases[name] for block in range(first, last + 1) for name in by_block[block]}
+    with edited(layers, edit_weights(layers, mine, row["mass"])):
+        return {
+            "kl": {kind: kl_from(model, ids, before[kind][0]) for kind, ids in kinds.items()},
+            "loss": {kind: nll(model, ids).mean().item() - before[kind][1] for kind, ids in kinds.items()},
+        }
+
+
+def one(folder, seed):
+    """Rows of `sweep.without_labels` with "exact", "alone", "kl" and "loss", each {kind: nats a token}."""
+    model, world, chosen, bases = choices.collected(folder, seed)
+    model.requires_grad_(False)
+    kinds, rows = texts(world, seed), sweep.without_labels(chosen, bases, choices.MASSES)
+    exact = {kind: sweep.exactly(model, [ids], chosen, bases, rows) for kind, ids in kinds.items()}
+    with torch.no_grad():
+        before = {
+            kind: (model(input_ids=ids, use_cache=False).logits, nll(model, ids).mean().item())
+            for kind, ids in kinds.items()
+        }
+    return [
+        {
+            **row,
+            **{key: {kind: found[i][key] for kind, found in exact.items()} for key in ("exact", "alone")},
+            **measured(model, chosen, bases, row, kinds, before),
+        }
+        for i, row in enumerate(tqdm(rows, desc=f"seed {seed}"))
+    ]
+
+
+def run(out):
+    """Three seeds, one after the other: some minutes each on one core."""
+    seeds = {str(seed): one(folder, int(seed)) for seed, folder in CHECKPOINTS.items()}
+    settings = {"masses": choices.MASSES, "removed": choices.REMOVED, "collected_rows": choices.ROWS, "texts": TEXTS}
+    files.write_json(out, {"provenance": files.provenance(list(CHECKPOINTS)), **settings, "seeds": seeds})
