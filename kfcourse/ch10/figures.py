@@ -90,7 +90,7 @@ def controls(panels, methods, order=tuple(TASKS)[1:]):
         ax.set(xlabel="accuracy after / before", title=title, xlim=(-0.04, 1.1))
     axes[0].set_yticks(range(len(order)), [TASKS[t] for t in order])
     axes[0].invert_yaxis()
-    axes[0].legend(loc="lower center", bbox_to_anchor=(1.02, -0.27), ncols=len(methods))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(methods))
     return fig
 
 
