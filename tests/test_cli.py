@@ -1,8 +1,6 @@
 """`kfac` as a user meets it: the commands in a row, and what bad input gets."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -138,34 +136,3 @@ def test_a_small_model_trains_logs_and_loads_and_the_same_seed_gives_the_same_we
     first, second = (models.load(tmp_path / out)[0].state_dict() for out in ("a", "b"))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert small_olmo2.load_world(tmp_path / "a").quote_repeats == 3
-
-
-def test_help_loads_no_model_class():
-    """They take seconds to import; and the list of commands needs neither them nor PyTorch."""
-    code = """if True:
-        import sys
-        from kfaclib.commands import cli
-        cli.parser("")
-        assert "torch" not in sys.modules and "transformers" not in sys.modules
-        cli.parser()
-        print([name for name in sys.modules if name.startswith("transformers.models.olmo2.modeling")])"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_kernel_loads_only_what_its_chapter_uses():
-    """A chapter's first cell would otherwise wait seconds for what it never calls, in every kernel and every box."""
-    code = """if True:
-        import sys
-        from kfcourse import check, exercise
-        assert not {"nbformat", "torch"} & {*sys.modules}
-        import torch
-        from kfaclib.curvature import exact, factors, layers, per_example, products
-        from kfaclib.toy import digits, grokking
-        assert not {"transformers", "scipy", "nbformat"} & {*sys.modules}
-        from kfaclib.collecting import costs, planning
-        from kfaclib.lm import corpora, detector, harness, models, presets, recitation
-        from kfaclib.toy import canaries, mislabelled, small_olmo2
-        print([name for name in ("transformers.modeling_utils", "scipy.stats", "nbformat") if name in sys.modules])"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr

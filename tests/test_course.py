@@ -272,7 +272,13 @@ def test_executing_twice_gives_the_same_bytes(checkout):
     text = first.decode()
     assert not re.search(r"0x[0-9a-f]{6}|ipykernel_|widget-view|widget-state|timestamp|iopub", text)
 
-    changed = path.read_bytes().replace(b"IntSlider(value=3)", b"IntSlider(value=4)")
+
+def test_what_has_changed_is_found_and_nothing_written(checkout):
+    path = paths.CHAPTERS / "97_short.ipynb"
+    notebooks.write(sources("1 + 1"), path)
+    assert course.main(["execute"]) == 0 and course.main(["execute", "--check"]) == 0
+    changed = path.read_bytes().replace(b'"2"', b'"3"')
+    assert changed != path.read_bytes()
     path.write_bytes(changed)
     assert course.main(["execute", "--check"]) == 1
     assert path.read_bytes() == changed  # --check writes nothing
@@ -405,13 +411,14 @@ def test_an_interrupt_leaves_no_kernel_behind(checkout, monkeypatch):
     assert len(started) == 2 and not any(psutil.pid_exists(pid) for pid in started)
 
 
-def test_a_chapter_over_its_budget_fails_where_one_asks(tiny_path, monkeypatch, capsys):
+def test_a_chapter_over_its_budget_fails_where_one_asks(checkout, monkeypatch, capsys):
+    notebooks.write(sources("1"), paths.CHAPTERS / "97_short.ipynb")
     monkeypatch.setattr(course, "SECONDS", 0)
     monkeypatch.setattr(course.pages, "render", lambda executed, folder: folder / "index.html")
     assert course.main(["run"]) == 0
     assert course.main(["run", "--budget"]) == 1
     assert re.search(
-        r"FAILED 97_tiny took [\d.]+ s and [\d.]+ GiB; a chapter has 0 s and 4 GiB", capsys.readouterr().err
+        r"FAILED 97_short took [\d.]+ s and [\d.]+ GiB; a chapter has 0 s and 4 GiB", capsys.readouterr().err
     )
 
 

@@ -1,7 +1,6 @@
 """A command's options are one dataclass: the shell and Python get the same defaults, checks and messages."""
 
 import dataclasses
-import sys
 
 import pytest
 
@@ -82,16 +81,3 @@ def test_a_fault_of_the_program_says_where_it_is_and_how_to_report_it(error, cap
 def test_an_interruption_is_not_an_error(capsys):
     assert errors.guarded("kfac", lambda: fail(KeyboardInterrupt())) == 130
     assert "interrupted" in capsys.readouterr().err
-
-
-def test_import_kfaclib_maps_the_house_and_imports_on_first_use():
-    import subprocess
-
-    code = """if True:
-        import sys, kfaclib
-        assert "torch" not in sys.modules and 12 <= len(kfaclib.__all__) <= 18
-        assert all(folder + "/" in kfaclib.__doc__ for folder in ("curvature", "editing", "collecting", "commands"))
-        assert all(getattr(kfaclib, name) is not None and name in dir(kfaclib) for name in kfaclib.__all__)
-        assert kfaclib.editing.__doc__ and callable(kfaclib.collecting.run)
-        assert kfaclib.collecting.CollectConfig is kfaclib.CollectConfig"""
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -28,10 +28,9 @@ def curvature(small):
     return pipeline.curvature(*small, patterns="model.layers.3.mlp.gate_proj", rows=8, batch=4, progress=False)
 
 
-def test_each_seed_is_measured_in_a_process_with_one_thread():
-    assert list(seeds.each(where_it_runs, 2).items()) == [
-        (seed, (seed**2, 1, "SpawnProcess")) for seed in seeds.CHECKPOINTS
-    ]
+def test_each_seed_is_measured_in_a_process_with_one_thread(monkeypatch):
+    monkeypatch.setattr(seeds, "CHECKPOINTS", {2: None, 3: None})
+    assert list(seeds.each(where_it_runs, 2).items()) == [(seed, (seed**2, 1, "SpawnProcess")) for seed in (2, 3)]
 
 
 def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small, curvature):

@@ -146,7 +146,7 @@ def _ring(g):
         {"place": radius * torch.tensor([math.cos(a), math.sin(a)], dtype=torch.float64)}
         for a in (start, start + math.radians(whole(g, 100, 140)))
     ]
-    return (lambda p: (p["place"].square().sum() - radius**2).square()), *ends, 400, 0.05, whole(g, 0, 99)
+    return (lambda p: (p["place"].square().sum() - radius**2).square()), *ends, 150, 0.05, whole(g, 0, 99)
 
 
 def _pull(g):
