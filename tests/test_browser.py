@@ -35,8 +35,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is miss
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDGETS = ("widgets.slider(", "Terrain(")
-IN_FULL = "12"  # the chapter that is always run to its end: a quick one
-READ = "09"  # the chapter whose page and slides are looked at
+READ = "09"  # the chapter that is always run to its end, and whose page and slides are looked at
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -152,7 +151,7 @@ def lab(browser, tmp_path_factory, pytestconfig):
         (root / name).symlink_to(paths.ROOT / name)
     for path in with_widgets():
         nb = notebooks.read(path)
-        whole = pytestconfig.getoption("all") or path.name.startswith(IN_FULL)
+        whole = pytestconfig.getoption("all") or path.name.startswith(READ)
         notebooks.write(nb if whole else slices.part(nb, moves), root / "chapters" / path.name)
     broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
