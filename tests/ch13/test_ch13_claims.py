@@ -18,19 +18,59 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.io import report
 from kfaclib.io.files import read_json
 from kfaclib.lm import presets, sweep
-from kfcourse.ch13 import subject
+from kfcourse.ch13 import prices, subject
 from kfcourse.experiments import choices
 from kfcourse.paths import DATA
 
 RECORD = read_json(DATA / "results" / "choices.json")
+PRICES = read_json(DATA / "results" / "layer_prices.json")
 every_seed = pytest.mark.parametrize("rows", RECORD["seeds"].values(), ids=[f"seed {s}" for s in RECORD["seeds"]])
 
 
+every_price = pytest.mark.parametrize("seed", PRICES["seeds"])
+
+
 def test_three_seeds_are_recorded_with_where_they_come_from():
-    assert (
-        len(RECORD["seeds"]) == 3
-        and {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
-    )
+    for record in (RECORD, PRICES):
+        assert len(record["seeds"]) == 3
+        assert {"command", "commit", "machine", "date", "seed", "versions"} <= record["provenance"].keys()
+
+
+def forgotten_and_cost(seed, key):
+    """[(price, tokens still right, perplexity)] of the candidates of both records."""
+    rows, measured = PRICES["seeds"][seed], RECORD["seeds"][seed][1:]
+    assert [(r["blocks"], r["mass"]) for r in rows] == [(r["blocks"], r["mass"]) for r in measured]
+    assert [r["cost"] for r in rows] == pytest.approx([r["cost"] for r in measured], rel=1e-3)
+    price = lambda r: r[key] if key == "cost" else r[key]["other rows"]
+    return [(price(r), m["report"]["token_accuracy"], m["report"]["perplexity"]) for r, m in zip(rows, measured)]
+
+
+@every_price
+def test_the_prediction_is_too_small_for_several_reasons_and_the_quadratic_form_is_not_the_whole(seed):
+    """Each factor is measured over predicted with one thing changed; their product is the whole."""
+    rows = PRICES["seeds"][seed]
+    apart = prices.taken_apart(rows)
+    whole = prices.total(rows, ("loss", "stories")) / prices.total(rows, ("cost", None))
+    assert math.prod(apart.values()) == pytest.approx(whole) and whole > 20
+    form = apart["a quadratic form far from its centre"]
+    assert 3 < form < whole / 5
+    product = apart["K-FAC's product and drawn labels"]
+    assert product > 3 and sorted(apart.values())[-2:] == sorted((form, product))
+    assert all(apart[name] > 1.3 for name in ("layers one by one", "another kind of text"))
+    assert 1 < apart["the rows that were collected on"] < 2
+
+
+@every_price
+def test_the_exact_price_orders_what_is_forgotten_and_chooses_no_better_without_labels(seed):
+    """The control is K-FAC's own price: the exact one orders forgetting at least as well, and the choice stays bad."""
+    exact, kfac = (forgotten_and_cost(seed, key) for key in ("exact", "cost"))
+    order = lambda found, what: spearmanr([f[0] for f in found], [f[what] for f in found])[0]
+    assert order(exact, 1) < -0.9 and order(exact, 1) <= order(kfac, 1) and order(exact, 2) < 0.75
+    chosen = sweep.cheapest(prices.flat(PRICES["seeds"][seed], "other rows"), PRICES["removed"], by="exact")
+    same = next(r for r in RECORD["seeds"][seed] if r["blocks"] == chosen["blocks"])
+    assert same["report"]["strict"] > 0.5 and chosen["blocks"][1] <= 2
+    best = sweep.best(choices.on(RECORD["seeds"][seed], "choose")[1:], RECORD["strict"])
+    assert best["blocks"] != chosen["blocks"] and best["blocks"][1] >= 3
 
 
 def test_the_factors_of_gate_and_up_are_three_times_the_1b_and_half_the_memory_is_less_than_twice_the_work():
