@@ -94,11 +94,25 @@ def controls(panels, methods, order=tuple(TASKS)[1:]):
     return fig
 
 
-def equal_lengths(table, order):
-    """How often k words in a row are right after the edit, one line a kind of text: the mean over runs with their
-    range. table: {text: {k: [share per run]}}; order: {text: (what it is called, colour, marker, line)}."""
+def said(table, tasks=("facts_rare", "arithmetic", "deduction_chain")):
+    """A panel of `controls` in words, for some tasks."""
+    values = {m: ", ".join(f"{TASKS[t]} {mean(ratios[t]):.2f}" for t in tasks) for m, ratios in table.items()}
+    return "Accuracy after over before at equal forgetting, means: " + "; ".join(f"{m}: {v}" for m, v in values.items())
+
+
+SAME_LENGTH = {  # text: what it is called, colour, marker, line
+    "quotes": ("quotes", "black", "o", "-"),
+    "facts_rare": ("rare facts", "red", "v", "--"),
+    "arithmetic": ("unseen sums", "orange", "^", "-."),
+    "open_book": ("open book", "blue", "*", "-"),
+}
+
+
+def equal_lengths(table):
+    """How often k words in a row are right after the edit, one line a text of SAME_LENGTH: the mean over runs with
+    their range. table: {text: {k: [share per run]}}."""
     fig, ax = plt.subplots(figsize=(7.5, 4.4))
-    for text, (name, color, marker, line) in order.items():
+    for text, (name, color, marker, line) in SAME_LENGTH.items():
         lengths = sorted(table[text], key=int)
         band(ax, [table[text][k] for k in lengths], name, color, marker, line, x=[int(k) for k in lengths])
     ax.set_xticks([1, 2, 3])

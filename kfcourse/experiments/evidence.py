@@ -16,7 +16,7 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines, uphill
 from kfaclib.editing.edit import edit_weights, edited
-from kfaclib.io import files
+from kfaclib.io import files, report
 from kfaclib.lm import models, sweep
 from kfaclib.lm.recitation import nll, split_windows
 from kfaclib.toy import pipeline, small_olmo2, tasks
@@ -152,6 +152,50 @@ def measure(model, world, seed, settings=SETTINGS, samples=SAMPLES):
         rows, _ = pipeline.at_equal_forgetting(model, edit, everywhere, choosing, exam, target)
         found["corpora"][kind] = rows[0]
     return rounded(found)
+
+
+# reading the record: runs = the record's "seeds"
+
+
+def of_method(runs, setting, method):
+    """[(row, baseline of its model)] of a method: one for each training seed and sample of the curvature."""
+    return [
+        (row, run["baseline"])
+        for run in runs.values()
+        for sample in run["settings"][setting]
+        for row in sample["rows"]
+        if row["method"] == method
+    ]
+
+
+def kept(runs, setting, method):
+    """{task: [accuracy after / before of each run]}."""
+    found = [report.relative(row, base) for row, base in of_method(runs, setting, method)]
+    return {task: [ratios[task] for ratios in found] for task in report.TASKS}
+
+
+def prices_of(runs, setting, method):
+    """{kind of text: [perplexity over before of each run]}, and "unseen": the words of the reporting half's quotes that
+    are still right."""
+    rows = [row for row, _ in of_method(runs, setting, method)]
+    return {
+        **{kind: [row["text"][kind] for row in rows] for kind in ("like_the_corpus", "other")},
+        "unseen": [row["token_accuracy"] for row in rows],
+    }
+
+
+def in_a_row(runs, setting, method, texts):
+    """{text: {k: [how often k words in a row are right in each run]}}."""
+    rows = [row["right_in_a_row"] for row, _ in of_method(runs, setting, method)]
+    return {text: {k: [row[text][k] for row in rows] for k in rows[0][text]} for text in texts}
+
+
+def by_corpus(runs):
+    """{what the curvature was collected on: [(K-FAC's row, baseline) of each seed]}, all projections edited."""
+    found = {"mixture": [(run["settings"][MUCH][0]["rows"][0], run["baseline"]) for run in runs.values()]}
+    for corpus in next(iter(runs.values()))["corpora"]:
+        found[corpus] = [(run["corpora"][corpus], run["baseline"]) for run in runs.values()]
+    return found
 
 
 def measure_seed(seed):

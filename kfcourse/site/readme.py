@@ -5,6 +5,7 @@ from statistics import mean
 from kfaclib.io import report
 from kfaclib.io.files import read_json
 from kfcourse import paths
+from kfcourse.experiments import evidence
 from kfcourse.notebooks import notebooks, outline
 from kfcourse.site import publishing
 
@@ -31,22 +32,15 @@ def results():
 def controls():
     """Markdown table of the experiment `evidence` where all projections are edited: every method at the same
     forgetting, the mean over runs with their range."""
-    runs = read_json(paths.DATA / "results" / "evidence.json")["seeds"].values()
+    runs = read_json(paths.DATA / "results" / "evidence.json")["seeds"]
     columns = {f"{report.TASKS[t]}, after / before": t for t in ("facts_rare", "arithmetic", "deduction_chain")}
     lines = [
         "| | " + " | ".join(columns) + " | x perplexity, text like the corpus | x perplexity, other text |",
         "|---" + "|---:" * (len(columns) + 2) + "|",
     ]
     for method in ("K-FAC", "SVD", "random basis", "noise"):
-        found = [
-            (row, run["baseline"])
-            for run in runs
-            for sample in run["settings"]["everywhere, much"]
-            for row in sample["rows"]
-            if row["method"] == method
-        ]
-        values = [[report.relative(row, base)[task] for row, base in found] for task in columns.values()]
-        values += [[row["text"][kind] for row, _ in found] for kind in ("like_the_corpus", "other")]
+        kept, price = (f(runs, evidence.MUCH, method) for f in (evidence.kept, evidence.prices_of))
+        values = [kept[task] for task in columns.values()] + [price["like_the_corpus"], price["other"]]
         cells = [f"{mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in values]
         lines.append(" | ".join([f"| {method}", *cells]) + " |")
     return "\n".join(lines)
