@@ -5,7 +5,6 @@ from statistics import mean
 from kfaclib.io import report
 from kfaclib.io.files import read_json
 from kfcourse import paths
-from kfcourse.experiments import evidence
 from kfcourse.notebooks import notebooks, outline
 from kfcourse.site import publishing
 
@@ -32,6 +31,8 @@ def results():
 def controls():
     """Markdown table of the experiment `evidence` where all projections are edited: every method at the same
     forgetting, the mean over runs with their range."""
+    from kfcourse.experiments import evidence  # it loads torch, which `course` must not wait for
+
     runs = read_json(paths.DATA / "results" / "evidence.json")["seeds"]
     columns = {f"{report.TASKS[t]}, after / before": t for t in ("facts_rare", "arithmetic", "deduction_chain")}
     lines = [
