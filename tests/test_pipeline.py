@@ -7,7 +7,7 @@ import torch
 
 from children import where_it_runs
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import matching
+from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edited
 from kfaclib.io import report
 from kfaclib.toy import pipeline, small_olmo2, tasks
@@ -113,7 +113,7 @@ def test_a_strength_that_goes_in_steps_ends_at_the_target_by_interpolation(curva
 
 def test_between_two_neighbours_of_a_grid_an_edit_does_not_change(curvature):
     layers = curvature.layers
-    for method, grid in (("SVD", pipeline.low_ranks), ("flattest block", pipeline.block_shares)):
+    for method, grid in (("SVD", baselines.low_ranks), ("flattest block", baselines.block_shares)):
         places = grid(layers)
         assert places == sorted(set(places)) and places[-1] >= 1
         if method == "SVD":
@@ -125,8 +125,8 @@ def test_between_two_neighbours_of_a_grid_an_edit_does_not_change(curvature):
 
 def test_a_mixture_is_the_weighted_mean_of_every_number():
     rows = [{"a": 1.0, "b": {"c": [0.0, 2.0]}}, {"a": 3.0, "b": {"c": [1.0, 4.0]}}]
-    assert pipeline.mixture(rows, [0.25, 0.75]) == {"a": 2.5, "b": {"c": [0.75, 3.5]}}
-    assert pipeline.mixture(rows[:1], [1.0]) == rows[0]
+    assert matching.mixture(rows, [0.25, 0.75]) == {"a": 2.5, "b": {"c": [0.75, 3.5]}}
+    assert matching.mixture(rows[:1], [1.0]) == rows[0]
 
 
 def test_words_in_a_row_are_counted_wherever_they_stand():

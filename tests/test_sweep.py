@@ -20,6 +20,14 @@ from kfaclib.toy import world as w
 from shared import kfac
 
 
+def collected(model):
+    """(model, its layers, ids [6, 9], bases of the layers on these ids)."""
+    layers, generator = linear_layers(model), torch.Generator().manual_seed(0)
+    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
+    found = collect_factors(model, [ids], layers, generator=generator, progress=False)
+    return model, layers, ids, decompose(found, torch.float64)
+
+
 def test_candidates_are_all_runs_of_neighbouring_blocks_up_to_the_width():
     names = [f"model.layers.{i}.mlp.{p}_proj" for i in (0, 1, 3) for p in ("gate", "up")]
     found = sweep.candidates(names)
@@ -47,12 +55,7 @@ def test_the_predicted_cost_is_half_the_quadratic_form_of_the_change_in_the_kfac
 
 
 def test_a_larger_mass_costs_less_and_removes_less_and_costs_add_up(tiny_olmo):
-    model = tiny_olmo()
-    layers = linear_layers(model)
-    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
-    bases = decompose(
-        collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64
-    )
+    _, layers, _, bases = collected(tiny_olmo())
     rows = {(tuple(r["blocks"]), r["mass"]): r for r in sweep.without_labels(layers, bases, (0.6, 0.9))}
     for span in ((0, 0), (1, 1), (0, 1)):
         assert (
@@ -63,12 +66,7 @@ def test_a_larger_mass_costs_less_and_removes_less_and_costs_add_up(tiny_olmo):
 
 
 def test_the_exact_price_of_a_candidate_counts_its_layers_together_and_alone(tiny_olmo):
-    model = tiny_olmo()
-    layers = linear_layers(model)
-    ids = torch.randint(3, 37, (6, 9), generator=torch.Generator().manual_seed(0))
-    bases = decompose(
-        collect_factors(model, [ids], layers, generator=torch.Generator().manual_seed(0), progress=False), torch.float64
-    )
+    model, layers, ids, bases = collected(tiny_olmo())
     predicted = sweep.without_labels(layers, bases, (0.6, 0.9))
     rows = sweep.exactly(model, [ids], layers, bases, predicted)
     assert [{k: v for k, v in row.items() if k not in ("exact", "alone")} for row in rows] == predicted

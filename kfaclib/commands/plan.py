@@ -43,8 +43,7 @@ def plan(config: PlanConfig) -> None:
     tokens = config.tokens or (preset.tokens if preset else 20_000_000)
     owner = costs.owners(chosen)
     free = config.memory * 2**30 if config.memory else planning.available_memory(device)
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    room = lambda n: int(0.9 * free) - weights - resumable.batch_bytes(model, chosen, owner, n * config.length)
+    room = lambda n: planning.room(model, free) - resumable.batch_bytes(model, chosen, owner, n * config.length)
     batch, _ = resumable.plan_with_batch(chosen, owner, room, config.batch, config.passes)
     made = planning.make(model, chosen, room(batch), config.passes)
     if few := resumable.too_few(chosen, tokens):

@@ -18,6 +18,13 @@ def svd_edit(W: torch.Tensor, share: float, known: tuple | None = None) -> torch
     return ((U[:, :rank] * S[:rank]) @ V[:rank]).to(W.dtype)
 
 
+def low_ranks(layers: dict[str, torch.nn.Linear]) -> list[float]:
+    """The shares of `svd_edit` at which some layer's low rank becomes one larger, ascending: between two neighbours
+    nothing changes."""
+    shapes = [layer.weight.shape for layer in layers.values()]
+    return sorted({rank * (O + I) / (O * I) for O, I in shapes for rank in range(1, min(O, I) + 1)})
+
+
 def random_basis(basis: Eigenbasis, generator: torch.Generator) -> Eigenbasis:
     """The spectra of `basis` with random orthogonal eigenvectors (Haar measure): the shape of the curvature without its
     directions.
@@ -37,6 +44,12 @@ def block_edit(W: torch.Tensor, basis: Eigenbasis, share: float) -> torch.Tensor
     keep = torch.ones(O, I, dtype=torch.bool)
     keep[round((1 - share) * O) :, round((1 - share) * I) :] = False
     return project(W, basis, keep)
+
+
+def block_shares(layers: dict[str, torch.nn.Linear]) -> list[float]:
+    """1 minus the shares of `block_edit` at which some layer's block becomes a row or a column smaller, ascending."""
+    sizes = {n for layer in layers.values() for n in layer.weight.shape}
+    return sorted({k / n for n in sizes for k in range(n + 1)})
 
 
 def zeroed(layers: dict[str, torch.nn.Linear]) -> dict[str, torch.Tensor]:

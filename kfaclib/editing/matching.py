@@ -1,7 +1,7 @@
 """How strong must an edit be to do just so much?  One search for the strength at which a score meets its target."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from kfaclib.editing.edit import edited
 
@@ -93,3 +93,28 @@ def neighbours(
         below, above = (tried, above) if tried[1] < target else (below, tried)
     rise = above[1] - below[1]
     return below, above, (target - below[1]) / rise if rise else 0.0
+
+
+def on_grid(
+    score: Callable[[float], float], target: float, grid: Sequence[float], tolerance: float
+) -> list[tuple[float, float, float]]:
+    """For strengths that go in steps, `grid`, ascending: [(strength, score there, its share)].
+
+    One strength if one comes nearer to the target than `tolerance`, otherwise the two `neighbours` of the target, with
+    the shares by which what is measured there is to be mixed (`mixture`).  score: rises along the grid.
+    """
+    *pair, share = neighbours(lambda n: score(grid[n]), target, 0, len(grid) - 1)
+    n, reached = min(pair, key=lambda found: abs(found[1] - target))
+    if abs(reached - target) < tolerance:
+        return [(grid[n], reached, 1.0)]
+    return [(grid[n], reached, part) for (n, reached), part in zip(pair, (1 - share, share))]
+
+
+def mixture(rows: Sequence, shares: Sequence[float]):
+    """The mean of rows of results, weighted by `shares`: numbers in dicts and lists of one form."""
+    first = rows[0]
+    if isinstance(first, dict):
+        return {key: mixture([row[key] for row in rows], shares) for key in first}
+    if isinstance(first, (list, tuple)):
+        return [mixture(values, shares) for values in zip(*rows)]
+    return sum(value * share for value, share in zip(rows, shares))

@@ -2,38 +2,26 @@
 
 import torch
 
-from kfaclib.curvature.capture import measured
+from kfaclib.curvature.capture import evaluating
 from kfaclib.curvature.eigenbasis import Eigenbasis, eigenvalue_product
+from kfaclib.editing.subnet import token_losses
 
 
-@measured
 def gradient(
     model: torch.nn.Module, layers: dict[str, torch.nn.Linear], windows: list, batch: int = 16
 ) -> dict[str, torch.Tensor]:
     """The gradient of the mean loss of the suffixes of `windows` [(prefix ids, suffix ids)], all of one length, with
-    respect to the layers' weights: {name: float32 [O, I]}."""
-    weights = [layer.weight for layer in layers.values()]
-    wanted = [w.requires_grad for w in weights]
-    total, tokens = [torch.zeros_like(w) for w in weights], sum(len(s) for _, s in windows)
-    try:
-        for w in weights:
-            w.requires_grad_(True)
+    respect to the layers' weights: {name: float32 [O, I]}. The model is in evaluation mode meanwhile."""
+    weights = {name: layer.weight.detach().clone().requires_grad_() for name, layer in layers.items()}
+    device, tokens, first = next(model.parameters()).device, sum(len(s) for _, s in windows), len(windows[0][0])
+    total = {name: torch.zeros_like(w) for name, w in weights.items()}
+    with evaluating(model):
         for start in range(0, len(windows), batch):
-            some = windows[start : start + batch]
-            ids = torch.tensor([[*p, *s] for p, s in some], device=weights[0].device)
-            first = len(some[0][0])
-            with torch.enable_grad():
-                logits = model(input_ids=ids, use_cache=False).logits[:, first - 1 : -1]
-                loss = torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1).float(), ids[:, first:].flatten(), reduction="sum"
-                )
-                found = torch.autograd.grad(loss / tokens, weights)
-            for sum_, g in zip(total, found):
-                sum_ += g
-    finally:
-        for w, was in zip(weights, wanted):
-            w.requires_grad_(was)
-    return dict(zip(layers, total))
+            ids = torch.tensor([[*p, *s] for p, s in windows[start : start + batch]], device=device)
+            loss = token_losses(model, weights, ids)[:, first - 1 :].sum() / tokens
+            for name, g in zip(weights, torch.autograd.grad(loss, list(weights.values()))):
+                total[name] += g
+    return total
 
 
 def uphill_step(

@@ -33,11 +33,16 @@ def blocks(names: Iterable[str]) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
+def within(by_block: dict[int, list[str]], span: Sequence[int]) -> list[str]:
+    """Layer names of the blocks from span[0] to span[1]; by_block: from `blocks`."""
+    return [name for block in range(span[0], span[1] + 1) for name in by_block[block]]
+
+
 def candidates(names: Iterable[str], width: int = 3) -> dict[tuple[int, int], list[str]]:
     """{(first block, last block): layer names} of all runs of up to `width` neighbouring blocks."""
     by_block = blocks(names)
     return {
-        (first, last): [name for b in range(first, last + 1) for name in by_block[b]]
+        (first, last): within(by_block, (first, last))
         for first in by_block
         for last in range(first, first + width)
         if all(b in by_block for b in range(first, last + 1))
@@ -93,8 +98,7 @@ def exactly(
     rows, by_block, found = list(rows), blocks(bases), {}
     for mass in dict.fromkeys(row["mass"] for row in rows):
         mine = [i for i, row in enumerate(rows) if row["mass"] == mass]
-        spans = [rows[i]["blocks"] for i in mine]
-        groups = [[name for b in range(first, last + 1) for name in by_block[b]] for first, last in spans]
+        groups = [within(by_block, rows[i]["blocks"]) for i in mine]
         single = list(dict.fromkeys(name for group in groups for name in group))
         weights = edit_weights(layers, {name: bases[name] for name in single}, mass)
         prices = exact_prices(model, batches, layers, weights, [*groups, *([name] for name in single)])
@@ -129,7 +133,7 @@ def with_labels(
     for row in rows:
         first, last = row["blocks"]
         say(f"blocks {first} to {last}, mass {row['mass']:g}")
-        names = [name for block in range(first, last + 1) for name in by_block[block]]
+        names = within(by_block, row["blocks"])
         with torch.no_grad(), edited(layers, edit_weights(layers, {name: bases[name] for name in names}, row["mass"])):
             measured.append({**row, **measure()})
     return measured

@@ -4,6 +4,7 @@ Every method and every control is brought to the same forgetting (the same token
 choosing), so that their costs elsewhere can be compared.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,20 +90,7 @@ def methods(c: Curvature, seed: int = 0) -> dict[str, Callable[[float], dict[str
     }
 
 
-def low_ranks(layers: dict[str, torch.nn.Linear]) -> list[float]:
-    """The shares at which some layer's low rank becomes one larger, ascending: between two neighbours nothing
-    changes."""
-    shapes = [layer.weight.shape for layer in layers.values()]
-    return sorted({rank * (O + I) / (O * I) for O, I in shapes for rank in range(1, min(O, I) + 1)})
-
-
-def block_shares(layers: dict[str, torch.nn.Linear]) -> list[float]:
-    """The strengths at which the flattest block of some layer becomes a row or a column smaller, ascending."""
-    sizes = {n for layer in layers.values() for n in layer.weight.shape}
-    return sorted({k / n for n in sizes for k in range(n + 1)})
-
-
-GRIDS = {"SVD": low_ranks, "flattest block": block_shares}  # methods whose strength goes in steps
+GRIDS = {"SVD": baselines.low_ranks, "flattest block": baselines.block_shares}  # methods whose strength goes in steps
 
 
 def at_forgetting(
@@ -116,28 +104,14 @@ def at_forgetting(
     if grid is None:
         return [(*matching.bring_to(target, edit, layers, score, steps=16, tolerance=TOLERANCE), 1.0)]
 
-    def under(n):
-        with edited(layers, edit(grid[n])):
+    @functools.cache  # the end of the grid is looked at twice
+    def under(strength):
+        with edited(layers, edit(strength)):
             return score()
 
-    last = len(grid) - 1
-    if (best := under(last)) < target:  # a model that recites less than that before any edit
-        return [(grid[last], best, 1.0)]
-    *pair, share = matching.neighbours(under, target, 0, last)
-    n, reached = min(pair, key=lambda found: abs(found[1] - target))
-    if abs(reached - target) < TOLERANCE:
-        return [(grid[n], reached, 1.0)]
-    return [(grid[n], reached, part) for (n, reached), part in zip(pair, (1 - share, share))]
-
-
-def mixture(rows: Sequence, shares: Sequence[float]):
-    """The mean of rows of results, weighted by `shares`: numbers in dicts and lists of one form."""
-    first = rows[0]
-    if isinstance(first, dict):
-        return {key: mixture([row[key] for row in rows], shares) for key in first}
-    if isinstance(first, (list, tuple)):
-        return [mixture(values, shares) for values in zip(*rows)]
-    return sum(value * share for value, share in zip(rows, shares))
+    if (best := under(grid[-1])) < target:  # a model that recites less than that before any edit
+        return [(grid[-1], best, 1.0)]
+    return matching.on_grid(under, target, grid, TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -221,7 +195,7 @@ def at_equal_forgetting(
     say: Callable[[str], object] = lambda text: None,
 ) -> tuple[list[dict], dict]:
     """(rows, {method: {"value": strength, "token_accuracy": reached on `choosing`}}): every edit of `edits` {method:
-    function of a strength} at the same forgetting, and a last row "zeroed", with nothing left of the layers.
+    function of a strength} at the same forgetting.
 
     A method whose strength goes in steps may end as a mixture of the two neighbours of the target.
     """
@@ -234,13 +208,16 @@ def at_equal_forgetting(
             with edited(layers, edit(strength)):
                 measured.append(take(model, exam))
         shares = [share for _, _, share in found]
-        rows.append({"method": method, **mixture(measured, shares)})
-        value, reached, _ = mixture([list(place) for place in found], shares)
+        rows.append({"method": method, **matching.mixture(measured, shares)})
+        value, reached, _ = matching.mixture(found, shares)
         strengths[method] = {"value": value, "token_accuracy": reached}
-    say("zeroed")
-    with edited(layers, baselines.zeroed(layers)):
-        rows.append({"method": "zeroed", **take(model, exam)})
     return rows, strengths
+
+
+def zeroed(model: torch.nn.Module, layers: dict[str, torch.nn.Linear], exam: Exam) -> dict:
+    """The row of the model with nothing left of the layers."""
+    with edited(layers, baselines.zeroed(layers)):
+        return {"method": "zeroed", **take(model, exam)}
 
 
 def reproduce(
@@ -266,6 +243,8 @@ def reproduce(
     result = [{"method": "baseline", **take(model, exam)}]
     c = curvature(model, world, patterns, rows, seed)
     edited_rows, strengths = at_equal_forgetting(model, methods(c, seed), c.layers, choosing, exam, target, say)
+    say("zeroed")
+    result += [*edited_rows, zeroed(model, c.layers, exam)]
     settings = {
         "layers": patterns,
         "rows": rows,
@@ -279,4 +258,4 @@ def reproduce(
         with edited(c.layers, edit_weights(c.layers, c.bases, mass)):
             share = sum(kept_share(b, mass) for b in c.bases.values()) / len(c.bases)
             stairs.append({"mass": mass, "kept": share, **take(model, short)})
-    return {"rows": result + edited_rows, "staircase": stairs, "unedited": unedited, "settings": settings}
+    return {"rows": result, "staircase": stairs, "unedited": unedited, "settings": settings}

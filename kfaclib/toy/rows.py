@@ -9,7 +9,7 @@ from kfaclib.toy import world as w
 
 
 def world_rows(
-    world: w.World, count: int, seed: int, kinds: Sequence[str] = ("text", "refrain", "task")
+    world: w.World, count: int, seed: int | str, kinds: Sequence[str] = ("text", "refrain", "task")
 ) -> torch.Tensor:
     """Rows of the training mixture without the passages that it repeats: token ids [count, ROW].
 

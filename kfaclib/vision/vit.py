@@ -130,13 +130,6 @@ def matched(
     return strength(x), reached
 
 
-def low_ranks(layers: dict[str, torch.nn.Linear]) -> list[float]:
-    """The strengths of "SVD" at which some layer's rank becomes one larger, ascending: between two neighbours nothing
-    changes."""
-    shapes = [layer.weight.shape for layer in layers.values()]
-    return sorted({rank * (O + I) / (O * I) for O, I in shapes for rank in range(1, min(O, I) + 1)})
-
-
 def at_price(
     model: torch.nn.Module,
     images,
@@ -153,12 +146,8 @@ def at_price(
     if grid is None:
         strength, _ = matched(model, images, layers, change, target, steps=16, tolerance=NEAR)
         return [(strength, 1.0)]
-    score = _clean(model, images, layers, change)
-    *pair, share = matching.neighbours(lambda n: score(grid[n]), target, 0, len(grid) - 1)
-    n, reached = min(pair, key=lambda found: abs(found[1] - target))
-    if abs(reached - target) < NEAR:
-        return [(grid[n], 1.0)]
-    return [(grid[n], part) for (n, _), part in zip(pair, (1 - share, share))]
+    found = matching.on_grid(_clean(model, images, layers, change), target, grid, NEAR)
+    return [(strength, part) for strength, _, part in found]
 
 
 def mixed(
@@ -171,8 +160,8 @@ def mixed(
     learned: torch.Tensor,
 ) -> dict[str, float]:
     """`outcome` at the strengths of `at_price`, mixed by their shares."""
-    found = [(outcome(model, images, layers, change(x), half, learned), part) for x, part in strengths]
-    return {key: sum(row[key] * part for row, part in found) for key in found[0][0]}
+    rows = [outcome(model, images, layers, change(x), half, learned) for x, _ in strengths]
+    return matching.mixture(rows, [part for _, part in strengths])
 
 
 def outcome(

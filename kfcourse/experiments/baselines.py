@@ -15,7 +15,6 @@ from kfaclib.curvature.eigenbasis import collect_eigenvalues, decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import matching, subnet
-from kfaclib.editing.baselines import noisy
 from kfaclib.editing.edit import edited
 from kfaclib.io import files
 from kfaclib.lm import models
@@ -30,7 +29,6 @@ EPOCHS = {
     "BalancedSubnet": 8,
     "gradient ascent": 10,
 }  # more than forgetting takes; what the last one has done is compared, too
-LOUDEST = 4.0  # the norm of noise at strength 0, in norms of the weight
 FEW = 8  # labelled quotes of the second comparison
 GRID = {
     "BalancedSubnet": [
@@ -150,7 +148,7 @@ def measure(model, world, seed, settings):
 
     accuracy = lambda windows: lambda: token_accuracy(model, windows)
     cheapness = lambda: base["choose"] / perplexity(model, text["choose"])
-    edits = {**pipeline.methods(c, seed), "noise": lambda strength: noisy(layers, LOUDEST * (1 - strength), seed)}
+    edits = pipeline.methods(c, seed)
     late, on_few = {}, {"K-FAC": edits["K-FAC"]}
     for method in settings:
         edits[method], late[method], cost[method], _ = train(

@@ -73,13 +73,29 @@ def kl_from(model, ids, before):
     return (was.exp() * (was - now)).sum(-1).mean().item()
 
 
+def unedited(model, kinds):
+    """{kind: (logits, loss)} of the model as it is, on each kind of text."""
+    with torch.no_grad():
+        return {
+            kind: (model(input_ids=ids, use_cache=False).logits, nll(model, ids).mean().item())
+            for kind, ids in kinds.items()
+        }
+
+
+def moved(model, kinds, before):
+    """{"kl": {kind}, "loss": {kind}}: how far the model's predictions are from `before`, from `unedited`, and how much
+    the loss has risen, in nats a token."""
+    return {
+        "kl": {kind: kl_from(model, ids, before[kind][0]) for kind, ids in kinds.items()},
+        "loss": {kind: nll(model, ids).mean().item() - before[kind][1] for kind, ids in kinds.items()},
+    }
+
+
 def prices(model, layers, bases, masses, kinds):
     """Rows {"mass", "kfac", "exact" {kind}, "kl" {kind}, "loss" {kind}} in nats a token: K-FAC's prediction of the
     price of an edit, the Fisher's exact quadratic form over all layers, and what is measured, on each kind of text."""
     kinds = {kind: ids[:PRICED] for kind, ids in kinds.items()}
-    with torch.no_grad():
-        before = {kind: model(input_ids=ids, use_cache=False).logits for kind, ids in kinds.items()}
-    loss, rows = {kind: nll(model, ids).mean().item() for kind, ids in kinds.items()}, []
+    before, rows = unedited(model, kinds), []
     for mass in masses:
         weights = edit_weights(layers, bases, mass)
         row = {
@@ -88,9 +104,7 @@ def prices(model, layers, bases, masses, kinds):
             "exact": {kind: price.exact_price(model, [ids], layers, weights) for kind, ids in kinds.items()},
         }
         with edited(layers, weights):
-            row["kl"] = {kind: kl_from(model, ids, before[kind]) for kind, ids in kinds.items()}
-            row["loss"] = {kind: nll(model, ids).mean().item() - loss[kind] for kind, ids in kinds.items()}
-        rows.append(row)
+            rows.append({**row, **moved(model, kinds, before)})
     return rows
 
 
@@ -126,7 +140,7 @@ def rounded(found):
     return float(f"{found:.{DIGITS}g}") if isinstance(found, float) else found
 
 
-def measure(model, world, seed, settings=SETTINGS, samples=SAMPLES):
+def measure(model, world, settings=SETTINGS, samples=SAMPLES):
     """Everything about one model, as plain values."""
     everywhere = linear_layers(model, pipeline.EVERYWHERE)
     exam = pipeline.make_exam(model, world, "report", ITEMS)
@@ -137,10 +151,12 @@ def measure(model, world, seed, settings=SETTINGS, samples=SAMPLES):
         for name, (patterns, target) in settings.items():
             layers = linear_layers(model, patterns)
             c = pipeline.Curvature(layers, {n: bases[n] for n in layers}, {})
-            compared = edits(model, c, choosing, sample)
-            if sample != samples[0]:
-                compared = {method: compared[method] for method in DRAWN}
+            if sample == samples[0]:
+                compared = edits(model, c, choosing, sample)
+            else:
+                compared = {m: edit for m, edit in pipeline.methods(c, sample).items() if m in DRAWN}
             rows, strengths = pipeline.at_equal_forgetting(model, compared, layers, choosing, exam, target)
+            rows.append(pipeline.zeroed(model, layers, exam))
             found["settings"][name].append({"sample": sample, "rows": rows, "strength": strengths})
             if sample == samples[0] and name in MASSES:
                 found.setdefault("price", {})[name] = prices(model, layers, c.bases, MASSES[name], exam.kinds)
@@ -149,8 +165,7 @@ def measure(model, world, seed, settings=SETTINGS, samples=SAMPLES):
     for kind, rows in corpora(model, world, samples[0]).items():
         bases = curvature_of(model, everywhere, rows, samples[0])
         edit = {"K-FAC": lambda mass: edit_weights(everywhere, bases, mass)}
-        rows, _ = pipeline.at_equal_forgetting(model, edit, everywhere, choosing, exam, target)
-        found["corpora"][kind] = rows[0]
+        (found["corpora"][kind],), _ = pipeline.at_equal_forgetting(model, edit, everywhere, choosing, exam, target)
     return rounded(found)
 
 
@@ -201,7 +216,7 @@ def by_corpus(runs):
 def measure_seed(seed):
     """`measure` of the shipped model of one seed."""
     model = models.load(CHECKPOINTS[seed], device="cpu")[0].requires_grad_(False)
-    return measure(model, small_olmo2.load_world(CHECKPOINTS[seed]), seed)
+    return measure(model, small_olmo2.load_world(CHECKPOINTS[seed]))
 
 
 def run(out):

@@ -5,17 +5,14 @@ The kinds: rows that the curvature was collected on, other rows of the same mixt
 `choices` measures perplexity on.
 """
 
-import torch
 from tqdm.auto import tqdm
 
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import files
 from kfaclib.lm import sweep
-from kfaclib.lm.recitation import nll
 from kfaclib.toy import tasks
 from kfaclib.toy.rows import world_rows
-from kfcourse.experiments import choices
-from kfcourse.experiments.evidence import kl_from
+from kfcourse.experiments import choices, evidence
 from kfcourse.experiments.seeds import CHECKPOINTS
 
 TEXTS = 8  # rows of each kind
@@ -30,37 +27,19 @@ def texts(world, seed):
     }
 
 
-def measured(model, layers, bases, row, kinds, before):
-    """{"kl": {kind}, "loss": {kind}}: how far the edit of a candidate moves the model's predictions, and how much the
-    loss rises, in nats a token. before: {kind: (logits, loss)} of the unedited model."""
-    by_block, (first, last) = sweep.blocks(bases), row["blocks"]
-    mine = {name: bases[name] for block in range(first, last + 1) for name in by_block[block]}
-    with edited(layers, edit_weights(layers, mine, row["mass"])):
-        return {
-            "kl": {kind: kl_from(model, ids, before[kind][0]) for kind, ids in kinds.items()},
-            "loss": {kind: nll(model, ids).mean().item() - before[kind][1] for kind, ids in kinds.items()},
-        }
-
-
 def one(folder, seed):
     """Rows of `sweep.without_labels` with "exact", "alone", "kl" and "loss", each {kind: nats a token}."""
     model, world, chosen, bases = choices.collected(folder, seed)
     model.requires_grad_(False)
     kinds, rows = texts(world, seed), sweep.without_labels(chosen, bases, choices.MASSES)
     exact = {kind: sweep.exactly(model, [ids], chosen, bases, rows) for kind, ids in kinds.items()}
-    with torch.no_grad():
-        before = {
-            kind: (model(input_ids=ids, use_cache=False).logits, nll(model, ids).mean().item())
-            for kind, ids in kinds.items()
-        }
-    return [
-        {
-            **row,
-            **{key: {kind: found[i][key] for kind, found in exact.items()} for key in ("exact", "alone")},
-            **measured(model, chosen, bases, row, kinds, before),
-        }
-        for i, row in enumerate(tqdm(rows, desc=f"seed {seed}"))
-    ]
+    before, by_block, measured = evidence.unedited(model, kinds), sweep.blocks(bases), []
+    for i, row in enumerate(tqdm(rows, desc=f"seed {seed}")):
+        predicted = {key: {kind: found[i][key] for kind, found in exact.items()} for key in ("exact", "alone")}
+        mine = {name: bases[name] for name in sweep.within(by_block, row["blocks"])}
+        with edited(chosen, edit_weights(chosen, mine, row["mass"])):
+            measured.append({**row, **predicted, **evidence.moved(model, kinds, before)})
+    return measured
 
 
 def run(out):

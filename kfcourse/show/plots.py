@@ -24,9 +24,6 @@ METHODS = {
     "SVD": ("orange", "^", "-."),
     "random basis": ("red", "D", ":"),
     "noise": ("purple", "v", (0, (1, 2))),
-    "zeroed": ("grey", "X", ":"),
-    "flattest block": ("green", "s", "--"),
-    "uphill": ("sky", "P", "-"),
 }
 STYLE = {
     "figure.figsize": (8, 4.2),
