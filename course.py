@@ -33,7 +33,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent
 OLDEST = (3, 11)
-EXTRAS = "course,test,pages,gpu"
+EXTRAS = "course,test,pages,smollm2,gpu"
 COMMANDS = (
     "run",
     "test",
@@ -180,13 +180,16 @@ def install(python):
     """
     import tomllib  # not at the top: an older Python must be able to read this file
 
-    group = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["crosscheck"]
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
     uv, env = uv_installer(python)
     pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     online = "It needs the network once, and about 2 GB of disk. Run the same command again to try again."
     for what, words in (
         ("installing the course and its tools", ["-c", "constraints.txt", "-e", ".[" + EXTRAS + "]"]),
-        ("installing a second K-FAC to compare with", ["--no-deps", "-c", "constraints.txt", *group]),
+        (
+            "installing a second K-FAC to compare with, and a real language model",
+            ["--no-deps", "-c", "constraints.txt", *groups["crosscheck"], *groups["smollm2"]],
+        ),
     ):
         if uv:
             say(what + " ...")

@@ -20,7 +20,8 @@ COMMANDS = {  # name of the command, of its module in this folder and of the fun
     "reproduce": "the whole experiment: on the small model with all its controls, on another one with --sequences and "
     "--text",
     "sweep": "which layers to edit, at which mass: predicted from the factors alone, and measured on memorized windows",
-    "train": "train a small OLMo-2 on its world, or the small ViT on its digits",
+    "smollm2": "a real pretrained model as a folder, without the hub: SmolLM2-135M, also with 80 verses taught to it",
+    "train": "train a small OLMo-2 on its world, the small ViT on its digits, or SmolLM2 on 80 verses",
     "vit": "edit a ViT on a folder of images in ImageNet's format and measure what it memorized",
     "bench": "measure this machine: kernels, collection, selection of pairs, growth",
     "doctor": "is everything here that the library needs? with a mend for what is not",

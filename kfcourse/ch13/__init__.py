@@ -1,3 +1,3 @@
-"""Chapter 13: its checks, figures and variants."""
+"""Chapter 13: its checks, drawings, figures and variants."""
 
-ROUTES = ("build it",)  # the routes that lead here
+ROUTES = ("see it", "prove it")  # the routes that lead here

@@ -1,190 +1,188 @@
-"""Exercises of chapter 13: bytes of the factors, passes under a budget, a manifest, choosing from a sweep."""
+"""Exercises of chapter 13: nats per token, runs, four steps for a weight, equal damage, how selective an edit is."""
 
-import hashlib
+import math
+
+import torch
 
 from kfcourse import Exercise
+from kfcourse.learning.results import parts
 
 
-def check_factor_bytes(function):
-    for hidden, ffn, blocks in ((3, 5, 1), (2048, 8192, 16), (7, 4, 2)):
-        one = {"gate": hidden**2 + ffn**2, "up": hidden**2 + ffn**2, "down": ffn**2 + hidden**2}
-        for projections in (("gate",), ("down",), ("gate", "up"), ("gate", "up", "down")):
-            alone = 4 * blocks * sum(one[p] for p in projections)
-            right = alone - (4 * blocks * hidden**2 if {"gate", "up"} <= set(projections) else 0)
-            found, case = (
-                function(hidden, ffn, blocks, projections),
-                f"hidden {hidden}, ffn {ffn}, {blocks} blocks, {' and '.join(projections)}",
-            )
-            assert isinstance(found, int), f"a whole number of bytes is wanted, not {type(found).__name__}"
-            assert 4 * found != right and 2 * found != right, (
-                f"{case}: this counts numbers, or two bytes each; float32 takes four"
-            )
-            assert blocks == 1 or found * blocks != right, f"{case}: this is one block"
-            assert found == right or found != alone, (
-                f"{case}: gate and up read the same input, so they share one A; you count it twice"
-            )
-            assert found != 4 * blocks * hidden * ffn * len(projections), (
-                f"{case}: this is the size of the weights; A is [I, I] and G is [O, O]"
-            )
-            assert found == right, f"{case}: should be {right} bytes, yours is {found}"
+def _logits(seed, tokens=7, words=11):
+    return 3 * torch.randn(tokens, words, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def check_passes(function):
-    for sizes, room in (
-        ([4, 3, 3, 2, 5], 7),
-        ([5, 5, 5], 5),
-        ([1, 2, 3, 4], 100),
-        ([6, 1, 6, 1, 6], 8),
-        ([2, 2, 2, 2], 4),
-    ):
-        found, case = function(list(sizes), room), f"sizes {sizes}, room {room}"
-        assert isinstance(found, list) and all(isinstance(part, list) for part in found), (
-            f"{case}: a list of lists of indices is wanted"
+def check_nats_per_token(function):
+    for seed, start in ((0, 1), (1, 4), (2, 6)):
+        logits = _logits(seed)
+        ids = torch.randint(11, (7,), generator=torch.Generator().manual_seed(seed + 10))
+        log_p = logits.log_softmax(-1)
+        losses = [-log_p[t - 1, ids[t]].item() for t in range(start, 7)]
+        right, value = sum(losses) / len(losses), float(function(logits.clone(), ids.clone(), start))
+        shifted = -sum(log_p[t, ids[t]].item() for t in range(start, 7)) / len(losses)
+        case = f"with 7 tokens of which those from number {start} on are asked"
+        assert abs(value - shifted) > 1e-9, (
+            "you compare the logits at a token with that token itself: the logits at place t predict the token at t + 1"
         )
-        flat = [i for part in found for i in part]
-        assert sorted(flat) == list(range(len(sizes))), f"{case}: every index should be there once, yours are {flat}"
-        assert flat == sorted(flat), (
-            f"{case}: the jobs keep their order, so that a pass over late layers stays a short one; yours is {found}"
+        assert abs(value + right) > 1e-9, "the sign: a log-probability is negative, and the loss is positive"
+        assert abs(value - right / math.log(2)) > 1e-9, "these are bits: nats use the natural logarithm"
+        assert len(losses) == 1 or abs(value - sum(losses)) > 1e-9, "this is the sum over the tokens: take the mean"
+        everything = -sum(log_p[t - 1, ids[t]].item() for t in range(1, 7)) / 6
+        assert start == 1 or abs(value - everything) > 1e-9, f"{case}: you count the tokens before it as well"
+        assert abs(value - right) < 1e-9, f"{case}, the mean loss is {right:.4f} nats, yours is {value:.4f}"
+
+
+def check_longest_run(function):
+    cases = {
+        (1, 1, 0, 1, 1, 1, 0): 3,
+        (0, 0, 0): 0,
+        (1, 1, 1, 1): 4,
+        (1, 0, 1, 0, 1): 1,
+        (0, 1, 1): 2,
+        (1, 1, 1, 0, 1): 3,
+    }
+    for hits, right in cases.items():
+        value = function(torch.tensor(hits, dtype=torch.bool))
+        said = "".join(".x"[h] for h in hits)
+        assert sum(hits) == right or value != sum(hits), (
+            f"{said}: this counts all right tokens; a run ends at the first wrong one"
         )
-        over = next((part for part in found if sum(sizes[i] for i in part) > room), None)
-        assert over is None, f"{case}: the pass {over} needs {sum(sizes[i] for i in over or [])}, more than the room"
-        right, left = [[]], room
-        for i, size in enumerate(sizes):
-            if size > left:
-                right.append([])
-                left = room
-            right[-1].append(i)
-            left -= size
-        assert len(found) == len(right), (
-            f"{case}: {len(right)} passes are enough, yours needs {len(found)}; a pass may be filled to the last byte"
+        assert not (hits[-1] == 1 and value < right), (
+            f"{said}: the longest run is {right}, yours is {value}: does a run that reaches the end count?"
         )
-        assert found == right, f"{case}: fill each pass from the front: {right}, yours is {found}"
+        assert value == right, f"{said} (x is right): the longest run is {right}, yours is {value}"
 
 
-def entry(content):
-    """What a manifest says of a file."""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def check_four_steps(function):
+    levels = torch.tensor([-3.0, -1.0, 1.0, 3.0], dtype=torch.float64)
+    for seed in range(3):
+        g = torch.Generator().manual_seed(seed)
+        d = torch.randn(200, generator=g, dtype=torch.float64) * 10.0**-seed
+        codes, scale = parts(function(d.clone()), 2, "the codes [n] (each -3, -1, 1 or 3) and the scale, a float")
+        codes, scale = torch.as_tensor(codes, dtype=torch.float64), float(scale)
+        assert codes.shape == d.shape, f"there is one code for each weight: {list(d.shape)}, not {list(codes.shape)}"
+        strange = sorted(set(codes.tolist()) - set(levels.tolist()))
+        assert not strange, f"a code is -3, -1, 1 or 3, and yours has {strange[0]:g}"
+        assert scale > 0, f"the scale is {scale:g}: it is positive"
+        lost = ((scale * codes - d).square().sum() / d.square().sum()).item()
+        nearest = levels[(d[:, None] / scale - levels).abs().argmin(1)]
+        with_nearest = ((scale * nearest - d).square().sum() / d.square().sum()).item()
+        assert lost <= with_nearest + 1e-9, (
+            f"with your scale {scale:.3g}, other codes lose less ({with_nearest:.3f} of the squares instead of "
+            f"{lost:.3f}): each weight takes the nearest of the four steps"
+        )
+        best = ((codes * d).sum() / codes.square().sum()).item()
+        best_loss = ((best * codes - d).square().sum() / d.square().sum()).item()
+        assert lost < 0.13, f"{lost:.3f} of the sum of squares is lost, and 0.12 can be reached" + (
+            f": for your codes the scale {best:.3g} would lose only {best_loss:.3f}, and for that scale other codes"
+            " are nearer"
+            if best_loss < lost - 1e-3
+            else ": improve codes and scale in turn, several times"
+        )
 
 
-def check_damaged(function):
-    good = {"config.json": b"{}", "model.safetensors": bytes(range(200)), "tokenizer.json": b"words"}
-    manifest = {name: entry(content) for name, content in good.items()}
-    assert function(dict(good), manifest) == [], "all files are as the manifest says, and the list should be empty"
-    assert function(good | {"notes.txt": b"mine"}, manifest) == [], (
-        "a file that the manifest does not name is no damage"
+def check_equal_damage(function):
+    calls = []
+
+    def damage(strength, power):
+        calls.append(strength)
+        assert 0 <= strength <= 1, f"damage was asked for at the strength {strength}, which is not in [0, 1]"
+        return 4 * (1 - strength) ** power
+
+    for power, target in ((1.0, 1.0), (3.0, 0.5), (0.4, 2.0)):
+        calls.clear()
+        strength = function(lambda s, power=power: damage(s, power), target, 0.01)
+        assert isinstance(strength, (int, float)), "return the strength, a number"
+        right, got = 1 - (target / 4) ** (1 / power), 4 * (1 - float(strength)) ** power
+        assert abs(got - target) <= 0.01, (
+            f"at your strength {strength:.4f} the damage is {got:.3f}, and {target} was wanted within 0.01 "
+            f"(at {right:.4f}): damage falls as the strength rises"
+        )
+        assert len(calls) <= 30, (
+            f"damage was measured {len(calls)} times: every time costs minutes on a real model. Halve the interval"
+        )
+
+
+def check_selectivity(function):
+    before = {"taught": 1.0, "like": 3.0, "other": 4.0}
+    after = {"taught": 2.5, "like": 3.1, "other": 4.3}
+    value = function(before, after)
+    assert isinstance(value, dict), "return a dict: {kind of text: damage to the taught text over damage to that kind}"
+    assert "taught" not in value, "the taught text is what the others are compared with: leave it out"
+    assert set(value) == {"like", "other"}, f"the kinds are like and other, yours are {sorted(map(str, value))}"
+    assert abs(float(value["like"]) - 2.5 / 3.1) > 1e-6, (
+        "these are losses, not damages: subtract what the unedited model had"
     )
-    try:
-        found = function({k: v for k, v in good.items() if k != "config.json"}, manifest)
-    except KeyError:
-        raise AssertionError("a file that is missing should be in the list; yours stops with a KeyError") from None
-    assert found == ["config.json"], f"config.json is missing, and should be in the list; yours is {found}"
-    cut = function(good | {"model.safetensors": good["model.safetensors"][:-1]}, manifest)
-    assert cut == ["model.safetensors"], f"the last byte of model.safetensors was cut off; your list is {cut}"
-    flipped = bytearray(good["model.safetensors"])
-    flipped[7] ^= 1
-    assert function(good | {"model.safetensors": bytes(flipped)}, manifest) == ["model.safetensors"], (
-        "one bit of model.safetensors was turned: its length is right, and its SHA-256 is not"
+    assert abs(float(value["like"]) - 1 / 15) > 1e-6, "the other way round: the taught text's damage is on top"
+    assert abs(float(value["like"]) - 15) < 1e-6 and abs(float(value["other"]) - 5) < 1e-6, (
+        f"1.5 nats against 0.1 and 0.3 make 15 and 5, yours are {value}"
     )
-    both = function({"tokenizer.json": b"swords"}, manifest)
-    assert both == list(manifest), f"the names come in the order of the manifest, {list(manifest)}; yours are {both}"
-
-
-def row(blocks, mass, choose, report):
-    """A candidate of a sweep: (strict recall, perplexity) on the two halves."""
-    as_dict = lambda pair: dict(zip(("strict", "perplexity"), pair))
-    return {"blocks": blocks, "mass": mass, "choose": as_dict(choose), "report": as_dict(report)}
-
-
-def check_choose(function):
-    rows = [
-        row(None, 1.0, (0.04, 5.0), (0.04, 5.0)),
-        row([2, 4], 0.8, (0.02, 6.3), (0.02, 6.0)),
-        row([3, 5], 0.9, (0.05, 6.1), (0.09, 6.6)),
-        row([1, 1], 0.9, (0.4, 5.2), (0.01, 5.1)),
-        row([3, 5], 0.8, (0.0, 7.5), (0.0, 7.2)),
-    ]
-    before = [dict(r) for r in rows]
-    found = function(rows, 0.05)
-    assert rows == before, "leave the rows as they are"
-    assert isinstance(found, dict), f"one of the rows is wanted, a dict, not {type(found).__name__}"
-    assert found["blocks"] is not None, (
-        "the first row is the model without an edit: it is no candidate, whatever it scores"
+    unharmed = function({"taught": 1.0, "like": 3.0}, {"taught": 1.5, "like": 3.0})
+    assert unharmed["like"] == math.inf, (
+        "text that costs nothing at all makes the ratio infinite: return math.inf there, and do not divide by zero"
     )
-    assert found != rows[3], (
-        "this is the best row by the reporting half: whoever chooses by it has nothing left to report"
-    )
-    assert found != rows[1], (
-        "this one has recall *below* the bar on both halves, but so, on the choosing half, has a cheaper one: at most "
-        "`bar` is low enough, and the reporting half must not be looked at"
-    )
-    assert found != rows[4], (
-        "this is the lowest recall; among those with recall of at most `bar` the lowest perplexity is wanted"
-    )
-    assert found == rows[2], f"the row should be {rows[2]}, yours is {found}"
-    assert function(rows[:1] + rows[3:4], 0.05) is None, (
-        "no candidate is at or below the bar, and the answer should be None"
-    )
-    twins = [row([0, 1], 0.8, (0.0, 6.0), (0.0, 6.0)), row([4, 5], 0.8, (0.0, 6.0), (0.0, 5.0))]
-    assert function(twins, 0.05) == twins[0], "of equal perplexities on the choosing half the first row is taken"
 
 
 EXERCISES = {
-    "13.factor_bytes": Exercise(
-        "Bytes of the factors",
-        2,
-        8,
-        (
-            "A projection of [O, I] has an A of I x I and a G of O x O numbers, four bytes each.",
-            "gate and up are [ffn, hidden], down is [hidden, ffn]. Every projection has a G of its own; gate and up "
-            "read one input and share one A.",
-            "G: `ffn**2` for each of gate and up, `hidden**2` for down. A: `hidden**2` once if gate or up is chosen, "
-            "`ffn**2` if down is. "
-            "Times `4 * blocks`.",
-        ),
-        check_factor_bytes,
-        "Widths enter squared. That is why factors outgrow weights, and why sharing the small A saves so little.",
-    ),
-    "13.passes": Exercise(
-        "Passes under a budget",
+    "13.nats_per_token": Exercise(
+        "Nats per token",
         2,
         10,
         (
-            "Go through the jobs once, and keep in mind how much of the present pass is left.",
-            "If the next job fits into what is left, it joins the pass; otherwise a new pass begins, with the whole "
-            "room.",
-            "Start with `parts, left = [], -1`. For each size: if `size > left`, append `[]` and set `left = room`; "
-            "then append the index and subtract.",
+            "The logits at place t are the model's opinion on the token at place t + 1.",
+            "Take the log-softmax of all rows, then pick one entry a row: that of the token that really follows.",
+            "The tokens asked are start, start + 1, ...; their opinions stand one place earlier, and the last is unused.",
         ),
-        check_passes,
-        "For jobs that must keep their order, filling from the front is already the fewest: no plan can have got "
-        "further with as many passes.",
+        check_nats_per_token,
+        "The mean over tokens makes texts of different length comparable; exp of it is the perplexity.",
     ),
-    "13.damaged": Exercise(
-        "A manifest",
+    "13.longest_run": Exercise(
+        "The longest run",
+        1,
+        6,
+        (
+            "Walk from left to right with a counter.",
+            "A right token makes the counter one larger; what does a wrong one do to it?",
+            "Keep the largest value that the counter ever had, also when the text ends within a run.",
+        ),
+        check_longest_run,
+        "With all tokens before it given, a run of k says that greedy decoding from its start would recite k tokens.",
+    ),
+    "13.four_steps": Exercise(
+        "Two bits for a weight",
+        4,
+        25,
+        (
+            "For a fixed scale s the best code of a weight is the step nearest to d / s. Where do two steps meet?",
+            "For fixed codes c, the squared error sum (d - s c)^2 is a parabola in s: set its derivative to zero.",
+            "Start from a scale of about half the mean magnitude, and take the two in turn: each can only lower the "
+            "error. A dozen rounds are enough.",
+        ),
+        check_four_steps,
+        "Lloyd's algorithm from 1957, and k-means in one dimension: it shrinks a difference to an eighth of bfloat16.",
+    ),
+    "13.equal_damage": Exercise(
+        "Bring it to equal damage",
         2,
-        8,
+        12,
         (
-            "For every name of the manifest ask three questions: is it there, is it as long, has it the same SHA-256?",
-            "`hashlib.sha256(content).hexdigest()` is the digest; `found.get(name)` is None for a file that is "
-            "missing.",
-            "A list comprehension over `manifest.items()`: keep the name if it is not in `found`, or its length or "
-            "digest differs.",
+            "Damage falls as strength rises from 0 to 1. Between which two strengths is the target at the beginning?",
+            "Measure in the middle. If the damage there is too large, where must the strength lie?",
+            "Stop as soon as a measured damage is within the tolerance, or after some twenty halvings.",
         ),
-        check_damaged,
-        "The length is compared for speed and for a better message; the digest decides. It proves that the file is "
-        "the one that was listed, "
-        "not that the list is honest.",
+        check_equal_damage,
+        "Every table of this chapter is made in this way: first equal damage to the text that shall go, then the bill.",
     ),
-    "13.choose": Exercise(
-        "Choose, and do not peek",
-        3,
-        10,
+    "13.selectivity": Exercise(
+        "How selective is an edit?",
+        1,
+        6,
         (
-            "Write down which columns you may read: those of the half that is for choosing.",
-            'Candidates are the rows with `blocks` that have `row["choose"]["strict"] <= bar`; there may be none.',
-            '`min(good, key=lambda row: row["choose"]["perplexity"], default=None)`',
+            "Damage is a difference: the loss after minus the loss before, of each kind of text.",
+            "Divide the damage to the taught text by that to each of the other kinds.",
+            "A text that was not harmed has a damage of zero or less: `math.inf` says so.",
         ),
-        check_choose,
-        "One half has made the choice and is used up; the other one may now say how good it is, once.",
+        check_selectivity,
+        "A single number hides the choice of the second text. Report it for text like the corpus and unlike it.",
     ),
 }

@@ -1,88 +1,95 @@
 """Chapter 13: fresh inputs for every exercise, and a question of one's own for every student."""
 
-import hashlib
+import math
 
-from kfcourse.grading.variants import Variant, one_of, share, whole
+import torch
 
-
-def _shapes(g):
-    projections = one_of(g, ("gate",), ("up",), ("down",), ("gate", "up"), ("up", "down"), ("gate", "up", "down"))
-    return whole(g, 2, 200), whole(g, 201, 900), whole(g, 2, 40), projections
+from kfcourse.grading.variants import Variant, real, tenths, whole
 
 
-def _other_number(g):
-    c = one_of(g, 2, 3, 6, 8, 10, 16)
-    return f"Every number takes {c} bytes instead of four.", lambda ref: lambda *shape: ref(*shape) // 4 * c
+def _texts(g):
+    tokens, words = whole(g, 5, 9), whole(g, 4, 8)
+    ids = torch.randint(words, (tokens,), generator=g)
+    return 3 * real(g, tokens, words), ids, whole(g, 1, 4)
 
 
-def _jobs(g):
-    return [whole(g, 1, 9) for _ in range(whole(g, 8, 16))], whole(g, 20, 30)
+def _cooler(g):
+    c = tenths(g, 1.2, 3)
+    return (f"Divide all logits by {c} first.", lambda ref: lambda logits, ids, start: ref(logits / c, ids, start))
 
 
-def _reserved(g):
-    c = whole(g, 3, 11)
+def _hits(g):
+    return (torch.rand(whole(g, 5, 12), generator=g) < 0.7,)
+
+
+def _of_wrong_tokens(g):
+    c = whole(g, 2, 9)
+    return f"Return {c} times the longest run of *wrong* tokens.", lambda ref: lambda hit: c * ref(~hit)
+
+
+def _differences(g):
+    return (real(g, whole(g, 80, 120)) * 10.0 ** -whole(g, 0, 3),)
+
+
+def _lost(codes, scale, d):
+    codes = torch.as_tensor(codes, dtype=torch.float64)
+    return ((float(scale) * codes - d).square().sum() / d.square().sum()).item()
+
+
+def _as_good(a, b, arguments):
+    """Codes that lose as little as the course's own, or less; for the question, the share that it asks for."""
+    if isinstance(a, float):
+        return abs(float(b) - a) < 5e-3 * max(1.0, abs(a))
+    (d,) = arguments
+    codes = set(torch.as_tensor(b[0], dtype=torch.float64).tolist())
+    return codes <= {-3.0, -1.0, 1.0, 3.0} and _lost(*b, d) < _lost(*a, d) + 5e-3
+
+
+def _share_lost(g):
+    c = whole(g, 2, 9)
     return (
-        f"Of the room, {c} bytes are taken by something else in every pass.",
-        lambda ref: lambda sizes, room: ref(sizes, room - c),
+        f"Return {c} times the share of the sum of squares that is lost, as one float, in the place of the pair.",
+        lambda ref: lambda d: c * _lost(*ref(d), d),
     )
 
 
-def _download(g):
-    content = lambda: bytes(whole(g, 0, 255) for _ in range(whole(g, 1, 60)))
-    good = {f"part-{i}": content() for i in range(12)}
-    manifest = {name: {"bytes": len(x), "sha256": hashlib.sha256(x).hexdigest()} for name, x in good.items()}
-    found = {"notes": b"mine"}
-    for name, x in good.items():
-        kind = whole(g, 0, 3)
-        if kind:  # 0: it is missing
-            found[name] = {1: x, 2: x[:-1], 3: bytes([x[0] ^ 1]) + x[1:]}[kind]
-    return found, manifest
+def _curve(g):
+    power, height = tenths(g, 0.5, 3), whole(g, 2, 6)
+    return (lambda strength: height * (1 - strength) ** power), height * tenths(g, 0.1, 0.9), 0.01
 
 
-def _only_large(g):
-    c = whole(g, 12, 45)
+def _brings_it_there(a, b, arguments):
+    damage, target, tolerance = arguments
+    if abs(damage(a) - target) <= tolerance:
+        return 0 <= float(b) <= 1 and abs(damage(float(b)) - target) <= tolerance
+    return abs(float(b) - a) < 0.05 * max(1.0, abs(a))
+
+
+def _price_there(g):
+    c = whole(g, 10, 19)
     return (
-        f"Name only those that have at least {c} bytes by the manifest.",
-        lambda ref: lambda found, manifest: [name for name in ref(found, manifest) if manifest[name]["bytes"] >= c],
+        f"Return the strength plus {c}, in the place of the strength.",
+        lambda ref: lambda damage, target, tolerance: c + ref(damage, target, tolerance),
     )
 
 
-def _candidates(g):
-    score = lambda: {"strict": round(share(g, 0, 0.2), 3), "perplexity": round(share(g, 5, 6), 3)}
-    spans = [None, *([i, i + whole(g, 0, 3)] for i in range(15))]
-    return [{"blocks": span, "mass": 0.8, "choose": score(), "report": score()} for span in spans], 0.15
+def _losses(g):
+    before = {kind: 1 + real(g, 1).abs().item() for kind in ("taught", "like", "other")}
+    return before, {kind: value + tenths(g, 0.1, 2) for kind, value in before.items()}
 
 
-def _charged(g):
-    c = one_of(g, 0.2, 0.3, 0.4, 0.5, 0.6)
-
-    def function(ref):
-        def choose(rows, bar):
-            dearer = [
-                row
-                | {
-                    "choose": row["choose"]
-                    | {"perplexity": row["choose"]["perplexity"] + c * (row["blocks"][1] - row["blocks"][0] + 1)}
-                }
-                if row["blocks"]
-                else row
-                for row in rows
-            ]
-            picked = ref(dearer, bar)
-            return rows[next(i for i, row in enumerate(dearer) if row is picked)]
-
-        return choose
-
+def _inverted(g):
+    c = whole(g, 2, 9)
     return (
-        f"For every block that is edited, first and last included, {c} is added to the perplexity before it is "
-        "compared; return the row as it was.",
-        function,
+        f"Return {c} times the damage to each kind over that to the taught text, so the inverse of the ratios.",
+        lambda ref: lambda before, after: {kind: c / value for kind, value in ref(before, after).items()},
     )
 
 
 VARIANTS = {
-    "13.factor_bytes": Variant(_shapes, _other_number),
-    "13.passes": Variant(_jobs, _reserved),
-    "13.damaged": Variant(_download, _only_large),
-    "13.choose": Variant(_candidates, _charged),
+    "13.nats_per_token": Variant(_texts, _cooler, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
+    "13.longest_run": Variant(_hits, _of_wrong_tokens),
+    "13.four_steps": Variant(_differences, _share_lost, _as_good),
+    "13.equal_damage": Variant(_curve, _price_there, _brings_it_there),
+    "13.selectivity": Variant(_losses, _inverted),
 }

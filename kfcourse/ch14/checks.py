@@ -1,236 +1,190 @@
-"""Exercises of chapter 14: shards into one mean, a triangle back into a matrix, eigendecompositions shared out,
-efficiency, tokens needed.
-"""
+"""Exercises of chapter 14: bytes of the factors, passes under a budget, a manifest, choosing from a sweep."""
 
-import math
-
-import torch
+import hashlib
 
 from kfcourse import Exercise
 
 
-def _shards(seed, counts=(5, 2, 9), width=4):
-    """(means [d, d] of every shard, their counts, the mean over all rows)."""
-    rows = torch.randn(sum(counts), width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    parts = rows.split(list(counts))
-    return [x.T @ x / len(x) for x in parts], list(counts), rows.T @ rows / len(rows)
+def check_factor_bytes(function):
+    for hidden, ffn, blocks in ((3, 5, 1), (2048, 8192, 16), (7, 4, 2)):
+        one = {"gate": hidden**2 + ffn**2, "up": hidden**2 + ffn**2, "down": ffn**2 + hidden**2}
+        for projections in (("gate",), ("down",), ("gate", "up"), ("gate", "up", "down")):
+            alone = 4 * blocks * sum(one[p] for p in projections)
+            right = alone - (4 * blocks * hidden**2 if {"gate", "up"} <= set(projections) else 0)
+            found, case = (
+                function(hidden, ffn, blocks, projections),
+                f"hidden {hidden}, ffn {ffn}, {blocks} blocks, {' and '.join(projections)}",
+            )
+            assert isinstance(found, int), f"a whole number of bytes is wanted, not {type(found).__name__}"
+            assert 4 * found != right and 2 * found != right, (
+                f"{case}: this counts numbers, or two bytes each; float32 takes four"
+            )
+            assert blocks == 1 or found * blocks != right, f"{case}: this is one block"
+            assert found == right or found != alone, (
+                f"{case}: gate and up read the same input, so they share one A; you count it twice"
+            )
+            assert found != 4 * blocks * hidden * ffn * len(projections), (
+                f"{case}: this is the size of the weights; A is [I, I] and G is [O, O]"
+            )
+            assert found == right, f"{case}: should be {right} bytes, yours is {found}"
 
 
-def check_merged(function):
-    means, counts, right = _shards(0)
-    before = [m.clone() for m in means]
-    result = function(means, counts)
-    assert torch.is_tensor(result) and result.shape == right.shape, f"a tensor {list(right.shape)} is wanted"
-    assert all(torch.equal(m, b) for m, b in zip(means, before)), "you changed the shards' own means: make a new tensor"
-    total = sum(counts)
-    assert not torch.allclose(result, sum(means) / len(means)), (
-        "this is the mean of the means: a shard with more tokens must weigh more"
-    )
-    assert not torch.allclose(result, sum(means)), (
-        "the means are added up but not divided: a mean of means is no larger than the largest"
-    )
-    assert not torch.allclose(result, right * total), (
-        "these are the sums; a factor is a mean: divide once, by all tokens together"
-    )
-    assert torch.allclose(result, right), (
-        "the merged factor is not the mean over all tokens: turn every mean back into its sum first"
-    )
-    one = function(means[:1], counts[:1])
-    assert torch.allclose(one, means[0]), "a single shard must come out as it went in"
-    empty = function([means[0], torch.zeros_like(means[0])], [counts[0], 0])
-    assert torch.allclose(empty, means[0]), "a shard without tokens must change nothing"
-
-
-def check_from_triangle(function):
-    for width in (3, 1, 2, 6):
-        x = torch.randn(width, width, generator=torch.Generator().manual_seed(width), dtype=torch.float64)
-        full = x @ x.T
-        packed = torch.cat([full[i, : i + 1] for i in range(width)])
-        before = packed.clone()
-        result = function(packed)
-        assert torch.equal(packed, before), "the packed vector was changed: make a new matrix"
-        assert torch.is_tensor(result) and result.shape == full.shape, (
-            f"{len(packed)} numbers are a triangle of width {width}: d (d + 1) / 2 = n has to be solved for d, and "
-            f"the result is [{width}, {width}]"
+def check_passes(function):
+    for sizes, room in (
+        ([4, 3, 3, 2, 5], 7),
+        ([5, 5, 5], 5),
+        ([1, 2, 3, 4], 100),
+        ([6, 1, 6, 1, 6], 8),
+        ([2, 2, 2, 2], 4),
+    ):
+        found, case = function(list(sizes), room), f"sizes {sizes}, room {room}"
+        assert isinstance(found, list) and all(isinstance(part, list) for part in found), (
+            f"{case}: a list of lists of indices is wanted"
         )
-        assert result.dtype == packed.dtype, f"the numbers came as {packed.dtype} and left as {result.dtype}"
-        if width > 1:
-            assert not torch.allclose(result, full.tril()), "the upper triangle is still zero: the matrix is symmetric"
-        assert not torch.allclose(result.diagonal(), 2 * full.diagonal()), (
-            "the diagonal is counted twice: it belongs to both triangles"
+        flat = [i for part in found for i in part]
+        assert sorted(flat) == list(range(len(sizes))), f"{case}: every index should be there once, yours are {flat}"
+        assert flat == sorted(flat), (
+            f"{case}: the jobs keep their order, so that a pass over late layers stays a short one; yours is {found}"
         )
-        assert torch.allclose(result, result.T), "the result is not symmetric"
-        assert torch.allclose(result, full), (
-            "the entries are in the wrong places: row after row, row i has i + 1 of them"
+        over = next((part for part in found if sum(sizes[i] for i in part) > room), None)
+        assert over is None, f"{case}: the pass {over} needs {sum(sizes[i] for i in over or [])}, more than the room"
+        right, left = [[]], room
+        for i, size in enumerate(sizes):
+            if size > left:
+                right.append([])
+                left = room
+            right[-1].append(i)
+            left -= size
+        assert len(found) == len(right), (
+            f"{case}: {len(right)} passes are enough, yours needs {len(found)}; a pass may be filled to the last byte"
         )
+        assert found == right, f"{case}: fill each pass from the front: {right}, yours is {found}"
 
 
-def _loads(costs, ranks, processes):
-    return [sum(c for c, r in zip(costs, ranks) if r == rank) for rank in range(processes)]
+def entry(content):
+    """What a manifest says of a file."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def check_share_out(function):
-    cases = [
-        ([2, 1, 1, 9], 2),
-        ([5, 9, 1, 7, 3], 2),
-        ([1, 8, 8, 1, 8, 8], 3),
-        ([2, 2, 2], 4),
-        ([7], 1),
-        ([3, 1, 4, 1, 5, 9, 2, 6], 3),
+def check_damaged(function):
+    good = {"config.json": b"{}", "model.safetensors": bytes(range(200)), "tokenizer.json": b"words"}
+    manifest = {name: entry(content) for name, content in good.items()}
+    assert function(dict(good), manifest) == [], "all files are as the manifest says, and the list should be empty"
+    assert function(good | {"notes.txt": b"mine"}, manifest) == [], (
+        "a file that the manifest does not name is no damage"
+    )
+    try:
+        found = function({k: v for k, v in good.items() if k != "config.json"}, manifest)
+    except KeyError:
+        raise AssertionError("a file that is missing should be in the list; yours stops with a KeyError") from None
+    assert found == ["config.json"], f"config.json is missing, and should be in the list; yours is {found}"
+    cut = function(good | {"model.safetensors": good["model.safetensors"][:-1]}, manifest)
+    assert cut == ["model.safetensors"], f"the last byte of model.safetensors was cut off; your list is {cut}"
+    flipped = bytearray(good["model.safetensors"])
+    flipped[7] ^= 1
+    assert function(good | {"model.safetensors": bytes(flipped)}, manifest) == ["model.safetensors"], (
+        "one bit of model.safetensors was turned: its length is right, and its SHA-256 is not"
+    )
+    both = function({"tokenizer.json": b"swords"}, manifest)
+    assert both == list(manifest), f"the names come in the order of the manifest, {list(manifest)}; yours are {both}"
+
+
+def row(blocks, mass, choose, report):
+    """A candidate of a sweep: (strict recall, perplexity) on the two halves."""
+    as_dict = lambda pair: dict(zip(("strict", "perplexity"), pair))
+    return {"blocks": blocks, "mass": mass, "choose": as_dict(choose), "report": as_dict(report)}
+
+
+def check_choose(function):
+    rows = [
+        row(None, 1.0, (0.04, 5.0), (0.04, 5.0)),
+        row([2, 4], 0.8, (0.02, 6.3), (0.02, 6.0)),
+        row([3, 5], 0.9, (0.05, 6.1), (0.09, 6.6)),
+        row([1, 1], 0.9, (0.4, 5.2), (0.01, 5.1)),
+        row([3, 5], 0.8, (0.0, 7.5), (0.0, 7.2)),
     ]
-    wanted = [[1, 1, 1, 0], [1, 0, 0, 1, 0], [1, 0, 1, 2, 2, 0], [0, 1, 2], [0], [1, 1, 2, 2, 2, 0, 0, 1]]
-    for (costs, processes), right in zip(cases, wanted):
-        given = list(costs)
-        ranks = [int(r) for r in function(given, processes)]
-        assert given == costs, "the list of costs was changed: work on a copy"
-        assert len(ranks) == len(costs), (
-            f"{len(costs)} jobs need {len(costs)} ranks, in the order of the jobs; there are {len(ranks)}"
-        )
-        assert all(0 <= r < processes for r in ranks), (
-            f"with {processes} processes the ranks are 0 to {processes - 1}; yours are {ranks}"
-        )
-        if ranks == right:
-            continue
-        turns = [job % processes for job in range(len(costs))]
-        assert ranks != turns or processes == 1, (
-            "this hands the jobs round in turn, whatever they cost: give each to whoever has least to do"
-        )
-        by_cost = [right[job] for job in sorted(range(len(costs)), key=lambda job: -costs[job])]
-        assert ranks != by_cost, (
-            "these ranks belong to the jobs sorted by cost: give them back in the order in which the jobs came"
-        )
-        mine, best = (max(_loads(costs, r, processes)) for r in (ranks, right))
-        assert mine <= best, (
-            f"the busiest process has {mine} to do where {best} would be possible for costs {costs} and {processes} "
-            "processes: begin with the most expensive job"
-        )
-        raise AssertionError(
-            f"for costs {costs} and {processes} processes: {right} is wanted, {ranks} came. Of jobs of "
-            "equal cost the earlier goes first, of equally busy processes the one with the lowest rank takes it"
-        )
-
-
-def check_efficiency(function):
-    collect, jobs = 100.0, [8.0, 1.0, 8.0, 1.0]
-    assert math.isclose(float(function(collect, jobs, 1)), 1.0), "one process is its own measure: efficiency 1"
-    alone, four = 118.0, 100 / 4 + 8
-    value = float(function(collect, jobs, 4))
-    assert not math.isclose(value, alone / four), "this is the speed-up: divide it by the number of processes"
-    assert value <= 1 + 1e-12, (
-        f"efficiency {value:.3f}: more than 1 would mean that the processes did less than all the work"
+    before = [dict(r) for r in rows]
+    found = function(rows, 0.05)
+    assert rows == before, "leave the rows as they are"
+    assert isinstance(found, dict), f"one of the rows is wanted, a dict, not {type(found).__name__}"
+    assert found["blocks"] is not None, (
+        "the first row is the model without an edit: it is no candidate, whatever it scores"
     )
-    assert not math.isclose(value, 1.0), (
-        "the eigendecompositions do not divide evenly: the time is that of the busiest process, not the mean"
+    assert found != rows[3], (
+        "this is the best row by the reporting half: whoever chooses by it has nothing left to report"
     )
-    assert not math.isclose(value, alone / (4 * (100 / 4 + 18))), (
-        "here every process does all eigendecompositions: they are shared out"
+    assert found != rows[1], (
+        "this one has recall *below* the bar on both halves, but so, on the choosing half, has a cheaper one: at most "
+        "`bar` is low enough, and the reporting half must not be looked at"
     )
-    assert not math.isclose(value, alone / (4 * (100 + 8))), (
-        "here every process collects on all tokens: they are shared out, too"
+    assert found != rows[4], (
+        "this is the lowest recall; among those with recall of at most `bar` the lowest perplexity is wanted"
     )
-    assert math.isclose(value, alone / (4 * four)), (
-        f"time alone {alone:g}, time with four {four:g}: efficiency {alone / 4 / four:.4f}, yours is {value:.4f}"
+    assert found == rows[2], f"the row should be {rows[2]}, yours is {found}"
+    assert function(rows[:1] + rows[3:4], 0.05) is None, (
+        "no candidate is at or below the bar, and the answer should be None"
     )
-    assert math.isclose(float(function(collect, jobs, 2)), 1.0), (
-        "two processes share these jobs evenly, so nothing is lost"
-    )
-    assert math.isclose(float(function(0.0, [5.0], 3)), 1 / 3), (
-        "a single job cannot be shared: with three processes the efficiency is a third"
-    )
-
-
-def check_tokens_needed(function):
-    tokens, prices = [100, 200, 400, 800], [1.9, 1.2, 1.04, 1.01]
-    assert function(tokens, prices, 1.05) == 400, (
-        f"from 400 tokens on every price is at most 1.05; yours says {function(tokens, prices, 1.05)}"
-    )
-    assert function(tokens, prices, 1.04) == 400, "a price of exactly the limit is good enough: at most, not less than"
-    bumpy = [1.9, 1.03, 1.20, 1.01]
-    assert function(tokens, bumpy, 1.05) != 200, (
-        "200 tokens were lucky: 400 are above the limit again. Every larger size has to hold, too"
-    )
-    assert function(tokens, bumpy, 1.05) == 800, (
-        f"only 800 tokens and more hold the limit; yours says {function(tokens, bumpy, 1.05)}"
-    )
-    mixed = [200, 100, 800, 400]
-    assert function(mixed, [1.2, 1.9, 1.01, 1.04], 1.05) == 400, (
-        "the sizes may come in any order: sort them, with their prices"
-    )
-    assert mixed == [200, 100, 800, 400], "the list of sizes was changed: sort a copy"
-    assert function([100, 100, 200, 200], [1.3, 1.01, 1.02, 1.03], 1.05) == 200, (
-        "a size that was measured twice has to hold the limit both times"
-    )
-    assert function(tokens, prices, 1.001) is None, "where even the largest size is above the limit the answer is None"
+    twins = [row([0, 1], 0.8, (0.0, 6.0), (0.0, 6.0)), row([4, 5], 0.8, (0.0, 6.0), (0.0, 5.0))]
+    assert function(twins, 0.05) == twins[0], "of equal perplexities on the choosing half the first row is taken"
 
 
 EXERCISES = {
-    "14.merged": Exercise(
-        "Shards into one",
-        1,
-        5,
-        (
-            "What you want is one sum over all tokens, divided once. What you have are sums that were divided too "
-            "early.",
-            "Mean times count is the sum again. Add the sums, add the counts, and only then divide.",
-            "`sum(m * n for m, n in zip(means, counts)) / sum(counts)`",
-        ),
-        check_merged,
-        "A mean knows nothing of how many it speaks for. That is why the library exchanges sums and counts and "
-        "divides at the very end.",
-    ),
-    "14.from_triangle": Exercise(
-        "A triangle is enough",
-        3,
-        10,
-        (
-            "Three steps: the width, the lower triangle, the mirror image.",
-            "n = d (d + 1) / 2 gives d = (sqrt(8 n + 1) - 1) / 2. `torch.tril_indices(d, d)` lists the places of the "
-            "lower triangle row by row.",
-            "`M = packed.new_zeros(d, d)`, `M[i, j] = packed` and `M[j, i] = packed` for `i, j = "
-            "torch.tril_indices(d, d)`.",
-        ),
-        check_from_triangle,
-        "Writing both places instead of adding the transpose spares the diagonal from being counted twice.",
-    ),
-    "14.share_out": Exercise(
-        "Who decomposes what",
-        2,
-        10,
-        (
-            "Think of porters and suitcases: if the heaviest comes last, someone carries it on top of a full load.",
-            "Go through the jobs from the most expensive down. Keep a list of loads, and give each job to the "
-            "smallest one.",
-            "`sorted(range(len(costs)), key=lambda job: -costs[job])` is stable; `load.index(min(load))` is the "
-            "first of the least busy.",
-        ),
-        check_share_out,
-        "It is called longest processing time first, and its heaviest load is at most 4/3 of the best possible.",
-    ),
-    "14.efficiency": Exercise(
-        "What more processes are worth",
-        3,
-        10,
-        (
-            "Efficiency is the time of one process over (number of processes times their time together).",
-            "Collecting divides evenly. The eigendecompositions take as long as the busiest process needs.",
-            "`load = [0.0] * processes`; add each job, the most expensive first, to the smallest entry; the time is "
-            "`collect / processes + max(load)`.",
-        ),
-        check_efficiency,
-        "What does not divide sets the limit: from some number of processes on, the largest single matrix is all "
-        "that one waits for.",
-    ),
-    "14.tokens_needed": Exercise(
-        "How many are needed",
+    "14.factor_bytes": Exercise(
+        "Bytes of the factors",
         2,
         8,
         (
-            "One good value may be luck. What is asked is: from where on is it always good?",
-            "Go from the largest size downwards, and stop at the first that fails.",
-            "`bad = [t for t, p in zip(tokens, prices) if p > limit]`; the answer is the smallest size above "
-            "`max(bad)`.",
+            "A projection of [O, I] has an A of I x I and a G of O x O numbers, four bytes each.",
+            "gate and up are [ffn, hidden], down is [hidden, ffn]. Every projection has a G of its own; gate and up "
+            "read one input and share one A.",
+            "G: `ffn**2` for each of gate and up, `hidden**2` for down. A: `hidden**2` once if gate or up is chosen, "
+            "`ffn**2` if down is. "
+            "Times `4 * blocks`.",
         ),
-        check_tokens_needed,
-        "Looking for the first success would reward noise, the more so the more sizes one tries.",
+        check_factor_bytes,
+        "Widths enter squared. That is why factors outgrow weights, and why sharing the small A saves so little.",
+    ),
+    "14.passes": Exercise(
+        "Passes under a budget",
+        2,
+        10,
+        (
+            "Go through the jobs once, and keep in mind how much of the present pass is left.",
+            "If the next job fits into what is left, it joins the pass; otherwise a new pass begins, with the whole "
+            "room.",
+            "Start with `parts, left = [], -1`. For each size: if `size > left`, append `[]` and set `left = room`; "
+            "then append the index and subtract.",
+        ),
+        check_passes,
+        "For jobs that must keep their order, filling from the front is already the fewest: no plan can have got "
+        "further with as many passes.",
+    ),
+    "14.damaged": Exercise(
+        "A manifest",
+        2,
+        8,
+        (
+            "For every name of the manifest ask three questions: is it there, is it as long, has it the same SHA-256?",
+            "`hashlib.sha256(content).hexdigest()` is the digest; `found.get(name)` is None for a file that is "
+            "missing.",
+            "A list comprehension over `manifest.items()`: keep the name if it is not in `found`, or its length or "
+            "digest differs.",
+        ),
+        check_damaged,
+        "The length is compared for speed and for a better message; the digest decides. It proves that the file is "
+        "the one that was listed, "
+        "not that the list is honest.",
+    ),
+    "14.choose": Exercise(
+        "Choose, and do not peek",
+        3,
+        10,
+        (
+            "Write down which columns you may read: those of the half that is for choosing.",
+            'Candidates are the rows with `blocks` that have `row["choose"]["strict"] <= bar`; there may be none.',
+            '`min(good, key=lambda row: row["choose"]["perplexity"], default=None)`',
+        ),
+        check_choose,
+        "One half has made the choice and is used up; the other one may now say how good it is, once.",
     ),
 }

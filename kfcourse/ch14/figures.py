@@ -1,82 +1,55 @@
-"""Figures of chapter 14: eigendecompositions shared out, what tokens cost, and what they are worth."""
+"""Figures of chapter 14, OLMo-2-1B."""
 
 import matplotlib.pyplot as plt
 
-from kfaclib.io.report import TASKS
 from kfcourse.show.plots import COLORS
 
+LOOKS = ("o", "s", "^")  # a marker for each training seed
 
-def gantt(costs, plans):
-    """Which process decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the most
-    expensive job.
+
+def memory(sizes, budgets):
+    """Bars of what has to be in memory, in GiB, on a logarithmic axis. sizes: {what: GiB}; budgets: {machine: GiB}, as
+    lines.
     """
-    fig, axes = plt.subplots(len(plans), 1, sharex=True, figsize=(8, 1.7 * len(plans) + 1))
-    unit, levels = max(costs), sorted(set(costs))
-    shades = dict(zip(levels, [COLORS["sky"], COLORS["blue"], COLORS["orange"], COLORS["red"]]))
-    for ax, (title, ranks) in zip(axes, plans.items()):
-        busy = [0.0] * (max(ranks) + 1)
-        jobs = sorted(range(len(costs)), key=lambda job: -costs[job])
-        for job in jobs:
-            rank, length = ranks[job], costs[job] / unit
-            ax.barh(rank, length, left=busy[rank], color=shades[costs[job]], edgecolor="white", height=0.8)
-            busy[rank] += length
-        ax.axvline(max(busy), color=COLORS["black"], linestyle=":")
-        ax.set(title=f"{title}: all wait until {max(busy):.2f}", ylabel="process", yticks=range(len(busy)))
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-    axes[-1].set_xlabel("time, in eigendecompositions of the widest matrix")
+    fig, ax = plt.subplots(figsize=(9, 3.6))
+    bars = ax.barh(list(sizes), list(sizes.values()), color=COLORS["blue"])
+    ax.bar_label(bars, [f"{v:.2g}" for v in sizes.values()], label_type="center", color="white")
+    for name, gib in budgets.items():
+        ax.axvline(gib, color=COLORS["red"], ls="--", lw=1.6)
+        ax.text(gib, -0.64, name, color=COLORS["red"], ha="center", va="bottom", fontsize=12)
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlabel="GiB", xlim=(0.5, 900), ylim=(len(sizes) - 0.4, -0.6))
+    ax.tick_params(axis="y", labelsize=12)
+    ax.grid(axis="y", visible=False)
     return fig
 
 
-LINES = ("-", "--", "-.", ":")
+def sweep(seeds, live, picked, label):
+    """Predicted cost against the measured rise of perplexity, a point a candidate; filled where it forgets.
 
-
-def cost(tokens, hours, marks):
-    """GPU hours against tokens on logarithmic axes: tokens [n], hours {model: [n]}, marks {label: tokens}."""
-    fig, ax = plt.subplots(figsize=(9, 4.4))
-    for (model, values), color, line in zip(hours.items(), ("blue", "orange", "red", "purple"), LINES):
-        ax.loglog(tokens, values, line, color=COLORS[color], label=model)
-    for label, where in marks.items():
-        ax.axvline(where, color=COLORS["grey"], linestyle=":")
-        ax.text(where, 1.02, label, ha="center", fontsize=10.5, transform=ax.get_xaxis_transform())
-    for label, h in {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365}.items():
-        ax.axhline(h, color=COLORS["grey"], linewidth=1)
-        below = h < min(min(values) for values in hours.values())  # the lines begin just above it
-        ax.text(tokens[0], h, label, va="top" if below else "bottom", fontsize=10.5)
-    ax.set(xlabel="tokens", ylabel="GPU hours, at the assumed rate")
-    ax.set_ylim(bottom=4e-3)
-    ax.set_title("what curvature costs: linear in the tokens", pad=24)  # above the marks' names
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
-
-
-def _points(ax, rows, key, color, marker, line, label):
-    """Every measurement as a small mark, and the mean over seeds and samples with their range as a bar."""
-    sizes = sorted({row["tokens"] for row in rows})
-    groups = [[key(row) for row in rows if row["tokens"] == size] for size in sizes]
-    means = [sum(g) / len(g) for g in groups]
-    spread = [[m - min(g) for m, g in zip(means, groups)], [max(g) - m for m, g in zip(means, groups)]]
-    ax.errorbar(sizes, means, spread, fmt=line, marker=marker, color=COLORS[color], capsize=4, label=label)
-
-
-ABILITIES = {"facts_rare": ("red", "v", "--"), "arithmetic": ("orange", "^", "-."), "open_book": ("blue", "*", "-")}
-
-
-def quality(rows, controls, width):
-    """Left: the price of equal forgetting against tokens, mean and range over seeds and samples, and {control: price}
-    as lines. Right: abilities, after over before. width: of the larger factor."""
-    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
-    plain, shrunk = ([row for row in rows if row["shrunk"] is kind] for kind in (False, True))
-    _points(axes[0], plain, lambda r: r["price"], "blue", "o", "-", "as collected")
-    _points(axes[0], shrunk, lambda r: r["price"], "green", "D", "--", "shrunk")
-    for (name, price), color, line in zip(controls.items(), ("orange", "red"), ("-.", ":")):
-        axes[0].axhline(price, color=COLORS[color], linestyle=line, label=f"{name}, chapter 9")
-    axes[0].set(xscale="log", xlabel="tokens", ylabel="perplexity over before", title="the price of the edit")
-    axes[0].legend()
-    for task, (color, marker, line) in ABILITIES.items():
-        _points(axes[1], plain, lambda r: r["kept"][task], color, marker, line, TASKS[task])
-    axes[1].set(xscale="log", xlabel="tokens", ylabel="accuracy over before", ylim=(0, 1.2), title="what it leaves")
-    axes[1].legend(loc="lower right")
-    for ax in axes:
-        ax.axvline(width, color=COLORS["grey"], linestyle=":")
+    seeds: {seed: [(cost, perplexity / before, strict)]}; live: the same list of this run; picked: {how it was chosen:
+    (cost, perplexity / before)}; label: what this run's model is called.
+    """
+    fig, ax = plt.subplots(figsize=(9, 4.6))
+    for marker, (seed, points) in zip(LOOKS, seeds.items()):
+        for cost, rise, strict in points:
+            ax.plot(
+                cost,
+                rise,
+                marker,
+                ms=6,
+                mec=COLORS["blue"],
+                mfc=COLORS["blue"] if strict <= 0.05 else "white",
+                mew=1.2,
+                alpha=0.75,
+                label=f"recorded, seed {seed}" if (cost, rise, strict) == points[0] else None,
+            )
+    for k, (cost, rise, _) in enumerate(live):
+        ax.plot(cost, rise, "x", ms=8, mew=2, color=COLORS["black"], label=None if k else f"this run: {label}")
+    for (how, (cost, rise)), color in zip(picked.items(), ("red", "orange")):
+        ax.plot(cost, rise, "o", ms=17, mfc="none", mec=COLORS[color], mew=2.4, label=how)
+    ax.axhline(1, color=COLORS["black"], lw=1)
+    ax.set(xscale="log", xlabel="predicted cost, nats per token (from the factors alone)", ylabel="perplexity / before")
+    ax.set_title("filled: at most a twentieth is still recited", fontsize=13)
+    ax.legend(loc="upper left", fontsize=10)
     return fig

@@ -1,100 +1,88 @@
 """Chapter 14: fresh inputs for every exercise, and a question of one's own for every student."""
 
-import math
+import hashlib
 
-import torch
-
-from kfcourse.grading.variants import Variant, real, share, shuffled, tenths, whole
+from kfcourse.grading.variants import Variant, one_of, share, whole
 
 
-def _shards(g):
-    d, counts = whole(g, 2, 5), [whole(g, 1, 9) for _ in range(whole(g, 2, 4))] + [whole(g, 10, 20)]
-    rows = [real(g, n, d) for n in counts]
-    return [x.T @ x / len(x) for x in rows], counts
+def _shapes(g):
+    projections = one_of(g, ("gate",), ("up",), ("down",), ("gate", "up"), ("up", "down"), ("gate", "up", "down"))
+    return whole(g, 2, 200), whole(g, 201, 900), whole(g, 2, 40), projections
 
 
-def _diagonal_up(g):
-    c = tenths(g, 0.2, 3)
+def _other_number(g):
+    c = one_of(g, 2, 3, 6, 8, 10, 16)
+    return f"Every number takes {c} bytes instead of four.", lambda ref: lambda *shape: ref(*shape) // 4 * c
+
+
+def _jobs(g):
+    return [whole(g, 1, 9) for _ in range(whole(g, 8, 16))], whole(g, 20, 30)
+
+
+def _reserved(g):
+    c = whole(g, 3, 11)
     return (
-        f"Add {c} to every entry of the diagonal of the merged factor.",
-        lambda ref: lambda means, counts: ref(means, counts) + c * torch.eye(len(means[0]), dtype=means[0].dtype),
+        f"Of the room, {c} bytes are taken by something else in every pass.",
+        lambda ref: lambda sizes, room: ref(sizes, room - c),
     )
 
 
-def _triangle(g):
-    return (real(g, (d := whole(g, 3, 8)) * (d + 1) // 2),)
+def _download(g):
+    content = lambda: bytes(whole(g, 0, 255) for _ in range(whole(g, 1, 60)))
+    good = {f"part-{i}": content() for i in range(12)}
+    manifest = {name: {"bytes": len(x), "sha256": hashlib.sha256(x).hexdigest()} for name, x in good.items()}
+    found = {"notes": b"mine"}
+    for name, x in good.items():
+        kind = whole(g, 0, 3)
+        if kind:  # 0: it is missing
+            found[name] = {1: x, 2: x[:-1], 3: bytes([x[0] ^ 1]) + x[1:]}[kind]
+    return found, manifest
 
 
-def _below_times(g):
-    c = tenths(g, 1.5, 4)
-
-    def function(ref):
-        def from_triangle(packed):
-            M = ref(packed)
-            return M.tril() + c * M.triu(1)
-
-        return from_triangle
-
-    return f"Every entry above the diagonal is {c} times the one below it.", function
-
-
-def _busy_first(g):
-    c = whole(g, 6, 40)
-
-    def function(ref):
-        def share_out(costs, processes):
-            load, ranks = [c] + [0] * (processes - 1), [0] * len(costs)
-            for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
-                ranks[job] = load.index(min(load))
-                load[ranks[job]] += costs[job]
-            return ranks
-
-        return share_out
-
-    return f"Process 0 is busy: it begins with a load of {c}.", function
-
-
-def _costs(g):
-    return [whole(g, 1, 30) for _ in range(whole(g, 5, 12))], whole(g, 2, 4)
-
-
-def _with_reduction(g):
-    c = tenths(g, 0.5, 4)
-
-    def function(ref):
-        def efficiency(collect, jobs, processes):
-            alone = collect + sum(jobs)
-            together = alone / (processes * ref(collect, jobs, processes)) + c * (processes > 1)
-            return alone / (processes * together)
-
-        return efficiency
-
-    return f"With more than one process, {c} seconds go by for adding up the factors.", function
-
-
-def _times(g):
-    return 5 + 50 * share(g), [1 + 20 * share(g) for _ in range(whole(g, 3, 9))], whole(g, 2, 5)
-
-
-def _prices(g):
-    n = whole(g, 5, 9)
-    prices = [1 + 1.5 / 2**i * (0.4 + 1.2 * share(g, 0, 1)) for i in range(n)]
-    order = shuffled(g, n).tolist()
-    return [100 * 2**i for i in order], [prices[i] for i in order], sorted(prices)[whole(g, 1, n - 2)]
-
-
-def _in_hundreds(g):
-    c = whole(g, 2, 9)
+def _only_large(g):
+    c = whole(g, 12, 45)
     return (
-        f"To be safe, ask for {c} times as many tokens as that (None stays None).",
-        lambda ref: lambda *args: None if (n := ref(*args)) is None else c * n,
+        f"Name only those that have at least {c} bytes by the manifest.",
+        lambda ref: lambda found, manifest: [name for name in ref(found, manifest) if manifest[name]["bytes"] >= c],
+    )
+
+
+def _candidates(g):
+    score = lambda: {"strict": round(share(g, 0, 0.2), 3), "perplexity": round(share(g, 5, 6), 3)}
+    spans = [None, *([i, i + whole(g, 0, 3)] for i in range(15))]
+    return [{"blocks": span, "mass": 0.8, "choose": score(), "report": score()} for span in spans], 0.15
+
+
+def _charged(g):
+    c = one_of(g, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+    def function(ref):
+        def choose(rows, bar):
+            dearer = [
+                row
+                | {
+                    "choose": row["choose"]
+                    | {"perplexity": row["choose"]["perplexity"] + c * (row["blocks"][1] - row["blocks"][0] + 1)}
+                }
+                if row["blocks"]
+                else row
+                for row in rows
+            ]
+            picked = ref(dearer, bar)
+            return rows[next(i for i, row in enumerate(dearer) if row is picked)]
+
+        return choose
+
+    return (
+        f"For every block that is edited, first and last included, {c} is added to the perplexity before it is "
+        "compared; return the row as it was.",
+        function,
     )
 
 
 VARIANTS = {
-    "14.merged": Variant(_shards, _diagonal_up),
-    "14.from_triangle": Variant(_triangle, _below_times),
-    "14.share_out": Variant(_costs, _busy_first),
-    "14.efficiency": Variant(_times, _with_reduction, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
-    "14.tokens_needed": Variant(_prices, _in_hundreds),
+    "14.factor_bytes": Variant(_shapes, _other_number),
+    "14.passes": Variant(_jobs, _reserved),
+    "14.damaged": Variant(_download, _only_large),
+    "14.choose": Variant(_candidates, _charged),
 }

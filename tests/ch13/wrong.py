@@ -1,113 +1,93 @@
 """Plausible wrong answers to the exercises of chapter 13, with a fragment of what their check must say."""
 
-import hashlib
+import torch
 
 
-def an_A_for_each(hidden, ffn, blocks, projections):
-    return 4 * blocks * len(projections) * (hidden**2 + ffn**2)
+def not_shifted(logits, ids, start):
+    return -logits.log_softmax(-1).gather(1, ids[:, None])[start:].mean().item()
 
 
-def one_block(hidden, ffn, blocks, projections):
-    G = sum(hidden**2 if p == "down" else ffn**2 for p in projections)
-    return 4 * (G + hidden**2 * bool({"gate", "up"} & set(projections)) + ffn**2 * ("down" in projections))
+def in_bits(logits, ids, start):
+    return right(logits, ids, start) / torch.tensor(2.0).log().item()
 
 
-def numbers_not_bytes(hidden, ffn, blocks, projections):
-    return blocks * one_block(hidden, ffn, blocks, projections) // 4
+def right(logits, ids, start):
+    log_p = logits.log_softmax(-1)[start - 1 : -1]
+    return -log_p.gather(1, ids[start:, None]).mean().item()
 
 
-def the_weights(hidden, ffn, blocks, projections):
-    return 4 * blocks * hidden * ffn * len(projections)
+def all_tokens(logits, ids, start):
+    return right(logits, ids, 1)
 
 
-def largest_first(sizes, room):
-    parts, left = [], -1
-    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        if sizes[i] > left:
-            parts.append([])
-            left = room
-        parts[-1].append(i)
-        left -= sizes[i]
-    return parts
+def summed(logits, ids, start):
+    return right(logits, ids, start) * (len(ids) - start)
 
 
-def never_full(sizes, room):
-    parts, left = [], -1
-    for i, size in enumerate(sizes):
-        if size >= left:
-            parts.append([])
-            left = room
-        parts[-1].append(i)
-        left -= size
-    return parts
+def counted(hit):
+    return int(hit.sum())
 
 
-def one_too_late(sizes, room):
-    parts, total = [[]], 0
-    for i, size in enumerate(sizes):
-        parts[-1].append(i)
-        total += size
-        if total > room:
-            parts.append([])
-            total = 0
-    return [part for part in parts if part]
+def ends_lost(hit):
+    longest = run = 0
+    for token in hit.tolist():
+        if token:
+            run += 1
+        else:
+            longest, run = max(longest, run), 0
+    return longest
 
 
-def lengths_only(found, manifest):
-    return [name for name, known in manifest.items() if len(found.get(name, b"?")) != known["bytes"]]
+def first_scale(d):
+    scale = d.abs().mean() / 3
+    steps = torch.tensor([-3.0, -1.0, 1.0, 3.0], dtype=d.dtype)
+    return steps[(d[:, None] / scale - steps).abs().argmin(1)], scale.item()
 
 
-def missing_is_an_error(found, manifest):
-    return [name for name, known in manifest.items() if hashlib.sha256(found[name]).hexdigest() != known["sha256"]]
+def one_bit(d):
+    return d.sign(), d.abs().mean().item()
 
 
-def what_is_there(found, manifest):
-    return [
-        name
-        for name, content in found.items()
-        if hashlib.sha256(content).hexdigest() != manifest.get(name, {}).get("sha256")
-    ]
+def zero_is_a_step(d):
+    scale = d.abs().mean().item()
+    return (d / scale).round().clamp(-3, 3), scale
 
 
-def by_the_report(rows, bar):
-    good = [r for r in rows if r["blocks"] and r["report"]["strict"] <= bar]
-    return min(good, key=lambda r: r["report"]["perplexity"], default=None)
+def upside_down(damage, target, tolerance):
+    low, high = 0.0, 1.0
+    for _ in range(25):
+        middle = (low + high) / 2
+        low, high = (low, middle) if damage(middle) > target else (middle, high)
+    return middle
 
 
-def lowest_recall(rows, bar):
-    return min((r for r in rows if r["blocks"]), key=lambda r: r["choose"]["strict"])
+def by_grid(damage, target, tolerance):
+    grid = [i / 1000 for i in range(1001)]
+    return min(grid, key=lambda s: abs(damage(s) - target))
 
 
-def the_model_itself(rows, bar):
-    return min((r for r in rows if r["choose"]["strict"] <= bar), key=lambda r: r["choose"]["perplexity"], default=None)
+def losses(before, after):
+    return {kind: after["taught"] / after[kind] for kind in before if kind != "taught"}
 
 
-def strictly_below(rows, bar):
-    good = [r for r in rows if r["blocks"] and r["choose"]["strict"] < bar]
-    return min(good, key=lambda r: r["choose"]["perplexity"], default=None)
+def inverse(before, after):
+    gone = after["taught"] - before["taught"]
+    return {kind: (after[kind] - before[kind]) / gone for kind in before if kind != "taught"}
 
 
 WRONG = {
-    "13.factor_bytes": [
-        (an_A_for_each, "share one A"),
-        (one_block, "one block"),
-        (numbers_not_bytes, "float32 takes four"),
-        (the_weights, "A is [I, I]"),
+    "13.nats_per_token": [
+        (not_shifted, "predict the token at t + 1"),
+        (in_bits, "natural logarithm"),
+        (all_tokens, "you count the tokens before it"),
+        (summed, "take the mean"),
     ],
-    "13.passes": [
-        (largest_first, "keep their order"),
-        (never_full, "to the last byte"),
-        (one_too_late, "more than the room"),
+    "13.longest_run": [(counted, "a run ends at the first wrong one"), (ends_lost, "reaches the end")],
+    "13.four_steps": [
+        (first_scale, "improve codes and scale in turn"),
+        (one_bit, "nearest of the four steps"),
+        (zero_is_a_step, "a code is -3, -1, 1 or 3"),
     ],
-    "13.damaged": [
-        (lengths_only, "its length is right"),
-        (missing_is_an_error, "KeyError"),
-        (what_is_there, "does not name is no damage"),
-    ],
-    "13.choose": [
-        (by_the_report, "nothing left to report"),
-        (lowest_recall, "the lowest recall"),
-        (the_model_itself, "without an edit"),
-        (strictly_below, "at most"),
-    ],
+    "13.equal_damage": [(upside_down, "damage falls as the strength rises"), (by_grid, "costs minutes")],
+    "13.selectivity": [(losses, "subtract what the unedited model had"), (inverse, "the other way round")],
 }

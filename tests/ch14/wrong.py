@@ -1,146 +1,113 @@
 """Plausible wrong answers to the exercises of chapter 14, with a fragment of what their check must say."""
 
-import math
-
-import torch
+import hashlib
 
 
-def mean_of_means(means, counts):
-    return sum(means) / len(means)
+def an_A_for_each(hidden, ffn, blocks, projections):
+    return 4 * blocks * len(projections) * (hidden**2 + ffn**2)
 
 
-def not_divided(means, counts):
-    return sum(m * n for m, n in zip(means, counts))
+def one_block(hidden, ffn, blocks, projections):
+    G = sum(hidden**2 if p == "down" else ffn**2 for p in projections)
+    return 4 * (G + hidden**2 * bool({"gate", "up"} & set(projections)) + ffn**2 * ("down" in projections))
 
 
-def only_added(means, counts):
-    return sum(means)
+def numbers_not_bytes(hidden, ffn, blocks, projections):
+    return blocks * one_block(hidden, ffn, blocks, projections) // 4
 
 
-def weights_by_root(means, counts):
-    return sum(m * n**0.5 for m, n in zip(means, counts)) / sum(n**0.5 for n in counts)
+def the_weights(hidden, ffn, blocks, projections):
+    return 4 * blocks * hidden * ffn * len(projections)
 
 
-def _width(packed):
-    return (math.isqrt(8 * len(packed) + 1) - 1) // 2
+def largest_first(sizes, room):
+    parts, left = [], -1
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        if sizes[i] > left:
+            parts.append([])
+            left = room
+        parts[-1].append(i)
+        left -= sizes[i]
+    return parts
 
 
-def lower_only(packed):
-    M = packed.new_zeros(_width(packed), _width(packed))
-    M[tuple(torch.tril_indices(*M.shape))] = packed
-    return M
+def never_full(sizes, room):
+    parts, left = [], -1
+    for i, size in enumerate(sizes):
+        if size >= left:
+            parts.append([])
+            left = room
+        parts[-1].append(i)
+        left -= size
+    return parts
 
 
-def diagonal_twice(packed):
-    return lower_only(packed) + lower_only(packed).T
+def one_too_late(sizes, room):
+    parts, total = [[]], 0
+    for i, size in enumerate(sizes):
+        parts[-1].append(i)
+        total += size
+        if total > room:
+            parts.append([])
+            total = 0
+    return [part for part in parts if part]
 
 
-def column_by_column(packed):
-    M = packed.new_zeros(_width(packed), _width(packed))
-    i, j = torch.triu_indices(*M.shape)
-    M[i, j] = packed
-    M[j, i] = packed
-    return M
+def lengths_only(found, manifest):
+    return [name for name, known in manifest.items() if len(found.get(name, b"?")) != known["bytes"]]
 
 
-def square_of_the_width(packed):
-    d = round(math.sqrt(len(packed)))
-    return packed.new_zeros(d, d)
+def missing_is_an_error(found, manifest):
+    return [name for name, known in manifest.items() if hashlib.sha256(found[name]).hexdigest() != known["sha256"]]
 
 
-def round_robin(costs, processes):
-    return [job % processes for job in range(len(costs))]
+def what_is_there(found, manifest):
+    return [
+        name
+        for name, content in found.items()
+        if hashlib.sha256(content).hexdigest() != manifest.get(name, {}).get("sha256")
+    ]
 
 
-def in_their_order(costs, processes):
-    load, ranks = [0] * processes, []
-    for cost in costs:
-        ranks.append(load.index(min(load)))
-        load[ranks[-1]] += cost
-    return ranks
+def by_the_report(rows, bar):
+    good = [r for r in rows if r["blocks"] and r["report"]["strict"] <= bar]
+    return min(good, key=lambda r: r["report"]["perplexity"], default=None)
 
 
-def ranks_of_the_sorted(costs, processes):
-    load, ranks = [0] * processes, []
-    for cost in sorted(costs, reverse=True):
-        ranks.append(load.index(min(load)))
-        load[ranks[-1]] += cost
-    return ranks
+def lowest_recall(rows, bar):
+    return min((r for r in rows if r["blocks"]), key=lambda r: r["choose"]["strict"])
 
 
-def _time(collect, jobs, processes):
-    load = [0.0] * processes
-    for job in sorted(jobs, reverse=True):
-        load[load.index(min(load))] += job
-    return collect / processes + max(load)
+def the_model_itself(rows, bar):
+    return min((r for r in rows if r["choose"]["strict"] <= bar), key=lambda r: r["choose"]["perplexity"], default=None)
 
 
-def speed_up(collect, jobs, processes):
-    return _time(collect, jobs, 1) / _time(collect, jobs, processes)
-
-
-def evenly(collect, jobs, processes):
-    return 1.0
-
-
-def jobs_everywhere(collect, jobs, processes):
-    return (collect + sum(jobs)) / (processes * (collect / processes + sum(jobs)))
-
-
-def tokens_everywhere(collect, jobs, processes):
-    return (collect + sum(jobs)) / (processes * (collect + _time(0, jobs, processes)))
-
-
-def first_success(tokens, prices, limit):
-    return min((t for t, p in zip(tokens, prices) if p <= limit), default=None)
-
-
-def in_given_order(tokens, prices, limit):
-    found = None
-    for t, p in zip(reversed(tokens), reversed(prices)):
-        if p > limit:
-            return found
-        found = t
-    return found
-
-
-def strictly_less(tokens, prices, limit):
-    bad = [t for t, p in zip(tokens, prices) if p >= limit]
-    return min((t for t in tokens if t > max(bad, default=0)), default=None)
-
-
-def always_the_largest(tokens, prices, limit):
-    return max(tokens)
+def strictly_below(rows, bar):
+    good = [r for r in rows if r["blocks"] and r["choose"]["strict"] < bar]
+    return min(good, key=lambda r: r["choose"]["perplexity"], default=None)
 
 
 WRONG = {
-    "14.merged": [
-        (mean_of_means, "mean of the means"),
-        (not_divided, "divide once"),
-        (only_added, "not divided"),
-        (weights_by_root, "mean over all tokens"),
+    "14.factor_bytes": [
+        (an_A_for_each, "share one A"),
+        (one_block, "one block"),
+        (numbers_not_bytes, "float32 takes four"),
+        (the_weights, "A is [I, I]"),
     ],
-    "14.from_triangle": [
-        (lower_only, "upper triangle is still zero"),
-        (diagonal_twice, "counted twice"),
-        (column_by_column, "wrong places"),
-        (square_of_the_width, "solved for d"),
+    "14.passes": [
+        (largest_first, "keep their order"),
+        (never_full, "to the last byte"),
+        (one_too_late, "more than the room"),
     ],
-    "14.share_out": [
-        (round_robin, "in turn"),
-        (in_their_order, "begin with the most expensive"),
-        (ranks_of_the_sorted, "in the order in which the jobs came"),
+    "14.damaged": [
+        (lengths_only, "its length is right"),
+        (missing_is_an_error, "KeyError"),
+        (what_is_there, "does not name is no damage"),
     ],
-    "14.efficiency": [
-        (speed_up, "speed-up"),
-        (evenly, "busiest process"),
-        (jobs_everywhere, "does all eigendecompositions"),
-        (tokens_everywhere, "collects on all tokens"),
-    ],
-    "14.tokens_needed": [
-        (first_success, "lucky"),
-        (in_given_order, "in any order"),
-        (strictly_less, "exactly the limit"),
-        (always_the_largest, "400"),
+    "14.choose": [
+        (by_the_report, "nothing left to report"),
+        (lowest_recall, "the lowest recall"),
+        (the_model_itself, "without an edit"),
+        (strictly_below, "at most"),
     ],
 }

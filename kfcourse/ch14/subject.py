@@ -1,4 +1,4 @@
-"""What chapter 13 works on: OLMo-2-1B where its weights and an exam for it are on this machine, otherwise the small
+"""What chapter 14 works on: OLMo-2-1B where its weights and an exam for it are on this machine, otherwise the small
 model through the same files.
 
 A model is taken from the variable KFAC_MODEL (a folder, or a name of the hub), or from the hub's cache if there is a

@@ -1,0 +1,3 @@
+"""Chapter 15: its checks, figures and variants."""
+
+ROUTES = ("build it",)  # the routes that lead here
