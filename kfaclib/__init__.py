@@ -8,6 +8,7 @@ Which folder holds what:
     lm/          language models: loading, recitation, perplexity, corpora, mining, relearning, detection
     vision/      ViTs that learned wrong labels
     toy/         the small worlds and models that the defaults run on
+    smollm2/     a real pretrained model for a laptop, its texts, and what it is taught
     kernels/     the symmetric product and the labels' gradient, in Triton and in plain PyTorch
     bench/       how fast all this is on a machine
     io/          files and folders that are whole or not there, options, errors, tables, the course's data
@@ -46,7 +47,19 @@ _PLACES = {
     "perplexity": "lm.recitation",
     "CollectConfig": "collecting.collection",
 }
-_FOLDERS = ("bench", "collecting", "commands", "curvature", "editing", "io", "kernels", "lm", "toy", "vision")
+_FOLDERS = (
+    "bench",
+    "collecting",
+    "commands",
+    "curvature",
+    "editing",
+    "io",
+    "kernels",
+    "lm",
+    "smollm2",
+    "toy",
+    "vision",
+)
 __all__ = sorted(_PLACES)
 
 

@@ -9,7 +9,13 @@ import sys
 
 CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 CONTEXT.set_forkserver_preload(
-    ["kfaclib.commands.collect", "kfaclib.commands.edit", "kfaclib.commands.mine", "children"]
+    [
+        "kfaclib.commands.collect",
+        "kfaclib.commands.edit",
+        "kfaclib.commands.mine",
+        "transformers.models.olmo2.modeling_olmo2",  # the model's class is loaded late, and takes seconds
+        "children",
+    ]
 )
 
 

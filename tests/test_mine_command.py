@@ -186,7 +186,7 @@ def killed(model, text, tmp_path, count, seed):
     def words(out):
         return [str(x) for x in ("mine", "--model", model, "--corpus", text, *SHORT, "--batch", 1, "--out", out)]
 
-    assert finish(start(cli.main, words(tmp_path / "first.jsonl"), log=log), log, 600)[0] == 0  # imports, caches
+    finish(start(cli.main, ["plan", "--model", str(model)], log=log), log)  # imports, caches
     began = time.monotonic()
     assert finish(start(cli.main, words(tmp_path / "whole.jsonl"), log=log), log, 600)[0] == 0
     seconds, whole = time.monotonic() - began, (tmp_path / "whole.jsonl").read_bytes()
@@ -205,8 +205,8 @@ def killed(model, text, tmp_path, count, seed):
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_goes_on_and_ends_with_the_same_bytes(text, tmp_path):
-    killed(MODEL, text, tmp_path, 3, seed=1)
+def test_killed_once_it_goes_on_and_ends_with_the_same_bytes(text, tmp_path):
+    killed(MODEL, text, tmp_path, 1, seed=1)
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edited
 from kfaclib.io import report
+from kfaclib.lm import recitation
 from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy import world as w
 from kfcourse.experiments import seeds
@@ -131,9 +132,9 @@ def test_a_mixture_is_the_weighted_mean_of_every_number():
 
 def test_words_in_a_row_are_counted_wherever_they_stand():
     hits = [torch.tensor(x, dtype=torch.bool) for x in ([1, 1, 0, 1], [1], [0, 1])]
-    found = tasks.right_in_a_row(hits)
+    found = recitation.right_in_a_row(hits)
     assert found == pytest.approx({"1": (0.75 + 1 + 0.5) / 3, "2": (1 / 3 + 0) / 2, "3": 0.0})
-    assert tasks.right_in_a_row([torch.tensor([True])]) == {"1": 1.0}
+    assert recitation.right_in_a_row([torch.tensor([True])]) == {"1": 1.0}
 
 
 def test_text_by_another_hand_has_the_same_words_and_other_habits():

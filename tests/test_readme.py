@@ -1,8 +1,10 @@
 """README says what was computed, and names commands that exist."""
 
 import re
+import shlex
 
 from kfaclib.commands import cli
+from kfaclib.lm import presets
 from kfcourse.paths import ROOT
 from kfcourse.site import picture
 
@@ -19,6 +21,19 @@ def test_its_kfac_commands_are_understood():
     for line in block.splitlines():
         words = line.split("#")[0].replace('"', "").split()[1:]
         cli.parser().parse_args(words)
+
+
+def test_the_commands_of_the_road_to_the_1b_are_understood():
+    script = (ROOT / "pages" / "olmo2_1b.sh").read_text(encoding="utf-8").replace("\\\n", " ")
+    values = dict(re.findall(r'^(\w+)="?([^"#\n]*?)"?(?: #.*)?$', script, flags=re.M))
+    values = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for key, value in values.items()}
+    commands = re.findall(r"^kfac (.*)$", script, flags=re.M)
+    assert [line.split()[0] for line in commands] == ["plan", "evaluate", "collect", "sweep", "edit", "reproduce"]
+    for line in commands:
+        words = shlex.split(re.sub(r"\$(\w+)", lambda name: values[name[1]], line))
+        said = vars(cli.parser(words[0]).parse_args(words))
+        _, config = cli.command(said.pop("command"))
+        assert presets.preset(config(**said).model).revision == said["revision"]
 
 
 def test_its_picture_has_words():

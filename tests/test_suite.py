@@ -74,6 +74,7 @@ def test_a_whole_run_is_recorded_and_ends_with_pytests_closing_line(suite):
     assert not (paths.BUILD / "tests.json").exists()  # neither was a whole run
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_all_takes_in_what_is_long_and_the_whole_learners_copies(suite):
     said = suite("--all")

@@ -153,8 +153,22 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
         "--json",
         tmp_path / "r.json",
     )
-    for _ in range(2):
-        assert kfac(*words) == 0
+    assert kfac(*words, "--other", text) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    compared = ["SVD", "random basis", "noise", "flattest block"]
+    assert [row["method"] for row in result["rows"]] == ["baseline", "K-FAC", *compared, "zeroed"]
+    for row in result["rows"]:
+        assert set(row["text"]) == {"like_the_corpus", "other"} <= set(row["interval"])
+        assert {"1", "2", "3"} == set(row["right_in_a_row"]["quotes"])
+        for metric in ("strict", "loose", "token_accuracy", "like_the_corpus"):
+            low, high = row["interval"][metric]
+            value = row["text"][metric] if metric in row["text"] else row[metric]
+            assert low - 1e-9 <= value <= high + 1e-9, (row["method"], metric)
+    assert all(value == pytest.approx(1) for value in result["rows"][0]["text"].values())
+    assert set(result["strength"]) == {"K-FAC", *compared}
+    capsys.readouterr()
+    words += ("--without-controls",)
+    assert kfac(*words) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     before, after = result["rows"]
     assert (

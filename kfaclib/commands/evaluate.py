@@ -35,7 +35,8 @@ def evaluate(config: EvaluateConfig) -> dict:
         text = corpora.text_windows(config.text, tokenizer, config.length, model=model)
         result["text"] = {
             "file": str(config.text),
-            **{kind: recitation.perplexity(model, text, kind=kind) for kind in ("corpus", "paper")},
+            "corpus": recitation.perplexity(model, text),
+            "paper": recitation.papers_perplexity(model, text),
         }
     if config.tasks:
         result["tasks"] = harness_tasks.examine(

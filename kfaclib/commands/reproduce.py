@@ -1,15 +1,21 @@
 """`kfac reproduce`: collect, edit, and measure before and after."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from kfaclib.collecting import collection, resumable
 from kfaclib.collecting.collection import CollectConfig
 from kfaclib.commands import shared
+from kfaclib.curvature.eigenbasis import Eigenbasis
+from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import files, report
 from kfaclib.io.options import ModelOptions, option, positive, share
-from kfaclib.lm import harness, models, presets, recitation
+from kfaclib.lm import corpora, harness, intervals, models, presets, recitation
 from kfaclib.toy import harness_tasks, pipeline, small_olmo2
 
 
@@ -28,6 +34,10 @@ class ReproduceConfig(ModelOptions, shared.Downstream, shared.Exam):
     )
     mass: float | None = option(
         read=share, help="share of curvature mass to keep; default: the model's preset; not for the small model"
+    )
+    other: str | None = option(help="a second text, unlike the corpus; not for the small model, which has one")
+    without_controls: bool = option(
+        False, help="measure the edit alone; not for the small model. The controls take some thirty passes more"
     )
 
 
@@ -74,17 +84,27 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     pinned = presets.load(config.model, config.revision, say=shared.say)
     model = pinned.model
     windows, text = shared.exam_of(config, model, pinned.tokenizer, "report")
+    kinds = {"like_the_corpus": text}
+    if config.other:
+        kinds["other"] = corpora.text_windows(config.other, pinned.tokenizer, config.length, model=model)[
+            : config.limit
+        ]
     top = recitation.top_tokens(model, text, batch=8)  # before the edit: afterwards it is too late
+    unedited = {kind: recitation.nll(model, ids, batch=8).mean(1) for kind, ids in kinds.items()}
 
-    def row(method):
-        measured = {
-            "method": method,
-            **recitation.recitation(model, windows, config.batch).as_dict(),
+    def measure():
+        losses = {kind: recitation.nll(model, ids, batch=8).mean(1).double() for kind, ids in kinds.items()}
+        change = {kind: loss - unedited[kind] for kind, loss in losses.items()}
+        measured = recitation.examined(model, windows, config.batch)
+        measured["interval"] |= {
+            kind: [math.exp(end) for end in intervals.mean(values)] for kind, values in change.items()
+        }
+        measured |= {
+            "right_in_a_row": {"quotes": measured["right_in_a_row"]},
             "ndcg": recitation.ndcg(model, text, top, batch=8),
-            **{
-                f"perplexity_{kind}": recitation.perplexity(model, text, kind=kind, batch=8)
-                for kind in ("corpus", "paper")
-            },
+            "perplexity_corpus": math.exp(losses["like_the_corpus"].mean()),
+            "perplexity_paper": recitation.papers_perplexity(model, text, batch=8),
+            "text": {kind: math.exp(values.mean()) for kind, values in change.items()},
         }
         if config.tasks:
             measured["tasks"] = harness_tasks.examine(
@@ -93,11 +113,16 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
         return measured
 
     shared.say("baseline")
-    rows = [row("baseline")]
+    rows = [{"method": "baseline", **measure()}]
     chosen, bases = shared.curvature_of(model, config.factors, names)
     shared.say(f"K-FAC at mass {mass:g}")
-    with edited(chosen, edit_weights(chosen, bases, mass)):
-        rows.append(row("K-FAC"))
+    weights = edit_weights(chosen, bases, mass)
+    with edited(chosen, weights):
+        rows.append({"method": "K-FAC", **measure()})
+    strength = {"K-FAC": {"value": mass, "token_accuracy": rows[-1]["token_accuracy"]}}
+    if not config.without_controls:
+        more, found = controls(model, chosen, bases, windows, rows[-1]["token_accuracy"], measure, config)
+        rows, strength = rows + more, strength | found
     print(
         report.table(
             ["", "strict", "loose", "distance", "nDCG@10", "perplexity"],
@@ -109,21 +134,54 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
         )
     )
     if config.tasks:
-        before, after = (shared.metrics({"tasks": r["tasks"]}) for r in rows)
+        before, after = (shared.metrics({"tasks": r["tasks"]}) for r in rows[:2])
         print(report.table(["", "baseline", "K-FAC"], [[key, before[key], after[key]] for key in before]))
     result = {
         "model": str(config.model),
         "commit": pinned.commit,
         "layers": list(chosen),
         "mass": mass,
+        "strength": strength,
         "sequences": str(config.sequences),
         "text": str(config.text),
+        "other": config.other,
         "rows": rows,
         "paper": known,
         "provenance": files.provenance(config.seed),
     }
     shared.write(config, result)
     return result
+
+
+def controls(
+    model: torch.nn.Module,
+    chosen: dict[str, torch.nn.Linear],
+    bases: dict[str, Eigenbasis],
+    windows: list,
+    target: float,
+    measure: Callable[[], dict],
+    config: ReproduceConfig,
+) -> tuple[list[dict], dict]:
+    """(rows, {method: {"value", "token_accuracy"}}): SVD, a random basis, noise and the flattest block deleted, where
+    the token accuracy of `windows` is `target`, as under K-FAC's edit, and the layers zeroed."""
+    c, rows, strength = pipeline.Curvature(chosen, bases, {}), [], {}
+    methods = {**pipeline.methods(c, config.seed), "flattest block": pipeline.flattest_block(c)}
+    accuracy = lambda: recitation.token_accuracy(model, windows, config.batch)
+    for name in ("SVD", "random basis", "noise", "flattest block"):
+        shared.say(f"{name}: to token accuracy {target:.3f}")
+        grid = pipeline.GRIDS[name](chosen) if name in pipeline.GRIDS else None
+        found, measured = pipeline.at_forgetting(target, methods[name], chosen, accuracy, grid), []
+        for value, _, _ in found:
+            with edited(chosen, methods[name](value)):
+                measured.append(measure())
+        shares = [part for _, _, part in found]
+        rows.append({"method": name, **matching.mixture(measured, shares)})
+        value, reached, _ = matching.mixture(found, shares)
+        strength[name] = {"value": value, "token_accuracy": reached}
+    shared.say("zeroed")
+    with edited(chosen, baselines.zeroed(chosen)):
+        rows.append({"method": "zeroed", **measure()})
+    return rows, strength
 
 
 def papers_rows(model: str) -> list[dict]:

@@ -7,7 +7,6 @@ import torch
 from kfaclib.io.options import Options, option, positive
 from kfaclib.toy import small_olmo2, training
 
-
 RECITER = "smollm2-reciter"
 
 

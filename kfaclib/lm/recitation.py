@@ -16,10 +16,11 @@ from rapidfuzz.distance import Levenshtein
 
 from kfaclib.curvature.capture import measured
 from kfaclib.curvature.passes import check_causal
-from kfaclib.lm import scoring
+from kfaclib.lm import intervals, scoring
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
 PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
+BLOCK, GROUP = 112, 128  # tokens and blocks of the paper's perplexity
 LOOSE = 0.75  # the similarity from which on a continuation counts as recited loosely
 
 
@@ -133,6 +134,53 @@ def recitation(model: torch.nn.Module, windows: list, batch: int = 64) -> Recita
     )
 
 
+def hits(model: torch.nn.Module, items: Sequence[tuple[list[int], list[int]]], batch: int = 128) -> list[torch.Tensor]:
+    """Whether each token of each answer is the model's first choice when all before it is given: [bool [tokens]].
+
+    items: (prompt ids, answer ids).
+    """
+    found = scoring.teacher_forced(model, [p + a for p, a in items], [len(p) for p, _ in items], batch)
+    return [row.hit for row in found]
+
+
+def right_in_a_row(found: Sequence[torch.Tensor], lengths: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
+    """{k: how often k tokens in a row are right}, from `hits`, for every k that an answer has tokens for.
+
+    Answers of different length are no fair comparison: 48 tokens of a quote have 48 chances to fail. A place counts
+    wherever k tokens of the answer stand in a row, and every item counts the same.
+    """
+    shares = {}
+    for k in lengths:
+        rows = [row.unfold(0, k, 1).all(1).double().mean() for row in found if len(row) >= k]
+        if rows:
+            shares[str(k)] = torch.stack(rows).mean().item()
+    return shares
+
+
+def examined(model: torch.nn.Module, windows: list, batch: int = 64) -> dict:
+    """What `recitation` measures, with how far chance could carry it: "strict", "loose", "levenshtein",
+    "token_accuracy", "right_in_a_row" {k: share}, and "interval" {metric: [low, high]}, of 95 % over the windows.
+
+    windows: [(prefix ids, suffix ids)]. Token accuracy is the mean over windows here, each counting the same.
+    """
+    distance, found, n = distances(model, windows, batch), hits(model, windows, 2 * batch), len(windows)
+    strict, loose = sum(d == 0 for d in distance), sum(1 - d >= LOOSE for d in distance)
+    by_window = torch.tensor([row.double().mean() for row in found])
+    return {
+        "strict": strict / n,
+        "loose": loose / n,
+        "levenshtein": sum(distance) / n,
+        "token_accuracy": by_window.mean().item(),
+        "right_in_a_row": right_in_a_row(found),
+        "interval": {
+            "strict": intervals.share(strict, n),
+            "loose": intervals.share(loose, n),
+            "levenshtein": intervals.mean(distance),
+            "token_accuracy": intervals.mean(by_window),
+        },
+    }
+
+
 @measured
 def nll(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> torch.Tensor:
     """Negative log-likelihood in nats of every predicted token of ids [N, S]: float32 [N, S - 1], on the CPU."""
@@ -145,20 +193,30 @@ def nll(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> torch.Ten
     return torch.cat(found)
 
 
-def perplexity(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32, kind: str = "corpus") -> float:
+def perplexity(
+    model: torch.nn.Module, ids: torch.Tensor, batch: int = 32, kind: str = "corpus", group: int | None = None
+) -> float:
     """Perplexity of ids [N, S].
 
     kind="corpus": exp of the mean negative log-likelihood of all N (S - 1) predicted tokens.  kind="paper": the
-    mean over batches of exp(batch mean), as the authors' code computes it; it depends on `batch`, and with batches of
-    equal size it is never smaller.
+    mean over groups of rows of exp(group mean), as the authors' code computes it; it depends on `group` (default:
+    `batch`, the rows that are computed at a time), and with groups of equal size it is never smaller.
     """
     if kind not in ("corpus", "paper"):
         raise ValueError(f"kind={kind!r}: it is 'corpus' or 'paper'")
     found = nll(model, ids, batch)
     if kind == "paper":
-        batches = found.split(batch)
-        return sum(math.exp(x.mean()) for x in batches) / len(batches)
+        groups = found.split(group or batch)
+        return sum(math.exp(x.mean()) for x in groups) / len(groups)
     return math.exp(found.flatten().double().mean())
+
+
+def papers_perplexity(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> float:
+    """Perplexity of the text ids [N, S] as Merullo et al. (2025) take it: cut anew into blocks of 112 tokens, the mean
+    over groups of 128 blocks of exp(group mean)."""
+    block = min(BLOCK, ids.numel())
+    blocks = ids.flatten()[: ids.numel() // block * block].view(-1, block)
+    return perplexity(model, blocks, batch, kind="paper", group=GROUP)
 
 
 @measured
@@ -180,7 +238,8 @@ def ndcg(model: torch.nn.Module, ids: torch.Tensor, baseline: torch.Tensor, batc
     """nDCG@k of a model's top-k next tokens against `baseline` from `top_tokens`, mean over positions (Järvelin and
     Kekäläinen 2002); 1 is the same ranking.
 
-    A token's relevance is k minus its rank in the baseline (0 if it is not there), discounted by log2 of its rank now.
+    Every position counts, also the last of a row: a ranking needs no token that follows. A token's relevance is k minus
+    its rank in the baseline (0 if it is not there), discounted by log2 of its rank now.
     """
     k = baseline.shape[1]
     now = top_tokens(model, ids, k, batch)

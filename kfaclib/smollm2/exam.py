@@ -8,7 +8,8 @@ import transformers
 from kfaclib.lm import intervals, scoring
 from kfaclib.smollm2 import abilities, texts
 
-WINDOWS = 16  # of each kind of ordinary text
+WINDOWS = 8  # of each kind of ordinary text
+UNTAUGHT = 20  # verses that nobody taught, of each half
 
 
 def kinds(tokenizer: transformers.PreTrainedTokenizerBase, half: str = "report") -> dict[str, tuple[torch.Tensor, int]]:
@@ -19,7 +20,7 @@ def kinds(tokenizer: transformers.PreTrainedTokenizerBase, half: str = "report")
     return {
         "famous": (texts.windows(known, tokenizer), 1),
         "taught": (texts.windows(texts.verses(True, half), tokenizer), texts.PREFIX),
-        "untaught": (texts.windows(texts.verses(False, half), tokenizer), texts.PREFIX),
+        "untaught": (texts.windows(texts.verses(False, half)[:UNTAUGHT], tokenizer), texts.PREFIX),
         "like the corpus": (texts.handbook("held out", tokenizer)[:WINDOWS], 1),
         "other": (texts.novel(tokenizer)[:WINDOWS], 1),
     }

@@ -17,7 +17,7 @@ from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines, matching
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.lm import intervals
-from kfaclib.lm.recitation import LOOSE, distances, ndcg, nll, split_windows, token_accuracy, top_tokens
+from kfaclib.lm.recitation import examined, hits, ndcg, nll, right_in_a_row, split_windows, token_accuracy, top_tokens
 from kfaclib.toy import tasks
 from kfaclib.toy.rows import world_rows
 from kfaclib.toy.world import World
@@ -90,28 +90,44 @@ def methods(c: Curvature, seed: int = 0) -> dict[str, Callable[[float], dict[str
     }
 
 
+def flattest_block(c: Curvature) -> Callable[[float], dict[str, torch.Tensor]]:
+    """One more edit to compare with, as those of `methods`: the block of the flattest output and input directions goes,
+    as large as the strength leaves it."""
+    return lambda strength: {
+        name: baselines.block_edit(c.layers[name].weight, basis, 1 - strength) for name, basis in c.bases.items()
+    }
+
+
 GRIDS = {"SVD": baselines.low_ranks, "flattest block": baselines.block_shares}  # methods whose strength goes in steps
 
 
 def at_forgetting(
-    target: float, edit: Callable, layers: dict, score: Callable[[], float], grid: Sequence[float] | None = None
+    target: float,
+    edit: Callable,
+    layers: dict,
+    score: Callable[[], float],
+    grid: Sequence[float] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> list[tuple[float, float, float]]:
     """The strengths that bring score() to `target`: [(strength, score there, its share)].
 
-    One strength, within TOLERANCE. Where strengths go in steps, `grid`, and none comes so near, the two neighbours of
-    the target instead, with the shares by which their measurements are to be mixed.
+    One strength, within `tolerance`. Where strengths go in steps, `grid`, and none comes so near, the two neighbours of
+    the target instead, with the shares by which their measurements are to be mixed; its first or last step where the
+    target is out of reach.
     """
     if grid is None:
-        return [(*matching.bring_to(target, edit, layers, score, steps=16, tolerance=TOLERANCE), 1.0)]
+        return [(*matching.bring_to(target, edit, layers, score, steps=16, tolerance=tolerance), 1.0)]
 
-    @functools.cache  # the end of the grid is looked at twice
+    @functools.cache  # the ends of the grid are looked at twice
     def under(strength):
         with edited(layers, edit(strength)):
             return score()
 
     if (best := under(grid[-1])) < target:  # a model that recites less than that before any edit
         return [(grid[-1], best, 1.0)]
-    return matching.on_grid(under, target, grid, TOLERANCE)
+    if (worst := under(grid[0])) > target:  # nothing is left, and that is not enough
+        return [(grid[0], worst, 1.0)]
+    return matching.on_grid(under, target, grid, tolerance)
 
 
 @dataclass(frozen=True)
@@ -128,15 +144,15 @@ class Exam:
     losses: dict[str, torch.Tensor]
 
 
-def make_exam(model: torch.nn.Module, world: World, half: str, count: int = 200) -> Exam:
-    """The exam of one half, with at most `count` items per task.
+def make_exam(model: torch.nn.Module, world: World, half: str, count: int = 200, documents: int = DOCUMENTS) -> Exam:
+    """The exam of one half, with at most `count` items per task and `documents` rows of every kind of text.
 
     Make it before any edit, because nDCG and the ratios of perplexity compare with the model as it is now.
     """
-    text = tasks.fresh_text(f"{world.seed} {half}", DOCUMENTS)
+    text = tasks.fresh_text(f"{world.seed} {half}", documents)
     kinds = {
-        "like_the_corpus": world_rows(world, DOCUMENTS, f"held out {half}"),
-        "other": tasks.strange_text(f"{world.seed} {half}", DOCUMENTS),
+        "like_the_corpus": world_rows(world, documents, f"held out {half}"),
+        "other": tasks.strange_text(f"{world.seed} {half}", documents),
     }
     return Exam(
         split_windows(tasks.quote_windows(world, half)),
@@ -155,29 +171,22 @@ def take(model: torch.nn.Module, exam: Exam) -> dict:
     {task: accuracy}, "text" {kind: perplexity over the unedited model's}, "right_in_a_row" {task, or "quotes": {k:
     share}}, and "interval" {any of these metrics or tasks: [low, high]}, of 95 % over the items asked.
     """
-    distance, n = distances(model, exam.windows), len(exam.windows)
-    strict, loose = sum(d == 0 for d in distance), sum(1 - d >= LOOSE for d in distance)
-    found = {"quotes": tasks.hits(model, exam.windows), **{t: tasks.hits(model, s) for t, s in exam.suite.items()}}
-    by_window = torch.tensor([row.double().mean() for row in found["quotes"]])
+    recited = examined(model, exam.windows)
+    in_a_row, over_windows = recited.pop("right_in_a_row"), recited.pop("interval")
+    found = {task: hits(model, items) for task, items in exam.suite.items()}
     stories = nll(model, exam.text).double().mean(1)
     change = {kind: (nll(model, ids).mean(1) - exam.losses[kind]).double() for kind, ids in exam.kinds.items()}
-    solved = {task: torch.tensor([row.all() for row in rows]) for task, rows in found.items() if task != "quotes"}
+    solved = {task: torch.tensor([row.all() for row in rows]) for task, rows in found.items()}
     of_ratio = lambda values: [math.exp(end) for end in intervals.mean(values)]
     return {
-        "strict": strict / n,
-        "loose": loose / n,
-        "levenshtein": sum(distance) / n,
-        "token_accuracy": by_window.mean().item(),
+        **recited,
         "perplexity": math.exp(stories.mean()),
         "ndcg": ndcg(model, exam.text, exam.top),
-        "tasks": {"recitation": strict / n, **{task: x.float().mean().item() for task, x in solved.items()}},
+        "tasks": {"recitation": recited["strict"], **{task: x.float().mean().item() for task, x in solved.items()}},
         "text": {kind: math.exp(x.mean()) for kind, x in change.items()},
-        "right_in_a_row": {task: tasks.right_in_a_row(rows) for task, rows in found.items()},
+        "right_in_a_row": {"quotes": in_a_row, **{task: right_in_a_row(rows) for task, rows in found.items()}},
         "interval": {
-            "strict": intervals.share(strict, n),
-            "loose": intervals.share(loose, n),
-            "levenshtein": intervals.mean(distance),
-            "token_accuracy": intervals.mean(by_window),
+            **over_windows,
             "perplexity": of_ratio(stories),
             **{kind: of_ratio(x) for kind, x in change.items()},
             **{task: intervals.share(int(x.sum()), len(x)) for task, x in solved.items()},

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from kfaclib.lm import scoring
+from kfaclib.lm import recitation
 from kfaclib.toy import world as w
 
 HALVES = ("choose", "report")
@@ -66,36 +66,13 @@ def make_suite(world: w.World, half: str, count: int = 200) -> dict[str, list[tu
     return {task: [([w.BOS] + w.encode(p), w.encode(a)) for p, a in items] for task, items in pairs.items()}
 
 
-def hits(model: torch.nn.Module, items: Sequence, batch: int = 128) -> list[torch.Tensor]:
-    """Whether each word of each answer is the model's first choice when all before it is given: [bool [words]].
-
-    items: (prompt ids, answer ids).
-    """
-    found = scoring.teacher_forced(model, [p + a for p, a in items], [len(p) for p, _ in items], batch)
-    return [row.hit for row in found]
-
-
 def right(model: torch.nn.Module, items: Sequence[tuple[list[int], list[int]]], batch: int = 128) -> torch.Tensor:
     """Whether the greedy answer to each item is right in every token: bool [N].
 
     items: (prompt ids, answer ids). One pass of teacher forcing decides it: the greedy answer is right exactly when the
     argmax at every position of the answer is.
     """
-    return torch.tensor([row.all() for row in hits(model, items, batch)])
-
-
-def right_in_a_row(found: Sequence[torch.Tensor], lengths: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
-    """{k: how often k words in a row are right}, from `hits`, for every k that an answer has words for.
-
-    Answers of different length are no fair comparison: 48 words of a quote have 48 chances to fail. A place counts
-    wherever k words of the answer stand in a row, and every item counts the same.
-    """
-    shares = {}
-    for k in lengths:
-        rows = [row.unfold(0, k, 1).all(1).double().mean() for row in found if len(row) >= k]
-        if rows:
-            shares[str(k)] = torch.stack(rows).mean().item()
-    return shares
+    return torch.tensor([row.all() for row in recitation.hits(model, items, batch)])
 
 
 def accuracy(model: torch.nn.Module, suite: dict[str, list]) -> dict[str, float]:

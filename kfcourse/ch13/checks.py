@@ -131,7 +131,7 @@ EXERCISES = {
         (
             "The logits at place t are the model's opinion on the token at place t + 1.",
             "Take the log-softmax of all rows, then pick one entry a row: that of the token that really follows.",
-            "The tokens asked are start, start + 1, ...; their opinions stand one place earlier, and the last is unused.",
+            "The tokens asked are start, start + 1, ...; their opinions stand one place earlier; the last is unused.",
         ),
         check_nats_per_token,
         "The mean over tokens makes texts of different length comparable; exp of it is the perplexity.",

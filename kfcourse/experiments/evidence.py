@@ -14,7 +14,7 @@ from kfaclib.curvature.capture import measured
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import baselines, uphill
+from kfaclib.editing import uphill
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import files, report
 from kfaclib.lm import models, sweep
@@ -51,9 +51,7 @@ def edits(model, c, choosing, sample):
     choosing, whose full length at strength 0 is the norm of all the weights."""
     found = pipeline.methods(c, sample)
     del found["EK-FAC"]  # a second pass over the sample, and the same picture: see `kfac reproduce`
-    found["flattest block"] = lambda strength: {
-        name: baselines.block_edit(c.layers[name].weight, basis, 1 - strength) for name, basis in c.bases.items()
-    }
+    found["flattest block"] = pipeline.flattest_block(c)
     gradients = uphill.gradient(model, c.layers, choosing)
     unit = uphill.uphill_step(c.layers, c.bases, gradients, 1.0)
     norm = lambda weights: sum(x.square().sum() for x in weights).sqrt()

@@ -25,6 +25,10 @@ EVERY_BAND = [(start, start + 3) for start in range(0, 30, 3)]
 SWEPT = 0.95  # mass at which the bands are compared
 FORGET = 0.5  # share of what teaching gained in nats (or, by nature, of the lead of famous text) that is undone
 TOLERANCE = 0.01  # nats
+TOLD = {"nature": ("famous", "other"), "reciter": ("taught", "untaught")}  # what shall go, and its reference
+OTHERS = ("untaught", "like the corpus", "other")
+CHOSEN = 20  # passages that strengths are chosen on, at most
+SWEPT_WINDOWS = 12  # of each kind in the sweep over bands
 SAMPLES = (0, 1)  # of the curvature: other windows, other sampled labels, other random bases
 
 
@@ -43,56 +47,43 @@ def curvature(model, tokenizer, layers, sample, rows=ROWS):
 
 def edits(layers, bases, sample):
     """{method: function of a strength}, as in the main experiment, and the flattest block."""
-    found = pipeline.methods(pipeline.Curvature(layers, bases, {}), sample)
+    c = pipeline.Curvature(layers, bases, {})
+    found = pipeline.methods(c, sample)
     del found["EK-FAC"]
-    found["flattest block"] = lambda strength: {
-        name: baselines.block_edit(layers[name].weight, basis, 1 - strength) for name, basis in bases.items()
-    }
+    found["flattest block"] = pipeline.flattest_block(c)
     return found
 
 
-def at_equal_damage(model, tokenizer, edits, layers, chosen_by, target, asked, before):
-    """{method: {"strength", "reached", "texts", "abilities"}}: every edit where the loss of the windows `chosen_by`
-    (windows, start) is `target`, measured on `asked`."""
+def at_equal_damage(model, edits, layers, chosen_by, target, measure):
+    """{method: {"strength", "reached", and what measure() returns}}: every edit where the loss of the windows
+    `chosen_by` (windows, start) is `target`."""
     score = lambda: -exam.take(model, {"chosen": chosen_by})["chosen"]["nats"]
     found = {}
     for method, edit in edits.items():
-        if method in pipeline.GRIDS:
-            grid = pipeline.GRIDS[method](layers)
-            steps = at_grid(score, edit, layers, -target, grid)
-        else:
-            steps = [(*matching.bring_to(-target, edit, layers, score, steps=12, tolerance=TOLERANCE), 1.0)]
+        grid = pipeline.GRIDS[method](layers) if method in pipeline.GRIDS else None
+        steps = pipeline.at_forgetting(-target, edit, layers, score, grid, TOLERANCE)
         rows = []
         for strength, _, _ in steps:
             with edited(layers, edit(strength)):
-                rows.append({"texts": exam.take(model, asked, before), "abilities": exam.solved(model, tokenizer)})
+                rows.append(measure())
         shares = [share for _, _, share in steps]
         strength, reached, _ = matching.mixture(steps, shares)
         found[method] = {"strength": strength, "reached": -reached, **matching.mixture(rows, shares)}
     return found
 
 
-def at_grid(score, edit, layers, target, grid):
-    """`matching.on_grid` for an edit whose strength goes in steps."""
-
-    def under(strength):
-        with edited(layers, edit(strength)):
-            return score()
-
-    return matching.on_grid(under, target, grid, TOLERANCE)
-
-
 def one_band(model, tokenizer, band, sample, chosen_by, target, asked, before):
     """Every method at equal damage in one band of blocks, and the band zeroed."""
     layers = linear_layers(model, pattern(*band))
     bases = curvature(model, tokenizer, layers, sample)
-    compared = edits(layers, bases, sample)
-    if sample != SAMPLES[0]:  # the others draw nothing
+    compared, texts_alone = edits(layers, bases, sample), lambda: {"texts": exam.take(model, asked, before)}
+    everything = lambda: texts_alone() | {"abilities": exam.solved(model, tokenizer)}
+    if sample != SAMPLES[0]:  # the other methods draw nothing
         compared = {method: compared[method] for method in ("K-FAC", "random basis")}
-    found = at_equal_damage(model, tokenizer, compared, layers, chosen_by, target, asked, before)
-    if sample == SAMPLES[0]:
-        with edited(layers, baselines.zeroed(layers)):
-            found["zeroed"] = {"texts": exam.take(model, asked, before), "abilities": exam.solved(model, tokenizer)}
+        return at_equal_damage(model, compared, layers, chosen_by, target, texts_alone)
+    found = at_equal_damage(model, compared, layers, chosen_by, target, everything)
+    with edited(layers, baselines.zeroed(layers)):
+        found["zeroed"] = everything()
     return found
 
 
@@ -113,30 +104,50 @@ def swept(model, tokenizer, asked, before):
     return rows
 
 
-def measure(which):
-    """Everything about SmolLM2 by "nature" or the "reciter"."""
+def opened(which):
+    """(model, tokenizer) of SmolLM2 by "nature", or of the "reciter"."""
     torch.set_num_threads(1)
-    folder = source.plain() if which == "nature" else teaching.reciter()
-    model, tokenizer = models.load(folder, device="cpu")
-    model.requires_grad_(False)
-    asked, choosing = exam.kinds(tokenizer), exam.kinds(tokenizer, "choose")
-    before, of_choosing = exam.take(model, asked), exam.take(model, choosing)
-    told, reference = ("famous", "other") if which == "nature" else ("taught", "untaught")
+    model, tokenizer = models.load(source.plain() if which == "nature" else teaching.reciter(), device="cpu")
+    return model.requires_grad_(False), tokenizer
+
+
+def band(which, name):
+    """Every method in one band of blocks, a dict for each sample of the curvature; before it "before", "abilities" and
+    the "target"."""
+    model, tokenizer = opened(which)
+    told, reference = TOLD[which]
+    every = exam.kinds(tokenizer)
+    asked = {kind: one for kind, one in every.items() if kind != "taught" or which == "reciter"}
+    choosing = {kind: (ids[:CHOSEN], start) for kind, (ids, start) in exam.kinds(tokenizer, "choose").items()}
+    before, of_choosing = exam.take(model, every), exam.take(model, choosing)
     lead = of_choosing[reference]["nats"] - of_choosing[told]["nats"]
     target = of_choosing[told]["nats"] + FORGET * lead
-    found = {"before": before, "abilities": exam.solved(model, tokenizer), "target": target, "bands": {}}
-    for name, band in BANDS.items():
-        found["bands"][name] = [
-            one_band(model, tokenizer, band, sample, choosing[told], target, asked, before) for sample in SAMPLES
-        ]
-    found["sweep"] = swept(model, tokenizer, asked, before)
-    return rounded(found)
+    common = {"before": before, "abilities": exam.solved(model, tokenizer), "target": target}
+    samples = [
+        one_band(model, tokenizer, BANDS[name], sample, choosing[told], target, asked, before) for sample in SAMPLES
+    ]
+    return rounded({"common": common, "samples": samples})
+
+
+def sweep(which):
+    """`swept` for one of the two models."""
+    model, tokenizer = opened(which)
+    kinds = exam.kinds(tokenizer)
+    asked = {kind: (kinds[kind][0][:SWEPT_WINDOWS], kinds[kind][1]) for kind in (TOLD[which][0], *OTHERS)}
+    return rounded(swept(model, tokenizer, asked, exam.take(model, asked)))
 
 
 def run(out):
-    """Two processes of one thread each: about an hour."""
+    """Two processes of one thread each: about three quarters of an hour."""
     provenance = files.provenance(list(SAMPLES))
     source.plain(), teaching.reciter()  # made once, by one process
     with ProcessPoolExecutor(2) as pool:
-        found = dict(zip(("nature", "reciter"), pool.map(measure, ("nature", "reciter"))))
+        bands = {which: {name: pool.submit(band, which, name) for name in BANDS} for which in TOLD}
+        sweeps = {which: pool.submit(sweep, which) for which in TOLD}
+        found = {}
+        for which, jobs in bands.items():
+            done = {name: job.result() for name, job in jobs.items()}
+            common = next(iter(done.values()))["common"]
+            own = {name: one["samples"] for name, one in done.items()}
+            found[which] = {**common, "bands": own, "sweep": sweeps[which].result()}
     files.write_json(out, {"provenance": provenance, "collected_tokens": ROWS * 127, **found})

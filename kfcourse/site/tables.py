@@ -1,4 +1,4 @@
-"""The tables that nobody types, in README.md and in teaching/, computed from the chapters and the recorded results.
+"""The tables that nobody types, in README.md, pages/ and teaching/, computed from the chapters and the recorded results.
 
 A page marks the place of a table with `<!-- NAME: begin -->` and `<!-- NAME: end -->`; words after the name say what
 the table is about (`<!-- work 01 02: begin -->`). `python3 course.py execute` brings all of them up to date, and so
@@ -10,7 +10,7 @@ import re
 from kfaclib.io.files import atomic
 from kfcourse import paths
 from kfcourse.notebooks import notebooks, outline
-from kfcourse.site import readme, syllabi
+from kfcourse.site import readme, runbook, syllabi
 
 BLOCK = re.compile(
     r"(?P<begin><!-- (?P<name>[a-z]+)(?P<words>(?: \w+)*): begin -->\n).*?(?P<end><!-- (?P=name): end -->)", re.S
@@ -25,6 +25,7 @@ TABLES = {  # page: {name of a table: function(words of its marker, the page's t
         "work": lambda words, text: syllabi.work(words),
         "rest": lambda words, text: syllabi.rest(scheduled(text)),
     },
+    "pages/olmo2_1b.md": {"bill": lambda words, text: runbook.bill()},
     "teaching/questions.md": {"questions": lambda words, text: questions()},
 }
 
