@@ -88,6 +88,10 @@ def check_deduplicate(function):
     assert function(equal, 1 / 3, 3) == [0], (
         "a similarity of exactly the threshold is too much: keep only what lies below it"
     )
+    assert function(equal, 0.5, 3) == [0, 1], (
+        "[1, 2, 3, 4] and [1, 2, 3, 5] share one of three different triples and both stay below 0.5: the last run of a "
+        "window counts as well"
+    )
 
 
 def check_two_perplexities(function):

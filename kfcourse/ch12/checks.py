@@ -5,8 +5,10 @@ in place.
 import math
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from kfcourse import Exercise
+from kfcourse.learning.results import Largest
 
 
 def check_update_flops(function):
@@ -91,7 +93,8 @@ def check_syrk_tiles(function):
     ]:
         C, X, mask = _update(T + d, T, d, dtype)
         exact = C.double() + X[mask].double().T @ X[mask].double()
-        got = function(C.clone(), X.clone(), mask.clone(), block)
+        with FlopCounterMode(display=False) as counted:
+            got = function(C.clone(), X.clone(), mask.clone(), block)
         where = f"T = {T}, d = {d}, block {block}, X in {str(dtype).removeprefix('torch.')}"
         assert torch.is_tensor(got) and got.shape == C.shape, f"{where}: C [{d}, {d}] is wanted back"
         assert got.dtype == torch.float32, f"{where}: the sum is {str(got.dtype).removeprefix('torch.')}, not float32"
@@ -114,10 +117,15 @@ def check_syrk_tiles(function):
         assert torch.equal(got[above], C[above]), (
             f"{where}: tiles above the diagonal changed: they are not to be computed"
         )
+        needed = 2 * T * int((~above).sum())
+        assert counted.get_total_flops() <= needed, (
+            f"{where}: {counted.get_total_flops():,} operations, and the tiles on and below the diagonal need at most "
+            f"{needed:,}: multiply tile by tile, and leave out those above instead of throwing them away"
+        )
 
 
 def check_label_gradient(function):
-    g = torch.Generator().manual_seed(0)
+    g, sizes = torch.Generator().manual_seed(0), []
     for T, V, block in [(4, 7, 7), (6, 10, 4), (50, 33, 8)]:
         logits, uniform = (
             2 * torch.randn(T, V, generator=g, dtype=torch.float64),
@@ -125,7 +133,9 @@ def check_label_gradient(function):
         )
         p = torch.softmax(logits, -1)
         wanted = (p.cumsum(-1) <= uniform[:, None]).sum(-1)
-        got = function(logits.clone(), uniform.clone(), block)
+        mine = logits.clone()
+        with Largest(mine) as new:
+            got = function(mine, uniform.clone(), block)
         where = f"{T} rows, {V} words, blocks of {block}"
         assert isinstance(got, (tuple, list)) and len(got) == 2, "return a pair: (gradient [T, V], labels [T])"
         gradient, labels = got
@@ -149,10 +159,18 @@ def check_label_gradient(function):
         assert torch.allclose(gradient, p - onehot), (
             f"{where}: the gradient is not softmax - onehot(label); its rows must sum to zero"
         )
+        largest = new.entries if block < V else 0
+        sizes.append((largest, T * V, where))
     huge = torch.tensor([[1000.0, 1000.0, -1000.0]], dtype=torch.float64)
     gradient, labels = function(huge, torch.tensor([0.75], dtype=torch.float64), 2)
     assert torch.isfinite(gradient).all(), "logits of 1000 give NaN: subtract the row's largest logit before exp"
     assert labels.item() == 1, "two equal logits and u = 0.75: the label is the second"
+    for largest, all_logits, where in sizes:
+        assert largest < all_logits, (
+            f"{where}: a new tensor of {largest:,} entries was made, as many as the logits have or more: with a "
+            "hundred thousand words that is the memory this exercise is about. Go block by block, and write into the "
+            "logits"
+        )
 
 
 EXERCISES = {

@@ -53,6 +53,19 @@ def check_longest_run(function):
         assert value == right, f"{said} (x is right): the longest run is {right}, yours is {value}"
 
 
+def check_shipped_bytes(function):
+    value = function()
+    assert isinstance(value, (int, float)), f"a number of bytes is wanted, not {type(value).__name__}"
+    assert value != 212_336_640, "these are bits: eight of them make a byte"
+    assert value != 26_542_080, "these are the codes alone: every row has a scale of two bytes as well"
+    assert value != 26_542_080 + 155_520 * 4, "a scale is a float16: two bytes, not four"
+    assert value != 26_853_120 // 30, "this is one block of thirty"
+    assert value == 26_853_120, (
+        f"{value:,} is not it. Seven matrices a block hold 3,538,944 weights in 5,184 rows; there are thirty blocks, "
+        "two bits for a weight and two bytes for a row"
+    )
+
+
 def check_four_steps(function):
     levels = torch.tensor([-3.0, -1.0, 1.0, 3.0], dtype=torch.float64)
     for seed in range(3):
@@ -147,6 +160,18 @@ EXERCISES = {
         ),
         check_longest_run,
         "With all tokens before it given, a run of k says that greedy decoding from its start would recite k tokens.",
+    ),
+    "13.shipped_bytes": Exercise(
+        "How large is the difference?",
+        2,
+        8,
+        (
+            "Count the weights of one block, matrix by matrix: rows times columns.",
+            "Then count its rows: each matrix [O, I] has O of them, and each row has one scale.",
+            "Thirty blocks; two bits are a quarter of a byte, and a float16 has two bytes.",
+        ),
+        check_shipped_bytes,
+        "About a tenth of the model in bfloat16. The embedding, a quarter of all weights, was not trained.",
     ),
     "13.four_steps": Exercise(
         "Two bits for a weight",

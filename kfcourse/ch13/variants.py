@@ -86,9 +86,15 @@ def _inverted(g):
     )
 
 
+def _other_blocks(g):
+    c = whole(g, 2, 9)
+    return f"Return {c} times the number of bytes.", lambda ref: lambda: c * ref()
+
+
 VARIANTS = {
     "13.nats_per_token": Variant(_texts, _cooler, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
     "13.longest_run": Variant(_hits, _of_wrong_tokens),
+    "13.shipped_bytes": Variant(lambda g: (), _other_blocks),
     "13.four_steps": Variant(_differences, _share_lost, _as_good),
     "13.equal_damage": Variant(_curve, _price_there, _brings_it_there),
     "13.selectivity": Variant(_losses, _inverted),

@@ -1,6 +1,7 @@
 """What a check makes of what a reader's function returns, before it looks at the numbers."""
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 COUNTS = {2: "two", 3: "three", 4: "four"}
 
@@ -21,3 +22,20 @@ def parts(result, count, what):
     """A result that has to be so many things, as they came."""
     assert isinstance(result, (tuple, list)) and len(result) == count, f"return {COUNTS[count]} things: {what}"
     return result
+
+
+class Largest(TorchDispatchMode):
+    """Within the block, `entries` is the size of the largest tensor that came into being, views of `known` tensors left
+    out: how much memory a function asks for, whatever it is made of. What runs in another process is not seen."""
+
+    def __init__(self, *known):
+        super().__init__()
+        self.known = {x.untyped_storage().data_ptr() for x in known}
+        self.entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, (tuple, list)) else [out]:
+            if torch.is_tensor(x) and x.untyped_storage().data_ptr() not in self.known:
+                self.entries = max(self.entries, x.numel())
+        return out

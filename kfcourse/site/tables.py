@@ -1,4 +1,4 @@
-"""The tables that nobody types, in README.md, pages/ and teaching/, computed from the chapters and the recorded results.
+"""The tables that nobody types, in README.md, pages/ and teaching/, computed from the chapters and recorded results.
 
 A page marks the place of a table with `<!-- NAME: begin -->` and `<!-- NAME: end -->`; words after the name say what
 the table is about (`<!-- work 01 02: begin -->`). `python3 course.py execute` brings all of them up to date, and so

@@ -159,6 +159,15 @@ def mask_from_ids(prompts, pad):
     return ids, mask, (mask.cumsum(1) - 1).clamp(min=0)
 
 
+def without_the_last_run(windows, threshold, n=5):
+    runs = [{tuple(x[i : i + n]) for i in range(len(x) - n)} for x in windows]
+    kept = []
+    for i, mine in enumerate(runs):
+        if all(len(mine & runs[j]) < threshold * len(mine | runs[j]) for j in kept):
+            kept.append(i)
+    return kept
+
+
 WRONG = {
     "08.memorized": [
         (not_shifted, "place t are about token t + 1"),
@@ -174,6 +183,7 @@ WRONG = {
         (last_only, "compare with *all*"),
         (against_dropped_ones, "that were *kept*"),
         (one_that_equals_the_threshold_stays, "exactly the threshold"),
+        (without_the_last_run, "the last run"),
     ],
     "08.two_perplexities": [
         (swapped, "swapped"),

@@ -112,6 +112,20 @@ def no_largest(logits, uniform, block):
     return p, labels
 
 
+def computed_and_thrown_away(C, X, mask, block):
+    rows = X[mask].float()
+    tile = torch.arange(len(C)) // block
+    return torch.where(tile[None, :] > tile[:, None], C, C + rows.T @ rows)
+
+
+def one_big_softmax(logits, uniform, block):
+    p = logits.softmax(-1)
+    labels = (p.cumsum(-1) <= uniform[:, None]).sum(-1)
+    logits.copy_(p)
+    logits[torch.arange(len(labels)), labels] -= 1
+    return logits, labels
+
+
 WRONG = {
     "12.update_flops": [
         (products_only, "a multiplication and an addition"),
@@ -135,11 +149,13 @@ WRONG = {
         (the_full_product, "above the diagonal changed"),
         (rounded_products, "rounded to bfloat16"),
         (nothing_kept, "add to it"),
+        (computed_and_thrown_away, "instead of throwing them away"),
     ],
     "12.label_gradient": [
         (likeliest, "likeliest"),
         (block_by_block, "over all blocks"),
         (turned_round, "sign"),
         (no_largest, "largest logit"),
+        (one_big_softmax, "block by block"),
     ],
 }

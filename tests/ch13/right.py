@@ -37,9 +37,15 @@ def with_a_loop(before, after):
     return found
 
 
+def matrix_by_matrix():
+    shapes = [(576, 576)] * 2 + [(192, 576)] * 2 + [(1536, 576)] * 2 + [(576, 1536)]
+    return sum(30 * (O * I / 4 + 2 * O) for O, I in shapes)
+
+
 RIGHT = {
     "13.nats_per_token": [by_cross_entropy],
     "13.longest_run": [by_groups],
+    "13.shipped_bytes": [matrix_by_matrix],
     "13.four_steps": [by_search],
     "13.equal_damage": [by_secant],
     "13.selectivity": [with_a_loop],

@@ -75,6 +75,18 @@ def inverse(before, after):
     return {kind: (after[kind] - before[kind]) / gone for kind in before if kind != "taught"}
 
 
+def codes_alone():
+    return 26_542_080
+
+
+def in_bits_too():
+    return 212_336_640
+
+
+def float32_scales():
+    return 26_542_080 + 4 * 155_520
+
+
 WRONG = {
     "13.nats_per_token": [
         (not_shifted, "predict the token at t + 1"),
@@ -83,6 +95,11 @@ WRONG = {
         (summed, "take the mean"),
     ],
     "13.longest_run": [(counted, "a run ends at the first wrong one"), (ends_lost, "reaches the end")],
+    "13.shipped_bytes": [
+        (codes_alone, "every row has a scale"),
+        (in_bits_too, "eight of them make a byte"),
+        (float32_scales, "two bytes, not four"),
+    ],
     "13.four_steps": [
         (first_scale, "improve codes and scale in turn"),
         (one_bit, "nearest of the four steps"),
