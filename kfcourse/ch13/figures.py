@@ -1,7 +1,10 @@
 """Figures and tables of chapter 13."""
 
+import math
+
 import matplotlib.pyplot as plt
 
+from kfaclib.io import report
 from kfaclib.lm import intervals
 from kfcourse.show import tables
 from kfcourse.show.plots import COLORS, METHODS, described
@@ -142,3 +145,33 @@ def share(right, asked):
     """A count as a share with its interval of 95 %, as text."""
     low, high = intervals.share(right, asked)
     return f"{right} of {asked} [{low:.2f}, {high:.2f}]"
+
+
+def dearer(record):
+    """Which kind of ordinary text pays more for the verses under K-FAC's edit, as an answer to the prediction."""
+    band = record["reciter"]["bands"]["16 to 19"]
+    like, other = (sum(of_samples(band, "K-FAC", kind)) for kind in ("like the corpus", "other"))
+    ratio = other / like
+    return "other prose" if ratio > 1.25 else "like the corpus" if ratio < 0.8 else "about the same"
+
+
+def found(record, taught, live):
+    """Rows of the chapter's last table: (what, the paper's figure, ours, yours)."""
+    paper = {row["method"]: row for row in report.paper()["rows"] if row["model"] == "OLMo-2-1124-7B"}
+    band, early = record["reciter"]["bands"]["16 to 19"], record["nature"]["bands"]["22 to 25"]
+    mine = record["reciter"]["before"]
+    rises = [math.exp(x) for x in of_samples(band, "K-FAC", "like the corpus")]
+    rows = [
+        ("taught verses said word for word, before", None, f"{mine['taught']['strict']:.2f}",
+         f"{taught['taught']['strict']:.2f}"),
+        ("nats per token: taught, untaught", None,
+         *(f"{one['taught']['nats']:.2f}, {one['untaught']['nats']:.2f}" for one in (mine, taught))),
+        ("perplexity over before, K-FAC, text like the corpus",
+         f"{paper['K-FAC']['perplexity'] / paper['baseline']['perplexity']:.2f}", span(rises), None),
+    ]  # fmt: skip
+    for method in ("K-FAC", "random basis"):
+        for kind in ("like the corpus", "other"):
+            yours = f"{live[method][kind] / live[method]['famous']:.2f}"
+            what = f"{method}: nats on {KINDS[kind]} for one on famous passages"
+            rows.append((what, None, span(per_nat(early, method, "famous", kind)), yours))
+    return rows

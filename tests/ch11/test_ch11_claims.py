@@ -14,6 +14,7 @@ from kfaclib.lm.recitation import split_windows, token_accuracy
 from kfaclib.lm.relearning import tokens_to
 from kfaclib.toy import pipeline, small_olmo2, tasks
 from kfaclib.toy.rows import world_rows
+from kfcourse.experiments import evidence
 from kfcourse.paths import DATA
 from kfcourse.show import shares
 
@@ -216,3 +217,23 @@ def test_ascent_on_a_few_quotes_reaches_them_first():
     with edited(layers, weights):
         after = [token_accuracy(model, part) for part in (seen, unseen)]
     assert after[0] < after[1] - 0.01 and after[0] < 0.95
+
+
+def test_the_flattest_block_does_as_well_as_the_staircase_and_a_step_uphill_forgets_what_it_was_shown():
+    runs = read_json(DATA / "results" / "evidence.json")["seeds"]
+    kept = {m: evidence.kept(runs, "upper", m) for m in ("K-FAC", "flattest block", "random basis", "uphill")}
+    paid = {
+        m: evidence.prices_of(runs, "upper", m) for m in ("K-FAC", "flattest block", "random basis", "SVD", "uphill")
+    }
+    assert all(a < b for a, b in zip(kept["K-FAC"]["facts_rare"], kept["flattest block"]["facts_rare"]))
+    assert mean(kept["K-FAC"]["arithmetic"]) < mean(kept["flattest block"]["arithmetic"])
+    assert mean(kept["random basis"]["arithmetic"]) < mean(kept["K-FAC"]["arithmetic"])
+    for kind in ("like_the_corpus", "other"):
+        assert max(paid["flattest block"][kind]) < min(paid["random basis"][kind])
+        assert max(paid["uphill"][kind]) < 1.01
+        assert all(low > rand for low, rand in zip(paid["SVD"][kind], paid["K-FAC"][kind]))
+    assert mean(paid["SVD"]["like_the_corpus"]) > mean(paid["random basis"]["like_the_corpus"])
+    assert min(paid["uphill"]["unseen"]) > 0.98 > max(paid["K-FAC"]["unseen"])
+    strengths = [s["strength"] for run in runs.values() for s in run["settings"]["upper"]]
+    reached = [one["token_accuracy"] for found in strengths for one in found.values()]
+    assert all(abs(value - pipeline.FORGOTTEN) < 0.002 for value in reached)
