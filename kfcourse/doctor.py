@@ -14,7 +14,7 @@ from kfaclib.commands.doctor import checkpoint, device, disk, memory, packages, 
 from kfcourse.grading import sandbox
 from kfcourse.paths import DATA, ROOT
 
-WANTED = ("torch", "transformers", "safetensors", "jupyterlab", "ipywidgets", "anywidget", "matplotlib", "rapidfuzz")
+WANTED = ("torch", "transformers", "safetensors", "jupyterlab", "ipywidgets", "matplotlib", "rapidfuzz")
 AGAIN = "run python3 course.py again"
 
 
@@ -40,15 +40,11 @@ def tested():
 
 
 def widgets():
-    """The sliders need two things that do not know of each other: the Python package and JupyterLab's extension."""
-    for name in ("@jupyter-widgets/jupyterlab-manager", "anywidget"):
-        if not any((Path(sys.prefix) / "share/jupyter/labextensions" / name).glob("package.json")):
-            return (
-                False,
-                f"widgets: JupyterLab's extension {name} is not in {sys.prefix}",
-                "install ipywidgets and anywidget again",
-            )
-    return True, "widgets: the extensions of JupyterLab are there", ""
+    """Progress bars need two things that do not know of each other: the Python package and JupyterLab's extension."""
+    name = "@jupyter-widgets/jupyterlab-manager"
+    if not any((Path(sys.prefix) / "share/jupyter/labextensions" / name).glob("package.json")):
+        return False, f"widgets: JupyterLab's extension {name} is not in {sys.prefix}", "install ipywidgets again"
+    return True, "widgets: JupyterLab's extension is there", ""
 
 
 def marking():

@@ -1,6 +1,6 @@
-"""A real browser: JupyterLab on learner's copies as `course lab` opens them, cells run, every slider moved; pages read
-and searched; slides shown. One chapter is run to its end, and with `--all` every one; of the others the cells with
-something to move and those that they need.
+"""A real browser: JupyterLab on learner's copies as `course lab` opens them, cells run, views moved; pages read and
+searched, and every view of every page moved, without a kernel; slides shown. One chapter is run to its end in
+JupyterLab, and with `--all` every one that has a view.
 
 Without a Chromium these tests skip and say how to get one.
 """
@@ -26,7 +26,6 @@ import psutil
 import pytest
 
 from kfcourse import paths
-from kfcourse.learning import slices
 from kfcourse.notebooks import notebooks
 from kfcourse.notebooks.execution import METADATA
 from kfcourse.site import slides
@@ -34,7 +33,7 @@ from kfcourse.site import slides
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WIDGETS = ("widgets.slider(", "Terrain(")
+VIEW = 'id="kfac-'  # how a view begins: see kfcourse/show/widgets.py
 READ = "09"  # the chapter that is always run to its end, and whose page and slides are looked at
 ARGUMENTS = [
     "--no-sandbox",
@@ -54,13 +53,10 @@ MEND = (
 SECOND = 1000  # playwright counts in milliseconds
 
 
-def moves(cell):
-    return any(widget in cell.source for widget in WIDGETS)
-
-
-def with_widgets():
-    """Paths of the chapters that have something to move."""
-    return [p for p in notebooks.chapters() if any(map(moves, notebooks.code_cells(notebooks.read(p))))]
+def with_views():
+    """Paths of the chapters that have something to move, as their stored outputs say."""
+    shown = lambda cell: any(VIEW in output.get("data", {}).get("text/html", "") for output in cell.outputs)
+    return [p for p in notebooks.chapters() if any(map(shown, notebooks.code_cells(notebooks.read(p))))]
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +137,16 @@ def started(command, env, log):
 
 @pytest.fixture(scope="module")
 def lab(browser, tmp_path_factory, pytestconfig):
-    """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that have
-    widgets, or with the parts of them that the widgets need.
-    """
+    """Host of a JupyterLab that `course lab` has opened on its own copies, in a checkout with the chapters that are
+    run here."""
     home = tmp_path_factory.mktemp("lab")
     root = home / "course"
     (root / "chapters").mkdir(parents=True)
     for name in ("kfaclib", "kfcourse", "data", "pyproject.toml"):
         (root / name).symlink_to(paths.ROOT / name)
-    for path in with_widgets():
-        nb = notebooks.read(path)
-        whole = pytestconfig.getoption("all") or path.name.startswith(READ)
-        notebooks.write(nb if whole else slices.part(nb, moves), root / "chapters" / path.name)
+    for path in with_views():
+        if pytestconfig.getoption("all") or path.name.startswith(READ):
+            shutil.copy(path, root / "chapters" / path.name)
     broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
     notebooks.write(broken, root / "work" / "broken.ipynb")
     port = free_port()
@@ -221,30 +215,37 @@ def picture(place):
     return hashlib.sha256(place.screenshot()).hexdigest()
 
 
-def move_slider(page, box):
-    """Move a slider to its other end and one step back: its text and what is drawn must follow, each time."""
-    handle, said, view = (
-        box.locator(".noUi-handle"),
-        box.locator(".widget-readout"),
-        box.locator(".widget-html-content"),
-    )
-    value, last = (int(float(handle.get_attribute(name))) for name in ("aria-valuenow", "aria-valuemax"))
+def move_slider(page, root):
+    """Move a slider to its other end and one step back: its text and what is shown must follow, each time."""
+    handle, said, frames = root.locator("input[type=range]"), root.locator("output"), root.locator(".kfac-frame")
+    value, last = int(handle.input_value()), frames.count() - 1
     far, back = ("Home", "ArrowRight") if value == last else ("End", "ArrowLeft")
     for key in (far, back):
-        before = said.inner_text(), view.inner_html(), picture(view)
+        before = said.inner_text(), picture(root)
         handle.focus()
         page.keyboard.press(key)
-        sync_api.expect(said).not_to_have_text(before[0], timeout=180 * SECOND)
-        if key == far:  # between two neighbours, the view need not differ
-            page.wait_for_function(
-                "([place, old]) => place.innerHTML !== old",
-                arg=[view.element_handle(), before[1]],
-                timeout=180 * SECOND,
-            )
-            page.wait_for_function(
-                "place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=view.element_handle()
-            )
-            assert picture(view) != before[2]
+        sync_api.expect(said).not_to_have_text(before[0])
+        shown = [i for i in range(last + 1) if frames.nth(i).is_visible()]
+        assert shown == [int(handle.input_value())]
+        assert said.inner_text() == frames.nth(shown[0]).get_attribute("data-value")
+        page.wait_for_function(
+            "place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=root.element_handle()
+        )
+        if key == far:
+            assert picture(root) != before[1]
+
+
+def move_views(page):
+    """Move every view on a page; how many there are."""
+    roots = page.locator("[id^=kfac-]")
+    for k in range(roots.count()):
+        root = roots.nth(k)
+        root.scroll_into_view_if_needed()
+        if root.locator("canvas").count():
+            move_terrain(page, root.locator("canvas"))
+        else:
+            move_slider(page, root)
+    return roots.count()
 
 
 def move_terrain(page, canvas):
@@ -266,24 +267,21 @@ def move_terrain(page, canvas):
     sync_api.expect(note).to_have_text(re.compile("From a loss of .* steps of gradient descent"), timeout=180 * SECOND)
 
 
-@pytest.mark.parametrize("path", with_widgets(), ids=lambda path: path.stem)
-def test_a_chapter_runs_and_its_widgets_move(path, lab, visit):
+@pytest.mark.parametrize(
+    "path",
+    [p if p.name.startswith(READ) else pytest.param(p, marks=pytest.mark.long) for p in with_views()],
+    ids=lambda path: path.stem,
+)
+def test_a_chapter_runs_and_its_views_move(path, lab, visit):
     page, wrong = visit(lab)
     assert run_all(page, lab, path.name) == []
     page.evaluate("""() => { const notebook = window.jupyterapp.shell.currentWidget.content;
-        const drawn = (widget) => /widgets[.]slider[(]|Terrain[(]/.test(widget.model.sharedModel.source);
-        notebook.activeCellIndex = notebook.widgets.findIndex(drawn);
+        const html = (output) => String((output.data || {})['text/html'] || '');
+        const drawn = (cell) => cell.outputs && cell.outputs.toJSON().some((o) => html(o).includes('id="kfac-'));
+        notebook.activeCellIndex = [...notebook.model.cells].findIndex(drawn);
         return notebook.scrollToItem(notebook.activeCellIndex, 'center'); }""")
-    sliders, terrains = (
-        page.locator(".widget-vbox", has=page.locator(".widget-slider")),
-        page.locator("canvas[role=img]"),
-    )
-    sync_api.expect(sliders.or_(terrains).first).to_be_visible(timeout=180 * SECOND)
-    for k in range(sliders.count()):
-        move_slider(page, sliders.nth(k))
-    for k in range(terrains.count()):
-        move_terrain(page, terrains.nth(k))
-    assert wrong == []
+    sync_api.expect(page.locator("[id^=kfac-]").first).to_be_visible(timeout=180 * SECOND)
+    assert move_views(page) and wrong == []
     shut_down(page, lab)
 
 
@@ -321,6 +319,13 @@ def test_pages_draw_formulas_and_figures_without_asking_anybody(site, visit):
     images = page.evaluate("() => [...document.querySelectorAll('main img')].map((i) => [i.alt, i.naturalWidth])")
     assert len(images) >= 3 and all(alt and width > 100 for alt, width in images)
     assert wrong == []
+
+
+@pytest.mark.parametrize("path", with_views(), ids=lambda path: path.stem)
+def test_every_view_moves_on_a_page_without_a_kernel(path, site, visit):
+    page, wrong = visit(site)
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    assert move_views(page) and wrong == []
 
 
 def test_pages_are_searched_without_asking_anybody(site, visit):

@@ -125,6 +125,8 @@ def test_two_processes_agree_with_one_to_rounding_and_count_every_token_once(fol
     assert "on 2 processes" in first and "tokens; factors" in first and "tokens; factors" not in second
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_two_processes_of_which_one_is_killed_go_on_and_end_with_the_same_bits(folder, by_two, tmp_path):
     out = tmp_path / "out"
     for victim in (0, 1):  # the other one waits for it, as torchrun it would be ended too
@@ -137,6 +139,8 @@ def test_two_processes_of_which_one_is_killed_go_on_and_end_with_the_same_bits(f
     assert digest(out) == digest(by_two[0])
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_process_that_goes_on_and_one_that_begins_anew_still_add_up_the_same_sums(
     folder, by_two, tmp_path, monkeypatch
 ):

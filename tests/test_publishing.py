@@ -108,11 +108,12 @@ def test_the_bootstrap_cell_is_valid_and_pins_the_release():
     left = re.search(r"startswith\(\((.*)\)\)", source)[1].replace('"', "").split(", ")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {Requirement(r).name for r in project["dependencies"] + project["optional-dependencies"]["course"]}
-    assert set(left) <= needed and {"torch", "transformers", "anywidget"} <= {
+    assert set(left) <= needed and {"torch", "transformers", "ipywidgets"} <= {
         n for n in needed if not n.startswith(tuple(left))
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_bootstrap_cell_works_in_a_fresh_environment(tmp_path):
     """A stand-in for Colab: an empty environment that finds the packages of this one, as Colab has its own; git takes a

@@ -1,5 +1,8 @@
 """The terrain's view: what it shows is what the pure functions say."""
 
+import json
+import re
+
 import pytest
 import torch
 
@@ -8,26 +11,17 @@ from kfcourse.show import terrain
 
 PARAMS = {"w": torch.zeros(2, dtype=torch.float64)}
 AXES = [{"w": row} for row in torch.eye(2, dtype=torch.float64)]
+OPTIONS = {"rate": 0.1, "steps": 10, "cap": 4.0}
 
 
 def bowl(params):
     return 2 * params["w"].square().sum()
 
 
-def make(cap=4.0):
+@pytest.fixture
+def given():
     x = torch.linspace(-1, 1, 5)
-    return terrain.Terrain(
-        bowl,
-        PARAMS,
-        AXES,
-        x,
-        x,
-        landscape.loss_grid(bowl, PARAMS, AXES, x, x),
-        rate=0.1,
-        steps=10,
-        cap=cap,
-        alt="a bowl",
-    )
+    return bowl, PARAMS, AXES, x, x, landscape.loss_grid(bowl, PARAMS, AXES, x, x)
 
 
 def test_relief_is_monotone_and_cut_off():
@@ -35,17 +29,23 @@ def test_relief_is_monotone_and_cut_off():
     assert terrain.relief(grid, 4.0).tolist() == [[0.0, 0.5, 1.0, 1.0, 1.0, 1.0]]
 
 
-def test_a_click_makes_a_walk_on_the_loss():
-    view = make()
-    view.start = [0.5, -1.0]
-    path, losses = landscape.descend(bowl, PARAMS, AXES, (0.5, -1.0), 0.1, 10)
-    assert [p[:2] for p in view.path] == path.tolist()
-    assert view.path[0][2] == pytest.approx((losses[0].item() / 4) ** 0.5)
-    assert view.said == f"From a loss of {losses[0]:.2f} to {losses[-1]:.2f} in 10 steps of gradient descent."
+def test_every_walk_is_gradient_descent_on_the_loss(given):
+    found = terrain.facts(*given, **OPTIONS, alt="a bowl")
+    starts = {tuple(one["path"][0][:2]) for one in found["walks"]}
+    assert len(starts) == len(found["walks"]) == terrain.STARTS**2
+    for one in found["walks"][:5]:
+        path, losses = landscape.descend(bowl, PARAMS, AXES, one["path"][0][:2], 0.1, 10)
+        for point, exact in zip(one["path"], path.tolist(), strict=True):
+            assert point[:2] == pytest.approx(exact, abs=2e-3)
+        assert one["path"][0][2] == pytest.approx(min(1, losses[0].item() / 4) ** 0.5, abs=2e-3)
+        assert re.fullmatch(r"From a loss of [\d.]+ to [\d.]+ in 10 steps of gradient descent\.", one["said"])
 
 
-def test_the_view_holds_the_grid():
-    view = make()
-    assert len(view.height) == 5 and view.height[2][2] == 0 and view.height[0][0] == 1
-    assert len(view.colors) == len(view.colors[0]) == 4 and view.colors[0][0].startswith("#")
-    assert repr(view) == "Terrain: a bowl"
+def test_the_view_holds_the_grid(given):
+    view = terrain.terrain(*given, **OPTIONS, alt="a bowl </script>")
+    assert repr(view) == "Terrain: a bowl </script>"
+    source = view._repr_html_()
+    assert source.count("</script>") == 1  # what the data says cannot end the script
+    held = json.loads(re.search(r"const facts = (.*);", source)[1].replace("<\\/", "</"))
+    assert len(held["height"]) == 5 and held["height"][2][2] == 0 and held["height"][0][0] == 1
+    assert len(held["colors"]) == len(held["colors"][0]) == 4 and held["colors"][0][0].startswith("#")

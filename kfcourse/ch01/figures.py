@@ -6,7 +6,7 @@ import numpy as np
 from kfaclib.curvature import landscape
 from kfcourse.show import plots
 from kfcourse.show.plots import COLORS as C
-from kfcourse.show.terrain import Terrain, relief
+from kfcourse.show.terrain import relief, terrain
 
 
 def spread(values):
@@ -212,4 +212,4 @@ def walk(grid, x, y, path, plane_share, random_path, random_share):
 def pit(loss, params, plane, axis, grid):
     """The terrain around the net with every label wrong, to turn and to walk on."""
     alt = "The loss of the net with every label wrong over a plane, as a terrain to turn and to walk on"
-    return Terrain(loss, params, plane, axis, axis, grid, rate=0.01, steps=60, alt=alt)
+    return terrain(loss, params, plane, axis, axis, grid, rate=0.01, steps=60, alt=alt)

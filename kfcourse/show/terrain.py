@@ -1,13 +1,16 @@
 """A terrain to turn and to walk on with the mouse: a thin view on `landscape.loss_grid` and `landscape.descend`."""
 
+import json
 from pathlib import Path
 
-import anywidget
 import matplotlib
 import torch
-import traitlets
 
 from kfaclib.curvature import landscape
+from kfcourse.show import widgets
+
+SCRIPT = Path(__file__).with_name("terrain.js").read_text(encoding="utf-8")
+STARTS = 7  # places along each axis from which a walk is computed
 
 
 def relief(grid, cap):
@@ -17,47 +20,39 @@ def relief(grid, cap):
 
 
 def walk(loss, params, directions, start, rate, steps, cap):
-    """What the view shows of `landscape.descend` from start (x, y): ([[x, y, height in [0, 1]], ...], a sentence)."""
+    """What the view shows of `landscape.descend` from start (x, y): {"path": [[x, y, height in [0, 1]], ...], "said": a
+    sentence}."""
     path, losses = landscape.descend(loss, params, directions, start, rate, steps)
     points = torch.cat([path, relief(losses, cap)[:, None]], 1)
-    return (
-        points.tolist(),
-        f"From a loss of {losses[0]:.2f} to {losses[-1]:.2f} in {len(path) - 1} steps of gradient descent.",
-    )
+    said = f"From a loss of {losses[0]:.2f} to {losses[-1]:.2f} in {len(path) - 1} steps of gradient descent."
+    return {"path": _short(points.tolist()), "said": said}
 
 
-class Terrain(anywidget.AnyWidget):
-    """Drag to turn, click to start a walk at that place.  The walk is gradient descent on the loss itself, not on the
-    picture."""
+def _short(rows):
+    return [[round(value, 3) for value in row] for row in rows]
 
-    _esm = Path(__file__).with_name("terrain.js")
-    x = traitlets.List().tag(sync=True)
-    y = traitlets.List().tag(sync=True)
-    height = traitlets.List().tag(sync=True)  # [n_y][n_x], in [0, 1]
-    colors = traitlets.List().tag(sync=True)  # of the faces, as "#rrggbb"
-    alt = traitlets.Unicode().tag(sync=True)
-    start = traitlets.List().tag(sync=True)  # where the last click was
-    path = traitlets.List().tag(sync=True)
-    said = traitlets.Unicode("Drag to turn, click to let go of a ball.").tag(sync=True)
 
-    def __init__(self, loss, params, directions, x, y, grid, *, rate, steps=40, cap=10.0, alt):
-        heights = relief(grid, cap)
-        faces = (heights[:-1, :-1] + heights[1:, 1:]) / 2
-        color = [[matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](v)) for v in row] for row in faces.tolist()]
-        super().__init__(
-            x=torch.as_tensor(x).tolist(),
-            y=torch.as_tensor(y).tolist(),
-            alt=alt,
-            colors=color,
-            height=[[round(v, 4) for v in row] for row in heights.tolist()],
-        )
-        self._walk = lambda start: walk(loss, params, directions, start, rate, steps, cap)
+def facts(loss, params, directions, x, y, grid, *, rate, steps=40, cap=10.0, alt):
+    """All that the view needs: axes, heights [n_y][n_x], colours of the faces, and a walk from each of STARTS x STARTS
+    places."""
+    heights = relief(grid, cap)
+    faces = (heights[:-1, :-1] + heights[1:, 1:]) / 2
+    colors = [[matplotlib.colors.to_hex(matplotlib.colormaps["cividis"](v)) for v in row] for row in faces.tolist()]
+    inside = lambda axis: torch.linspace(float(axis[0]), float(axis[-1]), STARTS + 2)[1:-1].tolist()
+    places = [(across, down) for across in inside(x) for down in inside(y)]
+    return {
+        "x": _short([torch.as_tensor(x).tolist()])[0],
+        "y": _short([torch.as_tensor(y).tolist()])[0],
+        "height": _short(heights.tolist()),
+        "colors": colors,
+        "alt": alt,
+        "walks": [walk(loss, params, directions, place, rate, steps, cap) for place in places],
+    }
 
-    def __repr__(self):
-        return f"Terrain: {self.alt}"
 
-    @traitlets.observe("start")
-    def _go(self, change):
-        path, said = self._walk(tuple(change["new"]))
-        self.said = said
-        self.path = path
+def terrain(loss, params, directions, x, y, grid, **options):
+    """A view of the terrain: drag to turn, click to start a walk near that place. The walk is gradient descent on the
+    loss itself, not on the picture. Options as for `facts`."""
+    found = facts(loss, params, directions, x, y, grid, **options)
+    data = json.dumps(found).replace("</", "<\\/")
+    return widgets.page("", f"const facts = {data};\n{SCRIPT}", f"Terrain: {found['alt']}")

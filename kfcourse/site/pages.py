@@ -23,6 +23,7 @@ GROUPS = {  # the documents beside the chapters, by the heading they stand under
     "Written questions": ("kfcourse/ch[0-9][0-9]/questions.md",),
     "About the course": ("data/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 }
+CSS = "course.css"
 SETTINGS = {
     "project": signposts.TITLE,
     "html_title": signposts.TITLE,
@@ -36,6 +37,8 @@ SETTINGS = {
     "author": "The kfaclib course authors",
     "html_show_copyright": False,
     "html_math_renderer": "mathml",
+    "html_static_path": ["_static"],
+    "html_css_files": [CSS],
     "html_copy_source": False,
     "html_show_sourcelink": False,
     "nb_execution_mode": "off",
@@ -66,6 +69,22 @@ def with_alt_texts(nb):
             alt = output.get("metadata", {}).get("image/png", {}).get("alt")
             if alt:
                 cell.metadata["mystnb"] = nbformat.from_dict({"image": {"alt": alt}})
+    return nb
+
+
+def with_folded_solutions(nb):
+    """A copy of the notebook in which every exercise shows what the learner is given, and its solution is folded."""
+    nb = copy.deepcopy(nb)
+    cells = []
+    for cell in nb.cells:
+        given, solution = notebooks.split_solution(cell.source) if cell.cell_type == "code" else ("", [])
+        if solution:
+            cells.append(nbformat.v4.new_markdown_cell(f"```python\n{given}\n```", id=f"{cell.id}-given"))
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            prompts = {"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
+        cells.append(cell)
+    nb.cells = cells
     return nb
 
 
@@ -108,6 +127,8 @@ def with_links(text, at, pages, folder, where):
 
 def write_sources(executed, folder):
     """Write everything that Sphinx reads into `folder`."""
+    (folder / "_static").mkdir()
+    shutil.copyfile(Path(__file__).with_name(CSS), folder / "_static" / CSS)
     heads, where, listed = routes.chapters(), publishing.address(), documents()
     heads = {number: head for number, head in heads.items() if head[0] in executed}
     listed["To look things up"].append(Path("pages", "timings.md"))
@@ -126,7 +147,8 @@ def write_sources(executed, folder):
     for path in pages:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
-            nb = with_signpost(with_alt_texts(executed[path.stem]), signposts.signpost(path.stem, heads, where))
+            nb = with_folded_solutions(with_alt_texts(executed[path.stem]))
+            nb = with_signpost(nb, signposts.signpost(path.stem, heads, where))
             for cell in nb.cells:
                 if cell.cell_type == "markdown":
                     cell.source = with_links(cell.source, path, pages, folder, where)
