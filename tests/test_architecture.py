@@ -15,13 +15,14 @@ LAYERS = (
     {"editing"},
     {"lm", "vision"},
     {"toy"},
+    {"smollm2"},
     {"collecting"},
     {"bench"},
     {"commands"},
     {"__main__", "__init__"},
 )
 FLOOR = {folder: number for number, layer in enumerate(LAYERS) for folder in layer}
-NUMERICS = ("kernels", "curvature", "editing", "collecting", "lm", "vision", "toy")
+NUMERICS = ("kernels", "curvature", "editing", "collecting", "lm", "vision", "toy", "smollm2")
 
 
 def imported(path):
