@@ -328,6 +328,35 @@ def test_every_view_moves_on_a_page_without_a_kernel(path, site, visit):
     assert move_views(page) and wrong == []
 
 
+def test_a_quiz_is_answered_in_its_page_and_remembered_there(site, visit):
+    page, wrong = visit(site)
+    (path,) = notebooks.chapters([READ])
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    first = page.locator("section#quiz ul.quiz").first
+    options, answer = first.locator("li"), page.locator("section#quiz details").first
+    right = re.search(r"\(([a-z])\)", answer.text_content().replace("Answer", ""))[1]
+    letters = [re.match(r"\(([a-z])\)", text.strip())[1] for text in options.all_text_contents()]
+    other = next(i for i, letter in enumerate(letters) if letter != right)
+    options.nth(other).click()
+    assert "quiz-wrong" in options.nth(other).get_attribute("class") and answer.get_attribute("open") is not None
+    options.nth(letters.index(right)).focus()
+    page.keyboard.press("Enter")
+    assert "quiz-right" in options.nth(letters.index(right)).get_attribute("class")
+    assert "quiz-wrong" not in (options.nth(other).get_attribute("class") or "")
+    page.reload()
+    assert page.locator("section#quiz ul.quiz li.quiz-right").count() == 1 and wrong == []
+
+
+def test_a_solution_is_folded_and_its_exercise_is_not(site, visit):
+    page, wrong = visit(site)
+    (path,) = notebooks.chapters([READ])
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    given, solution = (page.get_by_text(word).first for word in ("raise NotImplementedError", "BEGIN SOLUTION"))
+    assert given.is_visible() and not solution.is_visible()
+    page.get_by_text("Show a solution").first.click()
+    assert solution.is_visible() and wrong == []
+
+
 def test_pages_are_searched_without_asking_anybody(site, visit):
     page, wrong = visit(site)
     page.goto(f"http://{site}/search.html?q=staircase")

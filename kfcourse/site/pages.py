@@ -23,7 +23,7 @@ GROUPS = {  # the documents beside the chapters, by the heading they stand under
     "Written questions": ("kfcourse/ch[0-9][0-9]/questions.md",),
     "About the course": ("data/README.md", "CONTRIBUTING.md", "CHANGELOG.md"),
 }
-CSS = "course.css"
+STATIC = ("course.css", "course.js")
 SETTINGS = {
     "project": signposts.TITLE,
     "html_title": signposts.TITLE,
@@ -38,7 +38,8 @@ SETTINGS = {
     "html_show_copyright": False,
     "html_math_renderer": "mathml",
     "html_static_path": ["_static"],
-    "html_css_files": [CSS],
+    "html_css_files": [STATIC[0]],
+    "html_js_files": [STATIC[1]],
     "html_copy_source": False,
     "html_show_sourcelink": False,
     "nb_execution_mode": "off",
@@ -128,7 +129,8 @@ def with_links(text, at, pages, folder, where):
 def write_sources(executed, folder):
     """Write everything that Sphinx reads into `folder`."""
     (folder / "_static").mkdir()
-    shutil.copyfile(Path(__file__).with_name(CSS), folder / "_static" / CSS)
+    for name in STATIC:
+        shutil.copyfile(Path(__file__).with_name(name), folder / "_static" / name)
     heads, where, listed = routes.chapters(), publishing.address(), documents()
     heads = {number: head for number, head in heads.items() if head[0] in executed}
     listed["To look things up"].append(Path("pages", "timings.md"))
