@@ -14,7 +14,7 @@ EXAM=${EXAM:-exam} # a folder with sequences.jsonl and text.jsonl: the page says
 OUT=${OUT:-olmo2-1b}
 
 # 1. what it will take, from the configuration alone
-kfac plan --model "$MODEL" --revision "$REVISION" --layers "$COLLECTED" --rows "$ROWS"
+kfac plan --model "$MODEL" --revision "$REVISION" --layers "$COLLECTED" --tokens 20000000
 
 # 2. does the unedited model recite what it should?  If not, stop here: nothing below means anything
 kfac evaluate --model "$MODEL" --revision "$REVISION" --sequences "$EXAM/sequences.jsonl" --text "$EXAM/text.jsonl" \

@@ -110,7 +110,7 @@ BREAKS = {
     "no outputs": (lambda nb: [c.update(outputs=[]) for c in notebooks.code_cells(nb)[3:]], "stored outputs"),
     "metadata": (lambda nb: nb.metadata.update(widgets={}), "metadata is not the normal"),
     "cell metadata": (lambda nb: nb.cells[1].metadata.update(collapsed=True), "metadata other than tags"),
-    "size": (lambda nb: printed(nb).update(text="1 " * 600_000), "bytes, more than"),
+    "size": (lambda nb: printed(nb).update(text="1 " * 900_000), "bytes, more than"),
     "error": (error_output, "a stored error: ValueError"),
     "stderr": (lambda nb: printed(nb).update(name="stderr"), "stderr"),
     "no figure": (lambda nb: figure(nb).data.pop("image/png"), "no figure"),

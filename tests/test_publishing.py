@@ -108,7 +108,7 @@ def test_the_bootstrap_cell_is_valid_and_pins_the_release():
     left = re.search(r"startswith\(\((.*)\)\)", source)[1].replace('"', "").split(", ")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {Requirement(r).name for r in project["dependencies"] + project["optional-dependencies"]["course"]}
-    assert set(left) <= needed and {"torch", "transformers", "ipywidgets"} <= {
+    assert set(left) <= needed and {"torch", "transformers", "matplotlib"} <= {
         n for n in needed if not n.startswith(tuple(left))
     }
 

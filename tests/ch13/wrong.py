@@ -101,7 +101,7 @@ WRONG = {
         (float32_scales, "two bytes, not four"),
     ],
     "13.four_steps": [
-        (first_scale, "improve codes and scale in turn"),
+        (first_scale, "can be reached"),
         (one_bit, "nearest of the four steps"),
         (zero_is_a_step, "a code is -3, -1, 1 or 3"),
     ],
