@@ -1,5 +1,7 @@
 """What a check makes of what a reader's function returns, before it looks at the numbers."""
 
+import contextlib
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,6 +26,19 @@ def parts(result, count, what):
     return result
 
 
+_elsewhere = [0]
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """What comes into being inside the block belongs to no reader's function: it is brought from another process."""
+    _elsewhere[0] += 1
+    try:
+        yield
+    finally:
+        _elsewhere[0] -= 1
+
+
 class Largest(TorchDispatchMode):
     """Within the block, `entries` is the size of the largest tensor that came into being, views of `known` tensors left
     out: how much memory a function asks for, whatever it is made of. What runs in another process is not seen."""
@@ -36,6 +51,6 @@ class Largest(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for x in out if isinstance(out, (tuple, list)) else [out]:
-            if torch.is_tensor(x) and x.untyped_storage().data_ptr() not in self.known:
+            if torch.is_tensor(x) and not _elsewhere[0] and x.untyped_storage().data_ptr() not in self.known:
                 self.entries = max(self.entries, x.numel())
         return out

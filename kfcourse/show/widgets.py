@@ -17,6 +17,7 @@ STYLE = (
     ".kfac-frame img{max-width:100%}</style>"
 )
 TURN = Path(__file__).with_name("slider.js").read_text(encoding="utf-8")
+KEYS = 'data-lm-suppress-shortcuts="true"'  # in JupyterLab the arrow keys would fold headings
 COLORS = 96  # of a picture in a view: its frames are many, and a page shall stay small
 
 
@@ -40,7 +41,7 @@ def page(inside, script, said):
     """
     name = "kfac-" + hashlib.sha256((inside + script).encode()).hexdigest()[:12]
     run = f'for (const root of document.querySelectorAll("#{name}")) {{\n{script}\n}}'
-    return View(f'{STYLE}<div id="{name}">{inside}</div>\n<script>\n{run}\n</script>', said)
+    return View(f'{STYLE}<div {KEYS} id="{name}">{inside}</div>\n<script>\n{run}\n</script>', said)
 
 
 def forgetting(prefix, said, truth, decode):
