@@ -219,11 +219,10 @@ def move_slider(page, root):
     """Move a slider to its other end and one step back: its text and what is shown must follow, each time."""
     handle, said, frames = root.locator("input[type=range]"), root.locator("output"), root.locator(".kfac-frame")
     value, last = int(handle.input_value()), frames.count() - 1
-    far, back = ("Home", "ArrowRight") if value == last else ("End", "ArrowLeft")
-    for key in (far, back):
+    far, back = (0, 1) if value == last else (last, last - 1)
+    for place in (far, back):
         before = said.inner_text(), picture(root)
-        handle.focus()
-        page.keyboard.press(key)
+        handle.fill(str(place))
         sync_api.expect(said).not_to_have_text(before[0])
         shown = [i for i in range(last + 1) if frames.nth(i).is_visible()]
         assert shown == [int(handle.input_value())]
@@ -231,7 +230,7 @@ def move_slider(page, root):
         page.wait_for_function(
             "place => [...place.querySelectorAll('img')].every((i) => i.complete)", arg=root.element_handle()
         )
-        if key == far:
+        if place == far:
             assert picture(root) != before[1]
 
 
