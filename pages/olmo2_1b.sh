@@ -12,9 +12,10 @@ MASS=0.6 # the paper's for the 7B; it gives none for the 1B
 ROWS=${ROWS:-40000} # windows of 512 tokens: the paper's 20 million tokens. Try ROWS=400 first
 EXAM=${EXAM:-exam} # a folder with sequences.jsonl and text.jsonl: the page says where they come from
 OUT=${OUT:-olmo2-1b}
+TOKENS=$((512 * ROWS))
 
 # 1. what it will take, from the configuration alone
-kfac plan --model "$MODEL" --revision "$REVISION" --layers "$COLLECTED" --tokens 20000000
+kfac plan --model "$MODEL" --revision "$REVISION" --layers "$COLLECTED" --tokens "$TOKENS"
 
 # 2. does the unedited model recite what it should?  If not, stop here: nothing below means anything
 kfac evaluate --model "$MODEL" --revision "$REVISION" --sequences "$EXAM/sequences.jsonl" --text "$EXAM/text.jsonl" \

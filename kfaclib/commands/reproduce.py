@@ -11,7 +11,7 @@ from kfaclib.collecting import collection, resumable
 from kfaclib.collecting.collection import CollectConfig
 from kfaclib.commands import shared
 from kfaclib.curvature.eigenbasis import Eigenbasis
-from kfaclib.editing import baselines, matching
+from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import files, report
 from kfaclib.io.options import ModelOptions, option, positive, share
@@ -96,9 +96,7 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
         losses = {kind: recitation.nll(model, ids, batch=8).mean(1).double() for kind, ids in kinds.items()}
         change = {kind: loss - unedited[kind] for kind, loss in losses.items()}
         measured = recitation.examined(model, windows, config.batch)
-        measured["interval"] |= {
-            kind: [math.exp(end) for end in intervals.mean(values)] for kind, values in change.items()
-        }
+        measured["interval"] |= {kind: intervals.exp_of_mean(values) for kind, values in change.items()}
         measured |= {
             "right_in_a_row": {"quotes": measured["right_in_a_row"]},
             "ndcg": recitation.ndcg(model, text, top, batch=8),
@@ -116,8 +114,7 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     rows = [{"method": "baseline", **measure()}]
     chosen, bases = shared.curvature_of(model, config.factors, names)
     shared.say(f"K-FAC at mass {mass:g}")
-    weights = edit_weights(chosen, bases, mass)
-    with edited(chosen, weights):
+    with edited(chosen, edit_weights(chosen, bases, mass)):
         rows.append({"method": "K-FAC", **measure()})
     strength = {"K-FAC": {"value": mass, "token_accuracy": rows[-1]["token_accuracy"]}}
     if not config.without_controls:
@@ -169,14 +166,8 @@ def controls(
     accuracy = lambda: recitation.token_accuracy(model, windows, config.batch)
     for name in ("SVD", "random basis", "noise", "flattest block"):
         shared.say(f"{name}: to token accuracy {target:.3f}")
-        grid = pipeline.GRIDS[name](chosen) if name in pipeline.GRIDS else None
-        found, measured = pipeline.at_forgetting(target, methods[name], chosen, accuracy, grid), []
-        for value, _, _ in found:
-            with edited(chosen, methods[name](value)):
-                measured.append(measure())
-        shares = [part for _, _, part in found]
-        rows.append({"method": name, **matching.mixture(measured, shares)})
-        value, reached, _ = matching.mixture(found, shares)
+        value, reached, measured = pipeline.brought_to(target, name, methods[name], chosen, accuracy, measure)
+        rows.append({"method": name, **measured})
         strength[name] = {"value": value, "token_accuracy": reached}
     shared.say("zeroed")
     with edited(chosen, baselines.zeroed(chosen)):

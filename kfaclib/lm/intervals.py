@@ -3,6 +3,7 @@
 They say nothing about other models or other samples of the curvature: for these, measure again with other seeds.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -25,3 +26,8 @@ def mean(values: Sequence[float] | torch.Tensor, seed: int = 0) -> list[float]:
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=generator)
     return values[drawn].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+
+
+def exp_of_mean(values: Sequence[float] | torch.Tensor) -> list[float]:
+    """[low, high] of exp of a mean, as of a perplexity or of the ratio of two, from losses or their differences [N]."""
+    return [math.exp(end) for end in mean(values)]

@@ -11,7 +11,7 @@ import random
 import torch
 import transformers
 
-from kfaclib.lm import scoring
+from kfaclib.lm import recitation
 
 CAPITALS = {
     "France": "Paris",
@@ -95,6 +95,7 @@ def hits(
     starts = [len(tokenizer(prompt)["input_ids"]) for _, prompt, _ in flat]
     rows = [tokenizer(prompt + answer)["input_ids"] for _, prompt, answer in flat]
     found = {ability: [] for ability in asked}
-    for (ability, _, _), row in zip(flat, scoring.teacher_forced(model, rows, starts, batch=16), strict=True):
-        found[ability].append(row.hit.all().item())
+    items = [(row[:start], row[start:]) for row, start in zip(rows, starts, strict=True)]
+    for (ability, _, _), hit in zip(flat, recitation.hits(model, items, batch=16), strict=True):
+        found[ability].append(hit.all().item())
     return found

@@ -130,6 +130,30 @@ def at_forgetting(
     return matching.on_grid(under, target, grid, tolerance)
 
 
+def brought_to(
+    target: float,
+    method: str,
+    edit: Callable[[float], dict[str, torch.Tensor]],
+    layers: dict[str, torch.nn.Linear],
+    score: Callable[[], float],
+    measure: Callable[[], dict],
+    tolerance: float = TOLERANCE,
+) -> tuple[float, float, dict]:
+    """(strength, score() there, measure() there) of one edit, brought to where score() is `target`.
+
+    method: its name, by which GRIDS says whether its strength goes in steps; then all three may be the mixture of the
+    two neighbours of the target.
+    """
+    grid = GRIDS[method](layers) if method in GRIDS else None
+    found, measured = at_forgetting(target, edit, layers, score, grid, tolerance), []
+    for strength, _, _ in found:
+        with edited(layers, edit(strength)):
+            measured.append(measure())
+    shares = [share for _, _, share in found]
+    strength, reached, _ = matching.mixture(found, shares)
+    return strength, reached, matching.mixture(measured, shares)
+
+
 @dataclass(frozen=True)
 class Exam:
     """The measurements of one half, and what the unedited model says: windows of quotes, new stories [N, S], tasks, two
@@ -177,7 +201,6 @@ def take(model: torch.nn.Module, exam: Exam) -> dict:
     stories = nll(model, exam.text).double().mean(1)
     change = {kind: (nll(model, ids).mean(1) - exam.losses[kind]).double() for kind, ids in exam.kinds.items()}
     solved = {task: torch.tensor([row.all() for row in rows]) for task, rows in found.items()}
-    of_ratio = lambda values: [math.exp(end) for end in intervals.mean(values)]
     return {
         **recited,
         "perplexity": math.exp(stories.mean()),
@@ -187,8 +210,8 @@ def take(model: torch.nn.Module, exam: Exam) -> dict:
         "right_in_a_row": {"quotes": in_a_row, **{task: right_in_a_row(rows) for task, rows in found.items()}},
         "interval": {
             **over_windows,
-            "perplexity": of_ratio(stories),
-            **{kind: of_ratio(x) for kind, x in change.items()},
+            "perplexity": intervals.exp_of_mean(stories),
+            **{kind: intervals.exp_of_mean(x) for kind, x in change.items()},
             **{task: intervals.share(int(x.sum()), len(x)) for task, x in solved.items()},
         },
     }
@@ -211,14 +234,9 @@ def at_equal_forgetting(
     rows, strengths = [], {}
     for method, edit in edits.items():
         say(f"{method}: to token accuracy {target} on the quotes for choosing")
-        grid = GRIDS[method](layers) if method in GRIDS else None
-        found, measured = at_forgetting(target, edit, layers, lambda: token_accuracy(model, choosing), grid), []
-        for strength, _, _ in found:
-            with edited(layers, edit(strength)):
-                measured.append(take(model, exam))
-        shares = [share for _, _, share in found]
-        rows.append({"method": method, **matching.mixture(measured, shares)})
-        value, reached, _ = matching.mixture(found, shares)
+        score, measure = lambda: token_accuracy(model, choosing), lambda: take(model, exam)
+        value, reached, measured = brought_to(target, method, edit, layers, score, measure)
+        rows.append({"method": method, **measured})
         strengths[method] = {"value": value, "token_accuracy": reached}
     return rows, strengths
 

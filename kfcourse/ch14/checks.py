@@ -2,6 +2,7 @@
 
 import hashlib
 
+from kfaclib.collecting import resumable
 from kfcourse import Exercise
 
 
@@ -48,13 +49,7 @@ def check_passes(function):
         )
         over = next((part for part in found if sum(sizes[i] for i in part) > room), None)
         assert over is None, f"{case}: the pass {over} needs {sum(sizes[i] for i in over or [])}, more than the room"
-        right, left = [[]], room
-        for i, size in enumerate(sizes):
-            if size > left:
-                right.append([])
-                left = room
-            right[-1].append(i)
-            left -= size
+        right = resumable.fill(sizes, room)
         assert len(found) == len(right), (
             f"{case}: {len(right)} passes are enough, yours needs {len(found)}; a pass may be filled to the last byte"
         )

@@ -11,7 +11,7 @@ import torch
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing import baselines, matching
+from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited, kept_share
 from kfaclib.io import files
 from kfaclib.lm import models
@@ -60,15 +60,8 @@ def at_equal_damage(model, edits, layers, chosen_by, target, measure):
     score = lambda: -exam.take(model, {"chosen": chosen_by})["chosen"]["nats"]
     found = {}
     for method, edit in edits.items():
-        grid = pipeline.GRIDS[method](layers) if method in pipeline.GRIDS else None
-        steps = pipeline.at_forgetting(-target, edit, layers, score, grid, TOLERANCE)
-        rows = []
-        for strength, _, _ in steps:
-            with edited(layers, edit(strength)):
-                rows.append(measure())
-        shares = [share for _, _, share in steps]
-        strength, reached, _ = matching.mixture(steps, shares)
-        found[method] = {"strength": strength, "reached": -reached, **matching.mixture(rows, shares)}
+        strength, reached, row = pipeline.brought_to(-target, method, edit, layers, score, measure, TOLERANCE)
+        found[method] = {"strength": strength, "reached": -reached, **row}
     return found
 
 

@@ -231,7 +231,7 @@ def test_the_flattest_block_does_as_well_as_the_staircase_and_a_step_uphill_forg
     for kind in ("like_the_corpus", "other"):
         assert max(paid["flattest block"][kind]) < min(paid["random basis"][kind])
         assert max(paid["uphill"][kind]) < 1.01
-        assert all(low > rand for low, rand in zip(paid["SVD"][kind], paid["K-FAC"][kind]))
+        assert all(svd > kfac for svd, kfac in zip(paid["SVD"][kind], paid["K-FAC"][kind]))
     assert mean(paid["SVD"]["like_the_corpus"]) > mean(paid["random basis"]["like_the_corpus"])
     assert min(paid["uphill"]["unseen"]) > 0.98 > max(paid["K-FAC"]["unseen"])
     strengths = [s["strength"] for run in runs.values() for s in run["settings"]["upper"]]
