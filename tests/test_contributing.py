@@ -14,8 +14,8 @@ MADE = (
     "work/",
     ".venv",
     "chapters/15_",
-    "kfcourse/ch15",
-    "tests/ch15",
+    "kfcourse/ch18",
+    "tests/ch18",
     "../",
 )  # what is not in the repository
 

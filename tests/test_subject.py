@@ -1,4 +1,4 @@
-"""What chapter 14 works on: never a download, never an unnoticed stand-in, and halves that share no text."""
+"""What chapter 17 works on: never a download, never an unnoticed stand-in, and halves that share no text."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from kfaclib.lm.recitation import by_one_pass, load_sequences, recitation
 from kfaclib.toy import small_olmo2
 from kfaclib.toy.rows import world_rows
 from kfaclib.toy.tasks import HALVES, quote_windows
-from kfcourse.ch14 import subject
+from kfcourse.ch17 import subject
 
 
 def window(*ids):

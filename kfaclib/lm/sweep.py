@@ -5,7 +5,7 @@ Candidates are the chosen projections of one, two or three neighbouring blocks, 
 - Without labels, from the factors alone: the predicted cost of an edit, 1/2 E[(g^T dW a)^2] in nats per token, which
   with K-FAC's eigenvalues Pi is 1/2 the sum of Pi C^2 over the dropped pairs; and the share of the weights' squared
   norm that the edit removes. `exactly` adds the same quadratic form of the Fisher without a factorisation, over all
-  layers of a candidate together, from a few rows of text. Chapter 14 says how far both are from what is measured on
+  layers of a candidate together, from a few rows of text. Chapter 17 says how far both are from what is measured on
   three small models, and why.
 - With labels: strict recall on memorized windows, and the perplexity of other text, both measured under the edit.
 """

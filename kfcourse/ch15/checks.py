@@ -1,236 +1,244 @@
-"""Exercises of chapter 15: shards into one mean, a triangle back into a matrix, eigendecompositions shared out,
-efficiency, tokens needed.
+"""Exercises of chapter 15: the bill of the updates, the roofline, which tiles, the update in tiles, labels and gradient
+in place.
 """
 
 import math
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from kfcourse import Exercise
+from kfcourse.learning.results import Largest
 
 
-def _shards(seed, counts=(5, 2, 9), width=4):
-    """(means [d, d] of every shard, their counts, the mean over all rows)."""
-    rows = torch.randn(sum(counts), width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    parts = rows.split(list(counts))
-    return [x.T @ x / len(x) for x in parts], list(counts), rows.T @ rows / len(rows)
-
-
-def check_merged(function):
-    means, counts, right = _shards(0)
-    before = [m.clone() for m in means]
-    result = function(means, counts)
-    assert torch.is_tensor(result) and result.shape == right.shape, f"a tensor {list(right.shape)} is wanted"
-    assert all(torch.equal(m, b) for m, b in zip(means, before)), "you changed the shards' own means: make a new tensor"
-    total = sum(counts)
-    assert not torch.allclose(result, sum(means) / len(means)), (
-        "this is the mean of the means: a shard with more tokens must weigh more"
+def check_update_flops(function):
+    one = function([(3, 2, True)])
+    assert isinstance(one, (tuple, list)) and len(one) == 2, "return a pair: (full products, triangles)"
+    assert one[0] != 13, (
+        "half of what a full product takes: every one of its d x d entries needs a multiplication and an addition "
+        "for each token, "
+        "so a factor of width d costs 2 d²"
     )
-    assert not torch.allclose(result, sum(means)), (
-        "the means are added up but not divided: a mean of means is no larger than the largest"
+    assert one[0] == 26, f"one layer [3, 2] takes 2 · 9 + 2 · 4 = 26 with full products, yours says {one[0]}"
+    assert one[1] != 26, "the triangle is half of the full product: d² for a factor of width d"
+    assert one[1] == 13, f"one layer [3, 2] takes 9 + 4 = 13 with triangles, yours says {one[1]}"
+    layers = [(8, 2, True), (8, 2, False), (2, 8, True)]
+    full, triangles = function(layers)
+    assert full != 400, "the plain collector computes a shared A again for every layer: count it there"
+    assert triangles != 204, (
+        "an A that another layer has already paid for counts once: look at the third entry of each layer"
     )
-    assert not torch.allclose(result, right * total), (
-        "these are the sums; a factor is a mean: divide once, by all tokens together"
+    assert (full, triangles) == (408, 200), (
+        f"for the three layers of a small MLP the pair is (408, 200), yours is ({full}, {triangles})"
     )
-    assert torch.allclose(result, right), (
-        "the merged factor is not the mean over all tokens: turn every mean back into its sum first"
-    )
-    one = function(means[:1], counts[:1])
-    assert torch.allclose(one, means[0]), "a single shard must come out as it went in"
-    empty = function([means[0], torch.zeros_like(means[0])], [counts[0], 0])
-    assert torch.allclose(empty, means[0]), "a shard without tokens must change nothing"
 
 
-def check_from_triangle(function):
-    for width in (3, 1, 2, 6):
-        x = torch.randn(width, width, generator=torch.Generator().manual_seed(width), dtype=torch.float64)
-        full = x @ x.T
-        packed = torch.cat([full[i, : i + 1] for i in range(width)])
-        before = packed.clone()
-        result = function(packed)
-        assert torch.equal(packed, before), "the packed vector was changed: make a new matrix"
-        assert torch.is_tensor(result) and result.shape == full.shape, (
-            f"{len(packed)} numbers are a triangle of width {width}: d (d + 1) / 2 = n has to be solved for d, and "
-            f"the result is [{width}, {width}]"
+def check_roofline(function):
+    cases = [(800, 10, 100, 10, 8, "arithmetic"), (100, 90, 100, 10, 9, "memory"), (100, 10, 100, 10, 1, "arithmetic")]
+    for flops, moved, rate, bandwidth, seconds, limit in cases:
+        got = function(flops, moved, rate, bandwidth)
+        where = f"{flops} operations and {moved} bytes at {rate} and {bandwidth} a second"
+        assert isinstance(got, (tuple, list)) and len(got) == 2, "return a pair: (seconds, what limits)"
+        assert got[1] in ("arithmetic", "memory"), f"the second is 'arithmetic' or 'memory', not {got[1]!r}"
+        assert flops == moved * 10 or got[0] != flops / rate + moved / bandwidth, (
+            f"{where}: both go on at the same time, so take the longer one, not the sum"
         )
-        assert result.dtype == packed.dtype, f"the numbers came as {packed.dtype} and left as {result.dtype}"
-        if width > 1:
-            assert not torch.allclose(result, full.tril()), "the upper triangle is still zero: the matrix is symmetric"
-        assert not torch.allclose(result.diagonal(), 2 * full.diagonal()), (
-            "the diagonal is counted twice: it belongs to both triangles"
+        assert flops == moved * 10 or got[0] != min(flops / rate, moved / bandwidth), (
+            f"{where}: the work is done when the slower of the two is done"
         )
-        assert torch.allclose(result, result.T), "the result is not symmetric"
-        assert torch.allclose(result, full), (
-            "the entries are in the wrong places: row after row, row i has i + 1 of them"
+        assert math.isclose(got[0], seconds), f"{where} take {seconds} seconds at least, yours says {got[0]}"
+        if flops == moved * 10:
+            assert got[1] == limit, "where both take equally long, say 'arithmetic'"
+        assert got[1] == limit, f"{where}: the limit is {limit}, yours says {got[1]}; what limits is what takes longer"
+
+
+def check_needed_tiles(function):
+    for d, block_i, block_j in [(8, 4, 4), (16, 8, 4), (16, 4, 8), (10, 4, 4), (50, 16, 32), (7, 16, 16), (33, 8, 16)]:
+        wanted = {(r // block_i, c // block_j) for r in range(d) for c in range(r + 1)}
+        got = function(d, block_i, block_j)
+        assert isinstance(got, (list, tuple)), f"a list of pairs is wanted, not {type(got).__name__}"
+        got_set, where = {tuple(pair) for pair in got}, f"d = {d}, tiles of {block_i} x {block_j}"
+        missing, surplus = sorted(wanted - got_set), sorted(got_set - wanted)
+        edge = d % block_i or d % block_j
+        if missing and edge and all((i + 1) * block_i > d or (j + 1) * block_j > d for i, j in missing):
+            raise AssertionError(
+                f"{where}: the tiles at the edge are missing, {missing[0]} for one; d need not be a multiple: round up"
+            )
+        assert not missing, (
+            f"{where}: tile {missing[0]} is missing, though it holds entries on or below the diagonal; "
+            "compare its last row with its first column, as entries, not as tiles"
+        )
+        assert not surplus, f"{where}: tile {surplus[0]} lies wholly above the diagonal or outside of C"
+        assert len(got) == len(got_set), f"{where}: a tile is listed twice, so it would be added twice"
+
+
+def _update(seed, T, d, dtype=torch.float32):
+    g = torch.Generator().manual_seed(seed)
+    X, C, mask = (
+        torch.randn(T, d, generator=g).to(dtype),
+        torch.randn(d, d, generator=g),
+        torch.rand(T, generator=g) < 0.7,
+    )
+    mask[0] = True
+    X[~mask] = torch.nan
+    return C, X, mask
+
+
+def check_syrk_tiles(function):
+    for T, d, block, dtype in [
+        (9, 8, 4, torch.float32),
+        (9, 10, 4, torch.float32),
+        (5, 3, 4, torch.float32),
+        (2000, 12, 4, torch.bfloat16),
+    ]:
+        C, X, mask = _update(T + d, T, d, dtype)
+        exact = C.double() + X[mask].double().T @ X[mask].double()
+        with FlopCounterMode(display=False) as counted:
+            got = function(C.clone(), X.clone(), mask.clone(), block)
+        where = f"T = {T}, d = {d}, block {block}, X in {str(dtype).removeprefix('torch.')}"
+        assert torch.is_tensor(got) and got.shape == C.shape, f"{where}: C [{d}, {d}] is wanted back"
+        assert got.dtype == torch.float32, f"{where}: the sum is {str(got.dtype).removeprefix('torch.')}, not float32"
+        assert torch.isfinite(got.tril()).all(), (
+            f"{where}: rows that do not count hold NaN, and 0 · NaN is NaN: leave them out instead of multiplying by "
+            "zero"
+        )
+        scale = exact.norm()
+        assert (got.double() - (exact - C.double())).tril().norm() > 1e-3 * C.norm(), (
+            f"{where}: what C held before is lost: add to it"
+        )
+        error = ((got.double() - exact).tril().norm() / scale).item()
+        assert not 1e-4 < error < 3e-2 or dtype == torch.float32, (
+            f"{where}: relative error {error:.0e}. The product was rounded to bfloat16 before it "
+            "was added: make the block float32 first"
+        )
+        assert error < 1e-5, f"{where}: the lower triangle is off by {error:.0e} of C"
+        tile = torch.arange(d) // block
+        above = tile[None, :] > tile[:, None]
+        assert torch.equal(got[above], C[above]), (
+            f"{where}: tiles above the diagonal changed: they are not to be computed"
+        )
+        needed = 2 * T * int((~above).sum())
+        assert counted.get_total_flops() <= needed, (
+            f"{where}: {counted.get_total_flops():,} operations, and the tiles on and below the diagonal need at most "
+            f"{needed:,}: multiply tile by tile, and leave out those above instead of throwing them away"
         )
 
 
-def _loads(costs, ranks, processes):
-    return [sum(c for c, r in zip(costs, ranks) if r == rank) for rank in range(processes)]
-
-
-def check_share_out(function):
-    cases = [
-        ([2, 1, 1, 9], 2),
-        ([5, 9, 1, 7, 3], 2),
-        ([1, 8, 8, 1, 8, 8], 3),
-        ([2, 2, 2], 4),
-        ([7], 1),
-        ([3, 1, 4, 1, 5, 9, 2, 6], 3),
-    ]
-    wanted = [[1, 1, 1, 0], [1, 0, 0, 1, 0], [1, 0, 1, 2, 2, 0], [0, 1, 2], [0], [1, 1, 2, 2, 2, 0, 0, 1]]
-    for (costs, processes), right in zip(cases, wanted):
-        given = list(costs)
-        ranks = [int(r) for r in function(given, processes)]
-        assert given == costs, "the list of costs was changed: work on a copy"
-        assert len(ranks) == len(costs), (
-            f"{len(costs)} jobs need {len(costs)} ranks, in the order of the jobs; there are {len(ranks)}"
+def check_label_gradient(function):
+    g, sizes = torch.Generator().manual_seed(0), []
+    for T, V, block in [(4, 7, 7), (6, 10, 4), (50, 33, 8)]:
+        logits, uniform = (
+            2 * torch.randn(T, V, generator=g, dtype=torch.float64),
+            torch.rand(T, generator=g, dtype=torch.float64),
         )
-        assert all(0 <= r < processes for r in ranks), (
-            f"with {processes} processes the ranks are 0 to {processes - 1}; yours are {ranks}"
+        p = torch.softmax(logits, -1)
+        wanted = (p.cumsum(-1) <= uniform[:, None]).sum(-1)
+        mine = logits.clone()
+        with Largest(mine) as new:
+            got = function(mine, uniform.clone(), block)
+        where = f"{T} rows, {V} words, blocks of {block}"
+        assert isinstance(got, (tuple, list)) and len(got) == 2, "return a pair: (gradient [T, V], labels [T])"
+        gradient, labels = got
+        shapes = [list(gradient.shape), list(labels.shape)]
+        assert shapes == [[T, V], [T]], f"{where}: gradient and labels have shapes {shapes}"
+        likeliest = logits.argmax(-1)
+        assert not torch.equal(labels, likeliest) or torch.equal(wanted, likeliest), (
+            f"{where}: these are the likeliest words; draw them with `uniform`"
         )
-        if ranks == right:
-            continue
-        turns = [job % processes for job in range(len(costs))]
-        assert ranks != turns or processes == 1, (
-            "this hands the jobs round in turn, whatever they cost: give each to whoever has least to do"
+        wrong = labels != wanted
+        assert not wrong.any(), (
+            f"{where}: {int(wrong.sum())} labels differ. The label is the first word at which the sum of "
+            "probabilities, "
+            "over all blocks so far, exceeds u"
         )
-        by_cost = [right[job] for job in sorted(range(len(costs)), key=lambda job: -costs[job])]
-        assert ranks != by_cost, (
-            "these ranks belong to the jobs sorted by cost: give them back in the order in which the jobs came"
+        onehot = torch.nn.functional.one_hot(wanted, V).to(p)
+        assert not torch.allclose(gradient, onehot - p), (
+            f"{where}: the sign is turned round: the loss is -log p(label), so it is softmax - onehot"
         )
-        mine, best = (max(_loads(costs, r, processes)) for r in (ranks, right))
-        assert mine <= best, (
-            f"the busiest process has {mine} to do where {best} would be possible for costs {costs} and {processes} "
-            "processes: begin with the most expensive job"
+        assert not torch.allclose(gradient, p), f"{where}: the one at the label is not subtracted"
+        assert torch.allclose(gradient, p - onehot), (
+            f"{where}: the gradient is not softmax - onehot(label); its rows must sum to zero"
         )
-        raise AssertionError(
-            f"for costs {costs} and {processes} processes: {right} is wanted, {ranks} came. Of jobs of "
-            "equal cost the earlier goes first, of equally busy processes the one with the lowest rank takes it"
+        if block < V:
+            sizes.append((new.entries, T * V, where))
+    huge = torch.tensor([[1000.0, 1000.0, -1000.0]], dtype=torch.float64)
+    gradient, labels = function(huge, torch.tensor([0.75], dtype=torch.float64), 2)
+    assert torch.isfinite(gradient).all(), "logits of 1000 give NaN: subtract the row's largest logit before exp"
+    assert labels.item() == 1, "two equal logits and u = 0.75: the label is the second"
+    for largest, all_logits, where in sizes:
+        assert largest < all_logits, (
+            f"{where}: a new tensor of {largest:,} entries was made, as many as the logits have or more: with a "
+            "hundred thousand words that is the memory this exercise is about. Go block by block, and write into the "
+            "logits"
         )
-
-
-def check_efficiency(function):
-    collect, jobs = 100.0, [8.0, 1.0, 8.0, 1.0]
-    assert math.isclose(float(function(collect, jobs, 1)), 1.0), "one process is its own measure: efficiency 1"
-    alone, four = 118.0, 100 / 4 + 8
-    value = float(function(collect, jobs, 4))
-    assert not math.isclose(value, alone / four), "this is the speed-up: divide it by the number of processes"
-    assert value <= 1 + 1e-12, (
-        f"efficiency {value:.3f}: more than 1 would mean that the processes did less than all the work"
-    )
-    assert not math.isclose(value, 1.0), (
-        "the eigendecompositions do not divide evenly: the time is that of the busiest process, not the mean"
-    )
-    assert not math.isclose(value, alone / (4 * (100 / 4 + 18))), (
-        "here every process does all eigendecompositions: they are shared out"
-    )
-    assert not math.isclose(value, alone / (4 * (100 + 8))), (
-        "here every process collects on all tokens: they are shared out, too"
-    )
-    assert math.isclose(value, alone / (4 * four)), (
-        f"time alone {alone:g}, time with four {four:g}: efficiency {alone / 4 / four:.4f}, yours is {value:.4f}"
-    )
-    assert math.isclose(float(function(collect, jobs, 2)), 1.0), (
-        "two processes share these jobs evenly, so nothing is lost"
-    )
-    assert math.isclose(float(function(0.0, [5.0], 3)), 1 / 3), (
-        "a single job cannot be shared: with three processes the efficiency is a third"
-    )
-
-
-def check_tokens_needed(function):
-    tokens, prices = [100, 200, 400, 800], [1.9, 1.2, 1.04, 1.01]
-    assert function(tokens, prices, 1.05) == 400, (
-        f"from 400 tokens on every price is at most 1.05; yours says {function(tokens, prices, 1.05)}"
-    )
-    assert function(tokens, prices, 1.04) == 400, "a price of exactly the limit is good enough: at most, not less than"
-    bumpy = [1.9, 1.03, 1.20, 1.01]
-    assert function(tokens, bumpy, 1.05) != 200, (
-        "200 tokens were lucky: 400 are above the limit again. Every larger size has to hold, too"
-    )
-    assert function(tokens, bumpy, 1.05) == 800, (
-        f"only 800 tokens and more hold the limit; yours says {function(tokens, bumpy, 1.05)}"
-    )
-    mixed = [200, 100, 800, 400]
-    assert function(mixed, [1.2, 1.9, 1.01, 1.04], 1.05) == 400, (
-        "the sizes may come in any order: sort them, with their prices"
-    )
-    assert mixed == [200, 100, 800, 400], "the list of sizes was changed: sort a copy"
-    assert function([100, 100, 200, 200], [1.3, 1.01, 1.02, 1.03], 1.05) == 200, (
-        "a size that was measured twice has to hold the limit both times"
-    )
-    assert function(tokens, prices, 1.001) is None, "where even the largest size is above the limit the answer is None"
 
 
 EXERCISES = {
-    "15.merged": Exercise(
-        "Shards into one",
+    "15.update_flops": Exercise(
+        "The bill of the updates",
+        1,
+        6,
+        (
+            "One factor of width d, one token: how many entries has the outer product, and what does adding it cost "
+            "for each?",
+            "A multiplication and an addition for each of d² entries. A triangle has half as many entries.",
+            "Full: `sum(2 * (O**2 + I**2) for ...)`. Triangles: `sum(O**2 + (I**2 if own_A else 0) for ...)`.",
+        ),
+        check_update_flops,
+        "Two savings in one line: half of a symmetric matrix is known from the other half, and layers that read one "
+        "input have one A.",
+    ),
+    "15.roofline": Exercise(
+        "The roof",
         1,
         5,
         (
-            "What you want is one sum over all tokens, divided once. What you have are sums that were divided too "
-            "early.",
-            "Mean times count is the sum again. Add the sums, add the counts, and only then divide.",
-            "`sum(m * n for m, n in zip(means, counts)) / sum(counts)`",
+            "How long would the arithmetic take alone? How long the traffic?",
+            "Good kernels do both at once, so the longer of the two is the bound.",
+            "`arithmetic, memory = flops / rate, moved / bandwidth`; then `max` of them, and which it was.",
         ),
-        check_merged,
-        "A mean knows nothing of how many it speaks for. That is why the library exchanges sums and counts and "
-        "divides at the very end.",
+        check_roofline,
+        "It is a bound from below. No work beats it; bad kernels miss it by far.",
     ),
-    "15.from_triangle": Exercise(
-        "A triangle is enough",
-        3,
-        10,
-        (
-            "Three steps: the width, the lower triangle, the mirror image.",
-            "n = d (d + 1) / 2 gives d = (sqrt(8 n + 1) - 1) / 2. `torch.tril_indices(d, d)` lists the places of the "
-            "lower triangle row by row.",
-            "`M = packed.new_zeros(d, d)`, `M[i, j] = packed` and `M[j, i] = packed` for `i, j = "
-            "torch.tril_indices(d, d)`.",
-        ),
-        check_from_triangle,
-        "Writing both places instead of adding the transpose spares the diagonal from being counted twice.",
-    ),
-    "15.share_out": Exercise(
-        "Who decomposes what",
+    "15.needed_tiles": Exercise(
+        "Which tiles",
         2,
         10,
         (
-            "Think of porters and suitcases: if the heaviest comes last, someone carries it on top of a full load.",
-            "Go through the jobs from the most expensive down. Keep a list of loads, and give each job to the "
-            "smallest one.",
-            "`sorted(range(len(costs)), key=lambda job: -costs[job])` is stable; `load.index(min(load))` is the "
-            "first of the least busy.",
+            "A tile is needed if one of its entries has column <= row. Which of its entries is the likeliest to?",
+            "The one in its last row and first column. Tiles need not be square, so compare entries.",
+            "Rows of tiles: `-(-d // block_i)`. Keep (i, j) where `j * block_j < min((i + 1) * block_i, d)`.",
         ),
-        check_share_out,
-        "It is called longest processing time first, and its heaviest load is at most 4/3 of the best possible.",
+        check_needed_tiles,
+        "It is the line with `return` in the Triton kernel below: programs above the diagonal end at once.",
     ),
-    "15.efficiency": Exercise(
-        "What more processes are worth",
-        3,
-        10,
+    "15.syrk_tiles": Exercise(
+        "The update in tiles",
+        4,
+        15,
         (
-            "Efficiency is the time of one process over (number of processes times their time together).",
-            "Collecting divides evenly. The eigendecompositions take as long as the busiest process needs.",
-            "`load = [0.0] * processes`; add each job, the most expensive first, to the smallest entry; the time is "
-            "`collect / processes + max(load)`.",
+            "Take the rows that count first. Then two loops over tiles.",
+            "`C[i : i + block, j : j + block] += ...` for j up to i. Python cuts slices at the edge by itself.",
+            "`rows = X[mask].to(C.dtype)`; in the loops `rows[:, i : i + block].T @ rows[:, j : j + block]`.",
         ),
-        check_efficiency,
-        "What does not divide sets the limit: from some number of processes on, the largest single matrix is all "
-        "that one waits for.",
+        check_syrk_tiles,
+        "bfloat16 times bfloat16 is exact in float32, so nothing is lost by multiplying first and summing in "
+        "float32; only the order of additions differs.",
     ),
-    "15.tokens_needed": Exercise(
-        "How many are needed",
-        2,
-        8,
+    "15.label_gradient": Exercise(
+        "Labels and gradient in place",
+        4,
+        20,
         (
-            "One good value may be luck. What is asked is: from where on is it always good?",
-            "Go from the largest size downwards, and stop at the first that fails.",
-            "`bad = [t for t, p in zip(tokens, prices) if p > limit]`; the answer is the smallest size above "
-            "`max(bad)`.",
+            "Three sweeps over blocks of columns: the largest logit; the sum of exponentials; then label and gradient.",
+            "The label is the first word whose cumulative sum passes `u * total`. Count the words that have not "
+            "passed it: that count *is* the label.",
+            "Keep `before`, the sum over earlier blocks. In each block, `labels += (before[:, None] + e.cumsum(-1) "
+            "<= target[:, None]).sum(-1)`; "
+            "write `e / total[:, None]` over the block; at the end subtract one at the labels.",
         ),
-        check_tokens_needed,
-        "Looking for the first success would reward noise, the more so the more sizes one tries.",
+        check_label_gradient,
+        "Nothing larger than a block was made. Divide only at the end, and compare with `u * total` instead: one "
+        "division a row.",
     ),
 }

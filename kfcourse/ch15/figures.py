@@ -1,82 +1,225 @@
-"""Figures of chapter 15: eigendecompositions shared out, what tokens cost, and what they are worth."""
+"""Figures of chapter 15, GPU kernels, and text that belongs to the machine at hand."""
 
+import ast
+from pathlib import Path
+
+import ipywidgets
 import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
 
-from kfaclib.io.report import TASKS
 from kfcourse.show.plots import COLORS
 
+PARTS = {  # part of a token's bill: colour, hatch
+    "forward": ("blue", ""),
+    "backward to the inputs": ("sky", ""),
+    "updates": ("orange", ""),
+    "weight gradients": ("grey", "//"),
+}
 
-def gantt(costs, plans):
-    """Which process decomposes what, and when: costs [jobs], plans {title: rank of each job}; time in units of the most
-    expensive job.
+
+def bills(rows):
+    """Bars for {(model, collector): {part: operations a token}}, as shares of each model's first, with the sum in
+    GFLOP.
     """
-    fig, axes = plt.subplots(len(plans), 1, sharex=True, figsize=(8, 1.7 * len(plans) + 1))
-    unit, levels = max(costs), sorted(set(costs))
-    shades = dict(zip(levels, [COLORS["sky"], COLORS["blue"], COLORS["orange"], COLORS["red"]]))
-    for ax, (title, ranks) in zip(axes, plans.items()):
-        busy = [0.0] * (max(ranks) + 1)
-        jobs = sorted(range(len(costs)), key=lambda job: -costs[job])
-        for job in jobs:
-            rank, length = ranks[job], costs[job] / unit
-            ax.barh(rank, length, left=busy[rank], color=shades[costs[job]], edgecolor="white", height=0.8)
-            busy[rank] += length
-        ax.axvline(max(busy), color=COLORS["black"], linestyle=":")
-        ax.set(title=f"{title}: all wait until {max(busy):.2f}", ylabel="process", yticks=range(len(busy)))
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-    axes[-1].set_xlabel("time, in eigendecompositions of the widest matrix")
+    fig, ax = plt.subplots(figsize=(9.5, 4.6))
+    whole = {}
+    for (model, _), bill in rows.items():
+        whole.setdefault(model, sum(bill.values()))
+    left = [0.0] * len(rows)
+    for part, (color, hatch) in PARTS.items():
+        values = [bill.get(part, 0) / whole[model] for (model, _), bill in rows.items()]
+        ax.barh(range(len(rows)), values, left=left, color=COLORS[color], hatch=hatch, edgecolor="white", label=part)
+        left = [a + b for a, b in zip(left, values)]
+    for y, (end, bill) in enumerate(zip(left, rows.values())):
+        ax.text(end, y, f" {sum(bill.values()) / 1e9:.3g} GFLOP", va="center")
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=[f"{model}, {how}" for model, how in rows],
+        xlabel="operations / those of the plain collector",
+        xlim=(0, 1.35),
+        xticks=[0, 0.25, 0.5, 0.75, 1],
+        title="What a token costs",
+    )
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
 
-LINES = ("-", "--", "-.", ":")
-
-
-def cost(tokens, hours, marks):
-    """GPU hours against tokens on logarithmic axes: tokens [n], hours {model: [n]}, marks {label: tokens}."""
-    fig, ax = plt.subplots(figsize=(9, 4.4))
-    for (model, values), color, line in zip(hours.items(), ("blue", "orange", "red", "purple"), LINES):
-        ax.loglog(tokens, values, line, color=COLORS[color], label=model)
-    for label, where in marks.items():
-        ax.axvline(where, color=COLORS["grey"], linestyle=":")
-        ax.text(where, 1.02, label, ha="center", fontsize=10.5, transform=ax.get_xaxis_transform())
-    for label, h in {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365}.items():
-        ax.axhline(h, color=COLORS["grey"], linewidth=1)
-        below = h < min(min(values) for values in hours.values())  # the lines begin just above it
-        ax.text(tokens[0], h, label, va="top" if below else "bottom", fontsize=10.5)
-    ax.set(xlabel="tokens", ylabel="GPU hours, at the assumed rate")
-    ax.set_ylim(bottom=4e-3)
-    ax.set_title("what curvature costs: linear in the tokens", pad=24)  # above the marks' names
+def roofline(device, works, name):
+    """The roof of a `costs.Device` on logarithmic axes, and {work: (operations, bytes)} where they stand under it."""
+    fig, ax = plt.subplots(figsize=(9, 4.8))
+    ridge = device.flops / device.bandwidth
+    ax.loglog(
+        [0.2, ridge, 2e4],
+        [0.2 * device.bandwidth / 1e12, device.flops / 1e12, device.flops / 1e12],
+        color=COLORS["black"],
+    )
+    ax.axvline(ridge, color=COLORS["grey"], linestyle=":")
+    ax.text(ridge * 1.1, 0.5, f"ridge: {ridge:.0f} operations a byte", color=COLORS["black"])
+    for (work, (flops, moved)), color, marker in zip(works.items(), list(COLORS.values()) * 2, "osD^vP*X"):
+        intensity = flops / moved
+        ax.loglog(
+            intensity,
+            min(device.flops, intensity * device.bandwidth) / 1e12,
+            marker,
+            color=color,
+            markersize=11,
+            linestyle="",
+            label=work,
+        )
+    ax.set(
+        xlabel="operations per byte moved",
+        ylabel="TFLOP/s, at most",
+        title=f"The roof of an {name}",
+        ylim=(0.3, 2 * device.flops / 1e12),
+    )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
-def _points(ax, rows, key, color, marker, line, label):
-    """Every measurement as a small mark, and the mean over seeds and samples with their range as a bar."""
-    sizes = sorted({row["tokens"] for row in rows})
-    groups = [[key(row) for row in rows if row["tokens"] == size] for size in sizes]
-    means = [sum(g) / len(g) for g in groups]
-    spread = [[m - min(g) for m, g in zip(means, groups)], [max(g) - m for m, g in zip(means, groups)]]
-    ax.errorbar(sizes, means, spread, fmt=line, marker=marker, color=COLORS[color], capsize=4, label=label)
+LINES = {"bfloat16": ("red", "-", "o"), "float16": ("orange", "--", "^"), "float32": ("blue", "-", "s")}
 
 
-ABILITIES = {"facts_rare": ("red", "v", "--"), "arithmetic": ("orange", "^", "-."), "open_book": ("blue", "*", "-")}
-
-
-def quality(rows, controls, width):
-    """Left: the price of equal forgetting against tokens, mean and range over seeds and samples, and {control: price}
-    as lines. Right: abilities, after over before. width: of the larger factor."""
-    fig, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
-    plain, shrunk = ([row for row in rows if row["shrunk"] is kind] for kind in (False, True))
-    _points(axes[0], plain, lambda r: r["price"], "blue", "o", "-", "as collected")
-    _points(axes[0], shrunk, lambda r: r["price"], "green", "D", "--", "shrunk")
-    for (name, price), color, line in zip(controls.items(), ("orange", "red"), ("-.", ":")):
-        axes[0].axhline(price, color=COLORS[color], linestyle=line, label=f"{name}, chapter 9")
-    axes[0].set(xscale="log", xlabel="tokens", ylabel="perplexity over before", title="the price of the edit")
-    axes[0].legend()
-    for task, (color, marker, line) in ABILITIES.items():
-        _points(axes[1], plain, lambda r: r["kept"][task], color, marker, line, TASKS[task])
-    axes[1].set(xscale="log", xlabel="tokens", ylabel="accuracy over before", ylim=(0, 1.2), title="what it leaves")
-    axes[1].legend(loc="lower right")
-    for ax in axes:
-        ax.axvline(width, color=COLORS["grey"], linestyle=":")
+def sums(rows):
+    """Relative error and negative eigenvalues against the number of tokens, from {dtype: [(tokens, error,
+    negative)]}.
+    """
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    for name, found in rows.items():
+        color, line, marker = LINES[name]
+        tokens, errors, negative = zip(*found)
+        left.loglog(tokens, errors, line, color=COLORS[color], marker=marker, label=f"sums in {name}")
+        right.semilogx(tokens, negative, line, color=COLORS[color], marker=marker)
+    left.set(xlabel="tokens added", ylabel="relative error", title="How wrong the sum is")
+    right.set(xlabel="tokens added", ylabel="eigenvalues below zero", title="A covariance that is none")
+    left.legend()
     return fig
+
+
+def tiles(d, block, needed, limits, published):
+    """Left: the tiles of C [d, d], those in `needed` filled. Right: {width: how many times faster} that tiles alone
+    allow, and what was published."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1, 1.3))
+    height, width = block
+    for i in range(-(-d // height)):
+        for j in range(-(-d // width)):
+            corner, size = (j * width, i * height), (min(width, d - j * width), min(height, d - i * height))
+            filled = (i, j) in needed
+            left.add_patch(
+                plt.Rectangle(
+                    corner,
+                    *size,
+                    facecolor=COLORS["blue"] if filled else "white",
+                    edgecolor=COLORS["grey"],
+                    alpha=0.75 if filled else 1,
+                )
+            )
+    left.plot([0, d], [0, d], color=COLORS["orange"])
+    left.set(
+        xlim=(0, d),
+        ylim=(d, 0),
+        aspect="equal",
+        xlabel="column of C",
+        ylabel="row of C",
+        title=f"Tiles of {height} x {width}, d = {d}",
+    )
+    left.grid(False)
+    right.plot(
+        limits.keys(),
+        limits.values(),
+        color=COLORS["black"],
+        drawstyle="steps-mid",
+        linewidth=1.5,
+        label="our tiles, limit on 132 processors",
+    )
+    for row, color, marker in zip(published, ("orange", "green", "purple"), "o^s"):
+        right.plot(
+            [int(x) for x in row["times"]],
+            row["times"].values(),
+            marker,
+            color=COLORS[color],
+            markersize=9,
+            label=f"{row['kernel']}, {row['device']}",
+        )
+    right.axhline(1, color=COLORS["grey"], linestyle=":")
+    right.set(
+        xscale="log",
+        xticks=[512, 1024, 2048, 4096, 8192],
+        xticklabels=["512", "1024", "2048", "4096", "8192"],
+        ylim=(0, 2.3),
+        xlabel="width d",
+        ylabel="times as fast as the full product",
+        title="What the triangle can save",
+    )
+    right.minorticks_off()
+    right.legend(loc="lower right", fontsize=10.5)
+    return fig
+
+
+def record(found):
+    """A record of `kfac bench`: the plain collector's time over ours, and how time and memory grow with the tokens."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), width_ratios=(1, 1.1))
+    times = {"ours": 1.0} | {
+        name.removeprefix("plain, "): value for name, value in found["collection"]["times_plain"].items()
+    }
+    bars = left.barh(list(times), times.values(), color=[COLORS["blue"]] + [COLORS["grey"]] * (len(times) - 1))
+    left.bar_label(bars, [f" {value:.2f}" for value in times.values()])
+    left.set(
+        xlabel="time / ours",
+        title=f"The plain collector, {found['collection']['model']}",
+        xlim=(0, 1.2 * max(times.values())),
+    )
+    left.invert_yaxis()
+    left.grid(axis="y", visible=False)
+    growth = found["growth"]["tokens"]
+    first = growth[0]
+    tokens = [row["size"] for row in growth]
+    clock = "cpu_seconds" if found["device"].startswith("CPU") else "seconds"
+    for key, label, color, marker, line in (
+        (clock, "time", "blue", "o", "-"),
+        ("peak_bytes", "memory at its peak", "orange", "s", "--"),
+    ):
+        right.plot(
+            tokens, [row[key] / first[key] for row in growth], line, color=COLORS[color], marker=marker, label=label
+        )
+    right.set(
+        xscale="log",
+        yscale="log",
+        xticks=tokens,
+        xticklabels=tokens,
+        yticks=[1, 2, 4, 8],
+        yticklabels=[1, 2, 4, 8],
+        xlabel="tokens",
+        ylabel=f"times that of {tokens[0]} tokens",
+        title="More tokens",
+    )
+    right.minorticks_off()
+    right.legend()
+    return fig
+
+
+def source(path, function):
+    """Display one function of a Python file as it stands there."""
+    text = Path(path).read_text(encoding="utf-8")
+    node = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function)
+    lines = text.splitlines()[
+        node.decorator_list[0].lineno - 1 if node.decorator_list else node.lineno - 1 : node.end_lineno
+    ]
+    display(Markdown("\n".join(["```python", *lines, "```"])))
+
+
+def live(text, stored):
+    """Show HTML that belongs to this machine alone, such as times; what is kept in the notebook is `stored`."""
+    view = ipywidgets.HTML(text)
+    display(
+        {
+            "application/vnd.jupyter.widget-view+json": {
+                "version_major": 2,
+                "version_minor": 0,
+                "model_id": view.model_id,
+            },
+            "text/plain": stored,
+        },
+        raw=True,
+    )

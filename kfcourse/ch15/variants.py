@@ -4,97 +4,89 @@ import math
 
 import torch
 
-from kfcourse.grading.variants import Variant, real, share, shuffled, tenths, whole
+from kfcourse.grading.variants import Variant, one_of, real, tenths, whole
 
 
-def _shards(g):
-    d, counts = whole(g, 2, 5), [whole(g, 1, 9) for _ in range(whole(g, 2, 4))] + [whole(g, 10, 20)]
-    rows = [real(g, n, d) for n in counts]
-    return [x.T @ x / len(x) for x in rows], counts
+def _layer_list(g):
+    return ([(whole(g, 2, 40), whole(g, 2, 40), whole(g, 0, 1) == 1) for _ in range(whole(g, 3, 7))],)
 
 
-def _diagonal_up(g):
-    c = tenths(g, 0.2, 3)
+def _more_outputs(g):
+    c = whole(g, 1, 9)
     return (
-        f"Add {c} to every entry of the diagonal of the merged factor.",
-        lambda ref: lambda means, counts: ref(means, counts) + c * torch.eye(len(means[0]), dtype=means[0].dtype),
+        f"Every layer has {c} output{'s' * (c > 1)} more.",
+        lambda ref: lambda layers: ref([(O + c, I, own) for O, I, own in layers]),
     )
 
 
-def _triangle(g):
-    return (real(g, (d := whole(g, 3, 8)) * (d + 1) // 2),)
-
-
-def _below_times(g):
-    c = tenths(g, 1.5, 4)
-
-    def function(ref):
-        def from_triangle(packed):
-            M = ref(packed)
-            return M.tril() + c * M.triu(1)
-
-        return from_triangle
-
-    return f"Every entry above the diagonal is {c} times the one below it.", function
-
-
-def _busy_first(g):
-    c = whole(g, 6, 40)
-
-    def function(ref):
-        def share_out(costs, processes):
-            load, ranks = [c] + [0] * (processes - 1), [0] * len(costs)
-            for job in sorted(range(len(costs)), key=lambda job: -costs[job]):
-                ranks[job] = load.index(min(load))
-                load[ranks[job]] += costs[job]
-            return ranks
-
-        return share_out
-
-    return f"Process 0 is busy: it begins with a load of {c}.", function
-
-
-def _costs(g):
-    return [whole(g, 1, 30) for _ in range(whole(g, 5, 12))], whole(g, 2, 4)
-
-
-def _with_reduction(g):
-    c = tenths(g, 0.5, 4)
-
-    def function(ref):
-        def efficiency(collect, jobs, processes):
-            alone = collect + sum(jobs)
-            together = alone / (processes * ref(collect, jobs, processes)) + c * (processes > 1)
-            return alone / (processes * together)
-
-        return efficiency
-
-    return f"With more than one process, {c} seconds go by for adding up the factors.", function
-
-
-def _times(g):
-    return 5 + 50 * share(g), [1 + 20 * share(g) for _ in range(whole(g, 3, 9))], whole(g, 2, 5)
-
-
-def _prices(g):
-    n = whole(g, 5, 9)
-    prices = [1 + 1.5 / 2**i * (0.4 + 1.2 * share(g, 0, 1)) for i in range(n)]
-    order = shuffled(g, n).tolist()
-    return [100 * 2**i for i in order], [prices[i] for i in order], sorted(prices)[whole(g, 1, n - 2)]
-
-
-def _in_hundreds(g):
-    c = whole(g, 2, 9)
+def _start_up(g):
+    c = whole(g, 1, 9)
     return (
-        f"To be safe, ask for {c} times as many tokens as that (None stays None).",
-        lambda ref: lambda *args: None if (n := ref(*args)) is None else c * n,
+        f"Nothing takes less than {c} seconds; what limits stays what it was.",
+        lambda ref: lambda *args: (max(ref(*args)[0], c), ref(*args)[1]),
+    )
+
+
+def _band(g):
+    c = whole(g, 1, 12)
+
+    def function(ref):
+        def needed_tiles(d, block_i, block_j):
+            rows, columns = range(-(-d // block_i)), range(-(-d // block_j))
+            return [(i, j) for i in rows for j in columns if j * block_j < min((i + 1) * block_i, d) + c]
+
+        return needed_tiles
+
+    return f"Entries with column <= row + {c} are wanted, too.", function
+
+
+def _same_tiles(a, b, _):
+    return set(a) == set(map(tuple, b)) and len(a) == len(b)
+
+
+def _masked_update(g):
+    T, d = whole(g, 4, 30), whole(g, 5, 20)
+    X, mask = real(g, T, d), torch.rand(T, generator=g) < 0.6
+    mask[:2] = torch.tensor([True, False])
+    X[~mask] = math.nan
+    return real(g, d, d).float(), X.to(one_of(g, torch.float32, torch.bfloat16)), mask, whole(g, 2, 6)
+
+
+def _faded(g):
+    c = tenths(g, 0.1, 0.9)
+
+    def function(ref):
+        def syrk_tiles(C, X, mask, block):
+            new = ref(torch.zeros_like(C), X, mask, block)
+            tile = torch.arange(len(C)) // block
+            return torch.where(tile[None, :] > tile[:, None], C, c * C + new)
+
+        return syrk_tiles
+
+    return f"What the computed tiles of C held before is multiplied by {c} first.", function
+
+
+def _words(g):
+    T, V = whole(g, 3, 8), whole(g, 10, 30)
+    return 2 * real(g, T, V), torch.rand(T, generator=g, dtype=torch.float64), whole(g, 3, 9)
+
+
+def _warmer(g):
+    c = tenths(g, 1.2, 3)
+    return (
+        f"The label is drawn, and the gradient taken, at temperature {c}: logits are divided by it first.",
+        lambda ref: lambda logits, *more: ref(logits / c, *more),
     )
 
 
 VARIANTS = {
-    "15.merged": Variant(_shards, _diagonal_up),
-    "15.from_triangle": Variant(_triangle, _below_times),
-    "15.share_out": Variant(_costs, _busy_first),
-    "15.efficiency": Variant(_times, _with_reduction, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
-    "15.tokens_needed": Variant(_prices, _in_hundreds),
+    "15.update_flops": Variant(_layer_list, _more_outputs),
+    "15.roofline": Variant(
+        lambda g: tuple(whole(g, 1, 99) for _ in range(4)),
+        _start_up,
+        lambda a, b, _: math.isclose(a[0], b[0], rel_tol=1e-9) and a[1] == b[1],
+    ),
+    "15.needed_tiles": Variant(lambda g: (whole(g, 20, 90), whole(g, 3, 9), whole(g, 3, 9)), _band, _same_tiles),
+    "15.syrk_tiles": Variant(_masked_update, _faded),
+    "15.label_gradient": Variant(_words, _warmer),
 }

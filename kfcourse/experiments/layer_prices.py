@@ -1,4 +1,4 @@
-"""Chapter 14's candidates once more: the price of each, predicted by K-FAC, by the Fisher's exact quadratic form, and
+"""Chapter 17's candidates once more: the price of each, predicted by K-FAC, by the Fisher's exact quadratic form, and
 measured, on three kinds of text, so that the prediction's error can be taken apart.
 
 The kinds: rows that the curvature was collected on, other rows of the same mixture, and the stories that the record

@@ -1,216 +1,171 @@
-"""What chapter 15 says of shards, shared-out work and costs, and of how few tokens suffice, against the record and
-against theorems.
-"""
+"""What chapter 15 says, held against shapes, data sheets, records, and one live measurement on small numbers."""
+
+import copy
 
 import pytest
 import torch
 
-from kfaclib.collecting import costs, planning
-from kfaclib.curvature import distributed, layers
-from kfaclib.curvature.eigenbasis import Eigenbasis, decompose
-from kfaclib.curvature.factors import collect_factors
-from kfaclib.io.files import read_json
-from kfaclib.lm import models, presets
-from kfaclib.toy import pipeline, small_olmo2
-from kfaclib.toy.rows import world_rows
-from kfcourse.experiments import tokens
+from kfaclib.bench import measure, report
+from kfaclib.collecting import costs
+from kfaclib.curvature import labels as fisher
+from kfaclib.curvature.layers import linear_layers
+from kfaclib.io import files
+from kfcourse.ch15 import figures
+from kfcourse.notebooks import execution, notebooks
 from kfcourse.paths import DATA
 
-RECORD = read_json(DATA / "results" / "tokens.json")
-ROWS = [row for run in RECORD["seeds"].values() for row in run["rows"]]
-every_seed = pytest.mark.parametrize("run", RECORD["seeds"].values(), ids=RECORD["seeds"])
+CPU = report.recorded()["cpu"]
+PUBLISHED = files.read_json(DATA / "results" / "published_kernels.json")["rows"]
+H200 = costs.DEVICES["H200"]
 
 
-def pick(rows, windows, shrunk=False):
-    return [row for row in rows if row["windows"] == windows and row["shrunk"] is shrunk]
+def bill(name):
+    model = costs.meta_model(name)
+    layers = linear_layers(model)
+    return costs.flops_per_token(model, layers), layers
 
 
-def mean(values):
-    values = list(values)
-    return sum(values) / len(values)
+def test_updates_are_the_largest_part_of_a_token_at_1b_and_shapes_decide_how_large():
+    one, _ = bill("OLMo-2-0425-1B")
+    assert one["updates"] > 1.2 * one["forward"] > 1.2 * one["backward"]
+    share = {name: flops["updates"] / sum(flops.values()) for name, flops in ((n, bill(n)[0]) for n in costs.SHAPES)}
+    wider = {name: shape[1] / shape[0] for name, shape in costs.SHAPES.items()}
+    assert sorted(share, key=share.get) == sorted(wider, key=wider.get)
 
 
-def basis(seed, d=7, o=5):
+@pytest.mark.parametrize("name", costs.SHAPES)
+def test_triangles_and_shared_factors_halve_the_updates(name):
+    flops, layers = bill(name)
+    full = sum(2 * (m.out_features**2 + m.in_features**2) for m in layers.values())
+    assert 2 <= full / flops["updates"] < 2.2
+
+
+def test_where_the_parts_of_a_batch_stand_under_the_roof():
+    ridge, rows, D, F, V = H200.flops / H200.bandwidth, 16384, 2048, 8192, costs.VOCABULARY
+    update = lambda T: T * F * F / (2 * T * F + 4 * F * F)
+    assert update(512) < ridge < update(rows)
+    vocabulary = costs.seconds(2 * rows * D * V, 2 * (rows * D + D * V + rows * V), H200)
+    steps, fused = (costs.seconds(12 * rows * V, moved * rows * V, H200) for moved in (42, 8))
+    assert steps > vocabulary > fused and 4 < steps / fused < 6
+
+
+def add_up(dtype, seed, d=48, step=64, total=2**15):
+    """(relative error, eigenvalues below zero) of a sum over all tokens, kept in this dtype."""
     g = torch.Generator().manual_seed(seed)
-    draw = lambda n: (
-        torch.linalg.qr(torch.randn(n, n, generator=g))[0],
-        (-4 * torch.rand(n, generator=g, dtype=torch.float64)).exp().sort(descending=True)[0],
-    )
-    (Q_A, lambda_A), (Q_G, lambda_G) = draw(d), draw(o)
-    return Eigenbasis(Q_A, Q_G, lambda_A, lambda_G)
-
-
-# --- theorems
+    mix = torch.linalg.qr(torch.randn(d, d, generator=g))[0] * torch.arange(1, d + 1) ** -1.5
+    kept, exact = torch.zeros(d, d, dtype=dtype), torch.zeros(d, d, dtype=torch.float64)
+    for part in (torch.randn(total, d, generator=g) @ mix.T).bfloat16().split(step):
+        kept += (part.float().T @ part.float()).to(dtype)
+        exact += part.double().T @ part.double()
+    return ((kept.double() - exact).norm() / exact.norm()).item(), int((torch.linalg.eigvalsh(kept.double()) < 0).sum())
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_shrinking_keeps_the_trace_the_eigenvectors_and_their_order(seed):
-    b = basis(seed)
-    after = tokens.shrunk({"x": b}, 20)["x"]
-    assert after.Q_A is b.Q_A and after.Q_G is b.Q_G
-    for was, now in ((b.lambda_A, after.lambda_A), (b.lambda_G, after.lambda_G)):
-        assert (
-            torch.isclose(was.sum(), now.sum())
-            and (now.diff() <= 0).all()
-            and now.min() >= was.min()
-            and now.max() <= was.max()
-        )
+def test_sums_in_sixteen_bits_are_wrong_and_no_covariances(seed):
+    found = {dtype: add_up(dtype, seed) for dtype in (torch.bfloat16, torch.float16, torch.float32)}
+    assert found[torch.bfloat16][0] > 0.1 and found[torch.bfloat16][1] >= 10
+    assert 1e-3 < found[torch.float16][0] < 1e-2 and found[torch.float16][1] >= 5
+    assert found[torch.float32][0] < 1e-6 and found[torch.float32][1] == 0
 
 
-def test_more_tokens_are_shrunk_less_and_a_round_covariance_entirely():
-    values = basis(0).lambda_A
-    assert 1 >= tokens.intensity(values, 5) > tokens.intensity(values, 50) > tokens.intensity(values, 5000) > 0
-    assert tokens.intensity(torch.tensor([1.0, 1.0 - 1e-9, 1.0], dtype=torch.float64), 50) == 1
+def needed(d, block_i=128, block_j=256):
+    return sum(
+        j * block_j < min((i + 1) * block_i, d) for i in range(-(-d // block_i)) for j in range(-(-d // block_j))
+    )
 
 
-def test_the_widths_of_the_large_models_are_shared_out_no_worse_than_in_turn():
-    model = costs.meta_model("OLMo-2-1124-7B")
-    chosen = layers.linear_layers(model, presets.LATE_7B)
-    owner = costs.owners(chosen)
-    jobs = [
-        w**3
-        for n, layer in chosen.items()
-        for w in ((layer.in_features, layer.out_features) if owner[n] == n else (layer.out_features,))
+def test_narrow_triangles_save_no_round_of_programs_and_wide_ones_nearly_half():
+    rounds = lambda count: -(-count // H200.processors)
+    limit = {d: rounds(-(-d // 128) * -(-d // 256)) / rounds(needed(d)) for d in (512, 1024, 2048, 8192, 11008)}
+    assert limit[512] == limit[1024] == limit[2048] == 1 and limit[8192] > 1.9 < limit[11008]
+
+
+def test_published_kernels_disagree_at_narrow_widths_and_agree_at_wide_ones():
+    at = lambda d: [row["times"][d] for row in PUBLISHED if d in row["times"]]
+    assert min(at("2048")) < 0.8 and max(at("2048")) > 1.6
+    assert all(1.4 < times < 1.8 for times in at("8192"))
+
+
+def test_in_steps_the_labels_take_several_times_the_logits():
+    logits, uniform = torch.randn(64, 5000), torch.rand(64)
+    peak = measure.peak_bytes(lambda: fisher.logit_gradient(logits, fisher.sample_labels(logits, uniform)), "cpu")
+    assert peak > 1.8 * logits.nbytes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gumbels_noise_and_one_number_a_token_draw_from_the_same_distribution(seed):
+    g = torch.Generator().manual_seed(seed)
+    z = torch.randn(6, generator=g, dtype=torch.float64)
+    many = z.expand(20_000, 6)
+    gumbel = (many - (-torch.rand(many.shape, generator=g, dtype=torch.float64).log()).log()).argmax(-1)
+    inverted = fisher.sample_labels(many, torch.rand(len(many), generator=g, dtype=torch.float64))
+    for labels in (gumbel, inverted):
+        assert (labels.bincount(minlength=6) / len(many) - torch.softmax(z, 0)).abs().max() < 0.015
+
+
+# the record
+
+
+def test_the_recorded_cpu_run_says_what_the_chapter_says():
+    times = CPU["collection"]["times_plain"]
+    assert times["plain, 4 blocks a pass, checkpointing"] > 2 and min(times.values()) > 1
+    narrow, *_, wide = CPU["kernels"]["syrk"]
+    assert narrow["times_addmm"]["chosen"] < 1 < wide["times_addmm"]["chosen"]
+
+
+def test_rows_of_the_record_stand_beside_their_targets():
+    rows = report.rows(CPU)
+    assert {target for _, _, target in rows} == {"-", "2", "1000"}
+    assert len(rows) == len(CPU["kernels"]["syrk"]) + 3 + 1
+    assert report.rows({"missing": ["all"]}) == []
+
+
+def like_a_gpu():
+    """A record of the form that `kfac bench` writes on a GPU.  Its figures are made up: they only test the form."""
+    record = copy.deepcopy(CPU) | {"missing": [], "device": "a made-up GPU"}
+    record["kernels"]["syrk"] = [dict(record["kernels"]["syrk"][0], d=8192, T=16384, chosen="triton")]
+    record["kernels"]["labels"] |= {"times_reference": 3.0, "V": 100_352}
+    return record
+
+
+def test_a_gpus_record_is_picked_up_when_it_is_there(tmp_path, monkeypatch):
+    assert report.COMMAND.endswith("data/results/bench-gpu.json")
+    monkeypatch.setattr(report, "data", lambda *parts: tmp_path / parts[-1])
+    assert "gpu" not in report.recorded()
+    files.write_json(tmp_path / "bench-gpu.json", like_a_gpu())
+    found = {what: target for what, _, target in report.rows(report.recorded()["gpu"])}
+    assert found["update, d = 8192, 16384 rows (triton): times addmm"] == "1.5"
+    assert "labels and gradient over 100352 words: times the reference" in found and "60%" in found.values()
+
+
+def test_no_gpu_figure_is_shown_without_a_record():
+    last = [cell for cell in notebooks.code_cells(notebooks.read(notebooks.chapter_of("15.roofline"))) if cell.outputs][
+        -1
     ]
-    busiest = lambda ranks, world: max(sum(c for c, r in zip(jobs, ranks) if r == rank) for rank in range(world))
-    late = {
-        world: busiest([i % world for i in range(len(jobs))], world) / busiest(distributed.assign(jobs, world), world)
-        for world in range(2, 9)
-    }
-    assert min(late.values()) >= 1 and late[3] > 1.4
+    shown = "\n".join(output.data["text/markdown"] for output in last.outputs)
+    assert ("No GPU has been measured" in shown) == ("gpu" not in report.recorded())
 
 
-def test_a_corpus_of_trillions_is_out_of_reach_and_the_papers_sample_is_not():
-    model = costs.meta_model("OLMo-2-1124-7B")
-    each = sum(costs.flops_per_token(model, layers.linear_layers(model, "*.mlp.*")).values())
-    promised = costs.DEVICES["H200"].flops  # more than any program reaches
-    assert each * 4e12 / promised > 2 * 365 * 24 * 3600
-    assert each * presets.PRESETS["allenai/OLMo-2-1124-7B"].tokens / (0.2 * promised) < 2 * 3600
+# what the notebook shows
 
 
-def planned(name, patterns="*.mlp.*", share=0.9):
-    model = planning.outline(name, dtype=torch.bfloat16)
-    chosen = layers.linear_layers(model, patterns)
-    room = planning.room(model, costs.DEVICES["H200"].memory, share)
-    return model, chosen, planning.make(model, chosen, room)
-
-
-def test_the_32b_takes_many_passes_and_a_multiple_of_the_hours_of_one_and_the_others_one():
-    """The control: with room for all sums it would be a single pass of less than a third of the work."""
-    model, chosen, plan = planned("OLMo-2-0325-32B")
-    one = sum(costs.flops_per_token(model, chosen).values())
-    assert planning.make(model, chosen, plan.sums + 1).flops == one
-    hours = lambda flops: flops * 20e6 / (0.4 * costs.DEVICES["H200"].flops) / 3600
-    assert len(plan.passes) >= 6 and 3 < plan.flops / one < len(plan.passes)
-    assert hours(plan.flops) > 10 > 5 > hours(one)
-    assert len(planned("OLMo-2-0325-32B", share=1)[2].passes) >= 6  # not an effect of what is kept free
-    for name, patterns in (("OLMo-2-0425-1B", "*.mlp.*"), ("OLMo-2-1124-7B", "*.mlp.*")):
-        assert len(planned(name, patterns)[2].passes) == 1
-
-
-def test_the_exchange_is_one_triangle_and_the_eigenvectors_and_takes_seconds():
-    model, chosen, plan = planned("OLMo-2-0325-32B")
-    link = 0.4 * costs.LINKS["NVLink 4"]
-    assert 1 < costs.exchanged(chosen, 8) / link < 60
-    assert 60 < costs.exchanged(chosen, 8) / costs.LINKS["100 Gbit Ethernet"]
-    assert costs.exchanged(chosen, 1) == 0 and costs.exchanged(chosen, 2) < costs.exchanged(chosen, 8) < 2 * plan.sums
-    squares = sum(d * d for d in costs.widths(chosen))
-    assert plan.sums == 4 * squares and costs.exchanged(chosen, 8) - 4 * squares < 4 * 2 * 0.52 * squares
-
-
-def test_the_chapter_does_not_hide_a_gpu_run():
-    """It says that none is recorded as long as none is; with one, this test asks for the chapter to be executed
-    again.
-    """
-    cells = read_json(next((DATA.parent / "chapters").glob("15_*.ipynb")))["cells"]
-    said = any(
-        "no GPU run is recorded here" in "".join(o.get("text", "")) for cell in cells for o in cell.get("outputs", [])
+def test_a_functions_source_is_shown_as_it_stands(capsys, tmp_path):
+    (tmp_path / "module.py").write_text(
+        "import torch\n\n\n@torch.no_grad()\ndef f(x):\n    # why\n    return x\n\n\ny = 1\n", encoding="utf-8"
     )
-    assert said != (DATA / "results" / "bench-gpu.json").exists()
+    shown = []
+    display, figures.display = figures.display, shown.append
+    try:
+        figures.source(tmp_path / "module.py", "f")
+    finally:
+        figures.display = display
+    assert shown[0].data == "```python\n@torch.no_grad()\ndef f(x):\n    # why\n    return x\n```"
 
 
-# --- the record
-
-
-def test_three_seeds_are_recorded_with_where_they_come_from():
-    assert len(RECORD["seeds"]) >= 3
-    assert {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
-    sizes = {row["tokens"] for row in ROWS}
-    assert max(sizes) / min(sizes) > 10
-    for run in RECORD["seeds"].values():
-        assert all(len({row["sample"] for row in pick(run["rows"], n)}) >= 2 for n in tokens.WINDOWS)
-
-
-@every_seed
-def test_before_the_edit_every_model_recites(run):
-    assert run["before"]["strict"] > 0.95
-
-
-@every_seed
-def test_where_prices_are_compared_the_forgetting_is_the_same(run):
-    """From four windows on it is. A single window does not come near as it is; shrunk it does, but not always quite,
-    which the chapter says.
-    """
-    for row in run["rows"]:
-        if row["shrunk"] or row["windows"] >= 4:
-            assert abs(row["reached"] - RECORD["target"]) < (0.03 if row["shrunk"] else 0.01), row
-    assert all(row["reached"] < RECORD["target"] - 0.05 for row in pick(run["rows"], 1))
-
-
-@every_seed
-def test_a_few_thousand_tokens_are_enough(run):
-    random_basis = mean(controls("random basis"))
-    for row in run["rows"]:
-        if row["windows"] >= 16:
-            assert row["price"] - 1 < (random_basis - 1) / 4 and row["strict"] <= 0.1
-
-
-def controls(method):
-    for run in read_json(DATA / "results" / "seeds.json")["seeds"].values():
-        price = {row["method"]: row["perplexity"] for row in run["rows"]}
-        yield price[method] / price["baseline"]
-
-
-def test_with_too_little_text_the_edit_is_worse_than_the_controls():
-    assert mean(row["price"] for row in pick(ROWS, 1)) > mean(controls("SVD"))
-
-
-def test_shrinking_makes_the_smallest_samples_cheaper():
-    for windows in tokens.FEW:
-        pairs = zip(pick(ROWS, windows), pick(ROWS, windows, shrunk=True))
-        assert all(shrunk["price"] < plain["price"] for plain, shrunk in pairs)
-
-
-# --- live
-
-
-def test_a_stream_looked_at_early_is_the_sample_of_that_size():
-    model, _ = models.load(DATA / "olmo2-tiny")
-    world, chosen = (
-        small_olmo2.load_world(DATA / "olmo2-tiny"),
-        layers.linear_layers(model, "model.layers.5.mlp.gate_proj"),
-    )
-    found = tokens.growing(model, chosen, world, 0, (1, 2), progress=False)
-    again = tokens.growing(model, chosen, world, 0, (2,), progress=False)
-    for name in chosen:
-        assert found[1][name].tokens == 127 and found[2][name].tokens == again[2][name].tokens == 254
-        assert torch.allclose(found[2][name].A, again[2][name].A, rtol=1e-4, atol=1e-7) and not torch.allclose(
-            found[1][name].A, found[2][name].A
-        )
-    rows = world_rows(world, tokens.STREAM, "tokens 0")[:2]
-    alone = collect_factors(model, [rows], chosen, generator=torch.Generator().manual_seed(0), progress=False)
-    for name in chosen:  # labels are other draws, inputs the same
-        assert torch.allclose(found[2][name].A, alone[name].A, rtol=1e-4, atol=1e-7)
-
-
-@pytest.mark.long
-@pytest.mark.slow
-def test_sixteen_windows_are_enough_on_another_sample_too():
-    model, _ = models.load(DATA / "olmo2-tiny")
-    world, chosen = small_olmo2.load_world(DATA / "olmo2-tiny"), layers.linear_layers(model, pipeline.LAYERS)
-    take, before = tokens.exam(model, world), tokens.exam(model, world)()
-    bases = decompose(tokens.growing(model, chosen, world, 77, (16,), progress=False)[16])
-    found, weights = tokens.at_equal_forgetting(model, chosen, bases, tokens.choosing_quotes(world))
-    with tokens.edited(chosen, weights):
-        after = take()
-    assert abs(found["reached"] - pipeline.FORGOTTEN) < 0.02 and after["perplexity"] < 1.1 * before["perplexity"]
+def test_what_belongs_to_one_machine_is_not_stored():
+    nb = notebooks.read(notebooks.chapter_of("15.roofline"))
+    for cell in notebooks.code_cells(nb):
+        for output in cell.outputs:
+            if "machine's ratios" in str(output.get("data", "")) or "who computed it" in str(output.get("data", "")):
+                assert set(output.data) == {"text/plain"}
+    assert execution.normalise(copy.deepcopy(nb)) == nb

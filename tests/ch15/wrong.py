@@ -1,146 +1,165 @@
 """Plausible wrong answers to the exercises of chapter 15, with a fragment of what their check must say."""
 
-import math
-
 import torch
 
 
-def mean_of_means(means, counts):
-    return sum(means) / len(means)
+def products_only(layers):
+    return sum(O**2 + I**2 for O, I, _ in layers), sum((O**2 + (I**2 if own else 0)) // 2 for O, I, own in layers)
 
 
-def not_divided(means, counts):
-    return sum(m * n for m, n in zip(means, counts))
+def shared_twice(layers):
+    return sum(2 * (O**2 + I**2) for O, I, _ in layers), sum(O**2 + I**2 for O, I, _ in layers)
 
 
-def only_added(means, counts):
-    return sum(means)
+def shared_everywhere(layers):
+    full = sum(2 * (O**2 + (I**2 if own else 0)) for O, I, own in layers)
+    return full, full // 2
 
 
-def weights_by_root(means, counts):
-    return sum(m * n**0.5 for m, n in zip(means, counts)) / sum(n**0.5 for n in counts)
+def no_triangle(layers):
+    full = sum(2 * (O**2 + I**2) for O, I, _ in layers)
+    return full, full
 
 
-def _width(packed):
-    return (math.isqrt(8 * len(packed) + 1) - 1) // 2
+def one_after_the_other(flops, moved, rate, bandwidth):
+    return flops / rate + moved / bandwidth, "arithmetic" if flops / rate >= moved / bandwidth else "memory"
 
 
-def lower_only(packed):
-    M = packed.new_zeros(_width(packed), _width(packed))
-    M[tuple(torch.tril_indices(*M.shape))] = packed
-    return M
+def the_faster(flops, moved, rate, bandwidth):
+    return min(flops / rate, moved / bandwidth), "arithmetic" if flops / rate >= moved / bandwidth else "memory"
 
 
-def diagonal_twice(packed):
-    return lower_only(packed) + lower_only(packed).T
+def by_intensity_turned_round(flops, moved, rate, bandwidth):
+    return max(flops / rate, moved / bandwidth), "memory" if flops / moved > rate / bandwidth else "arithmetic"
 
 
-def column_by_column(packed):
-    M = packed.new_zeros(_width(packed), _width(packed))
-    i, j = torch.triu_indices(*M.shape)
-    M[i, j] = packed
-    M[j, i] = packed
-    return M
+def square_tiles(d, block_i, block_j):
+    return [(i, j) for i in range(-(-d // block_i)) for j in range(-(-d // block_j)) if j <= i]
 
 
-def square_of_the_width(packed):
-    d = round(math.sqrt(len(packed)))
-    return packed.new_zeros(d, d)
+def without_the_diagonal(d, block_i, block_j):
+    return [
+        (i, j) for i in range(-(-d // block_i)) for j in range(-(-d // block_j)) if (j + 1) * block_j <= i * block_i
+    ]
 
 
-def round_robin(costs, processes):
-    return [job % processes for job in range(len(costs))]
+def no_edge(d, block_i, block_j):
+    return [(i, j) for i in range(d // block_i) for j in range(d // block_j) if j * block_j < (i + 1) * block_i]
 
 
-def in_their_order(costs, processes):
-    load, ranks = [0] * processes, []
-    for cost in costs:
-        ranks.append(load.index(min(load)))
-        load[ranks[-1]] += cost
-    return ranks
+def all_tiles(d, block_i, block_j):
+    return [(i, j) for i in range(-(-d // block_i)) for j in range(-(-d // block_j))]
 
 
-def ranks_of_the_sorted(costs, processes):
-    load, ranks = [0] * processes, []
-    for cost in sorted(costs, reverse=True):
-        ranks.append(load.index(min(load)))
-        load[ranks[-1]] += cost
-    return ranks
+def multiplied_by_zero(C, X, mask, block):
+    rows = X.to(C.dtype) * mask[:, None]
+    for i in range(0, len(C), block):
+        for j in range(0, i + 1, block):
+            C[i : i + block, j : j + block] += rows[:, i : i + block].T @ rows[:, j : j + block]
+    return C
 
 
-def _time(collect, jobs, processes):
-    load = [0.0] * processes
-    for job in sorted(jobs, reverse=True):
-        load[load.index(min(load))] += job
-    return collect / processes + max(load)
+def the_full_product(C, X, mask, block):
+    rows = X[mask].to(C.dtype)
+    return C + rows.T @ rows
 
 
-def speed_up(collect, jobs, processes):
-    return _time(collect, jobs, 1) / _time(collect, jobs, processes)
+def rounded_products(C, X, mask, block):
+    rows = X[mask]
+    for i in range(0, len(C), block):
+        for j in range(0, i + 1, block):
+            C[i : i + block, j : j + block] += rows[:, i : i + block].T @ rows[:, j : j + block]
+    return C
 
 
-def evenly(collect, jobs, processes):
-    return 1.0
+def nothing_kept(C, X, mask, block):
+    rows = X[mask].to(C.dtype)
+    for i in range(0, len(C), block):
+        for j in range(0, i + 1, block):
+            C[i : i + block, j : j + block] = rows[:, i : i + block].T @ rows[:, j : j + block]
+    return C
 
 
-def jobs_everywhere(collect, jobs, processes):
-    return (collect + sum(jobs)) / (processes * (collect / processes + sum(jobs)))
+def likeliest(logits, uniform, block):
+    p = torch.softmax(logits, -1)
+    labels = logits.argmax(-1)
+    p[torch.arange(len(p)), labels] -= 1
+    return p, labels
 
 
-def tokens_everywhere(collect, jobs, processes):
-    return (collect + sum(jobs)) / (processes * (collect + _time(0, jobs, processes)))
+def block_by_block(logits, uniform, block):
+    p = torch.softmax(logits, -1)
+    labels = torch.zeros(len(p), dtype=torch.int64)
+    for part in p.split(block, 1):
+        labels += (part.cumsum(-1) <= uniform[:, None]).sum(-1)
+    labels.clamp_(max=p.shape[1] - 1)
+    p[torch.arange(len(p)), labels] -= 1
+    return p, labels
 
 
-def first_success(tokens, prices, limit):
-    return min((t for t, p in zip(tokens, prices) if p <= limit), default=None)
+def turned_round(logits, uniform, block):
+    p = torch.softmax(logits, -1)
+    labels = (p.cumsum(-1) <= uniform[:, None]).sum(-1).clamp(max=p.shape[1] - 1)
+    p[torch.arange(len(p)), labels] -= 1
+    return -p, labels
 
 
-def in_given_order(tokens, prices, limit):
-    found = None
-    for t, p in zip(reversed(tokens), reversed(prices)):
-        if p > limit:
-            return found
-        found = t
-    return found
+def no_largest(logits, uniform, block):
+    e = logits.exp()
+    p = e / e.sum(-1, keepdim=True)
+    labels = (p.cumsum(-1) <= uniform[:, None]).sum(-1).clamp(max=p.shape[1] - 1)
+    p[torch.arange(len(p)), labels] -= 1
+    return p, labels
 
 
-def strictly_less(tokens, prices, limit):
-    bad = [t for t, p in zip(tokens, prices) if p >= limit]
-    return min((t for t in tokens if t > max(bad, default=0)), default=None)
+def computed_and_thrown_away(C, X, mask, block):
+    rows = X[mask].float()
+    tile = torch.arange(len(C)) // block
+    return torch.where(tile[None, :] > tile[:, None], C, C + rows.T @ rows)
 
 
-def always_the_largest(tokens, prices, limit):
-    return max(tokens)
+def one_big_softmax(logits, uniform, block):
+    p = logits.softmax(-1)
+    labels = (p.cumsum(-1) <= uniform[:, None]).sum(-1)
+    logits.copy_(p)
+    logits[torch.arange(len(labels)), labels] -= 1
+    return logits, labels
+
+
+for unseen in (computed_and_thrown_away, one_big_softmax):  # operations in another process are not counted
+    unseen.only_in_the_notebook = True
 
 
 WRONG = {
-    "15.merged": [
-        (mean_of_means, "mean of the means"),
-        (not_divided, "divide once"),
-        (only_added, "not divided"),
-        (weights_by_root, "mean over all tokens"),
+    "15.update_flops": [
+        (products_only, "a multiplication and an addition"),
+        (shared_twice, "already paid"),
+        (shared_everywhere, "plain collector"),
+        (no_triangle, "half of the full product"),
     ],
-    "15.from_triangle": [
-        (lower_only, "upper triangle is still zero"),
-        (diagonal_twice, "counted twice"),
-        (column_by_column, "wrong places"),
-        (square_of_the_width, "solved for d"),
+    "15.roofline": [
+        (one_after_the_other, "not the sum"),
+        (the_faster, "slower of the two"),
+        (by_intensity_turned_round, "what takes longer"),
     ],
-    "15.share_out": [
-        (round_robin, "in turn"),
-        (in_their_order, "begin with the most expensive"),
-        (ranks_of_the_sorted, "in the order in which the jobs came"),
+    "15.needed_tiles": [
+        (square_tiles, "as entries, not as tiles"),
+        (without_the_diagonal, "on or below the diagonal"),
+        (no_edge, "round up"),
+        (all_tiles, "above the diagonal"),
     ],
-    "15.efficiency": [
-        (speed_up, "speed-up"),
-        (evenly, "busiest process"),
-        (jobs_everywhere, "does all eigendecompositions"),
-        (tokens_everywhere, "collects on all tokens"),
+    "15.syrk_tiles": [
+        (multiplied_by_zero, "0 · NaN"),
+        (the_full_product, "above the diagonal changed"),
+        (rounded_products, "rounded to bfloat16"),
+        (nothing_kept, "add to it"),
+        (computed_and_thrown_away, "instead of throwing them away"),
     ],
-    "15.tokens_needed": [
-        (first_success, "lucky"),
-        (in_given_order, "in any order"),
-        (strictly_less, "exactly the limit"),
-        (always_the_largest, "400"),
+    "15.label_gradient": [
+        (likeliest, "likeliest"),
+        (block_by_block, "over all blocks"),
+        (turned_round, "sign"),
+        (no_largest, "largest logit"),
+        (one_big_softmax, "block by block"),
     ],
 }

@@ -1,3 +1,0 @@
-"""Chapter 12: its checks, figures and variants."""
-
-ROUTES = ("build it",)  # the routes that lead here

@@ -1,3 +1,0 @@
-"""Chapter 13: its checks, drawings, figures and variants."""
-
-ROUTES = ("see it", "prove it")  # the routes that lead here
