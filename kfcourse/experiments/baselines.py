@@ -1,4 +1,4 @@
-"""Chapter 11 on the three training seeds: what seven ways to forget do to quotes that were used to find them, and to
+"""Chapter 12 on the three training seeds: what seven ways to forget do to quotes that were used to find them, and to
 quotes that were not.
 
 The *seen* quotes are the choosing half: BalancedSubnet and gradient ascent are trained on them, and every method's

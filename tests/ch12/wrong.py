@@ -1,4 +1,4 @@
-"""Plausible wrong answers to the exercises of chapter 11, with a fragment of what their check must say."""
+"""Plausible wrong answers to the exercises of chapter 12, with a fragment of what their check must say."""
 
 import torch
 
@@ -90,27 +90,27 @@ def absolute_values(x, Q_A, share):
 
 
 WRONG = {
-    "11.subnet_mask": [
+    "12.subnet_mask": [
         (signed, "*absolute*"),
         (mask_of_the_dropped, "*kept*"),
         (highest_go, "the lowest go"),
         (share_of_the_largest, "weights are dropped"),
         (row_by_row, "all its scores together"),
     ],
-    "11.score_gradient": [
+    "12.score_gradient": [
         (at_the_weights, "*times W*"),
         (no_sign, "the sign turns"),
         (kept_only, "dropped weights get their gradient"),
         (mean_over_tokens, "no mean"),
     ],
-    "11.balanced_loss": [
+    "12.balanced_loss": [
         (both_turned, "both signs"),
         (both_down, "go *up*"),
         (no_cap, "push no further"),
         (capped_mean, "cap each token"),
         (shares_exchanged, "belongs to the memorized"),
     ],
-    "11.energy_in_flat_directions": [
+    "12.energy_in_flat_directions": [
         (energy_not_share, "divided by the whole"),
         (sharpest_columns, "sharpest"),
         (rows_of_Q, "columns of Q_A"),

@@ -1,4 +1,4 @@
-"""Exercises of chapter 11: which weights a subnet drops, the gradient of its scores, a loss with two signs, energy in
+"""Exercises of chapter 12: which weights a subnet drops, the gradient of its scores, a loss with two signs, energy in
 flat directions.
 """
 
@@ -132,7 +132,7 @@ def check_energy_in_flat_directions(function):
 
 
 EXERCISES = {
-    "11.subnet_mask": Exercise(
+    "12.subnet_mask": Exercise(
         "What the subnet drops",
         2,
         8,
@@ -145,7 +145,7 @@ EXERCISES = {
         check_subnet_mask,
         "By rank and not by a threshold, so that exactly the wanted share is dropped whatever the scores look like.",
     ),
-    "11.score_gradient": Exercise(
+    "12.score_gradient": Exercise(
         "The gradient of a score",
         3,
         10,
@@ -161,7 +161,7 @@ EXERCISES = {
         "The hard mask has no gradient of its own. Pretending that it is |score| sends every weight a signal, the "
         "dropped ones as well.",
     ),
-    "11.balanced_loss": Exercise(
+    "12.balanced_loss": Exercise(
         "Up on one, down on the other",
         2,
         6,
@@ -173,7 +173,7 @@ EXERCISES = {
         check_balanced_loss,
         "Without a cap the loss of a few tokens would run off to minus infinity, and the model with it.",
     ),
-    "11.energy_in_flat_directions": Exercise(
+    "12.energy_in_flat_directions": Exercise(
         "Energy in flat directions",
         2,
         8,

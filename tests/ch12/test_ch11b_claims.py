@@ -1,4 +1,4 @@
-"""What the second half of chapter 11 says (detector, rankings, relearning), held against the records of three seeds."""
+"""What the second half of chapter 12 says (detector, rankings, relearning), held against the records of three seeds."""
 
 import re
 from statistics import mean
@@ -8,7 +8,7 @@ import pytest
 from kfaclib.io.files import read_json
 from kfaclib.lm import relearning
 from kfaclib.toy import pipeline
-from kfcourse.ch11 import later_figures
+from kfcourse.ch12 import later_figures
 from kfcourse.paths import DATA
 
 RECORDS = {name: read_json(DATA / "results" / f"{name}.json") for name in ("variants", "detector", "relearning")}

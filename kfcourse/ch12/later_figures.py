@@ -1,4 +1,4 @@
-"""Figures of chapter 11, second half: the detector, other rankings, and what comes back."""
+"""Figures of chapter 12, second half: the detector, other rankings, and what comes back."""
 
 from statistics import mean
 

@@ -1,4 +1,4 @@
-"""Chapter 11: fresh inputs for every exercise, and a question of one's own for every student."""
+"""Chapter 12: fresh inputs for every exercise, and a question of one's own for every student."""
 
 import math
 
@@ -70,12 +70,12 @@ def _energy_power(g):
 
 
 VARIANTS = {
-    "11.subnet_mask": Variant(
+    "12.subnet_mask": Variant(
         lambda g: (real(g, whole(g, 3, 8), whole(g, 3, 8)), one_of(g, 0.1, 0.25, 0.4, 0.6)), _ramp
     ),
-    "11.score_gradient": Variant(_scored, _decayed),
-    "11.balanced_loss": Variant(
+    "12.score_gradient": Variant(_scored, _decayed),
+    "12.balanced_loss": Variant(
         _token_losses, _clean_twice, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-9, abs_tol=1e-12)
     ),
-    "11.energy_in_flat_directions": Variant(_coordinates, _energy_power),
+    "12.energy_in_flat_directions": Variant(_coordinates, _energy_power),
 }

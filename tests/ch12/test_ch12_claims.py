@@ -1,4 +1,4 @@
-"""What chapter 11 says, held against the records of three seeds and a small live measurement."""
+"""What chapter 12 says, held against the records of three seeds and a small live measurement."""
 
 from statistics import mean
 

@@ -1,4 +1,4 @@
-"""Figures of chapter 11, baselines, limits, relearning."""
+"""Figures of chapter 12, baselines, limits, relearning."""
 
 from statistics import mean
 
