@@ -130,7 +130,7 @@ def project(W: torch.Tensor, basis: "Eigenbasis", keep: torch.Tensor) -> torch.T
             "another layer"
         )
     if not torch.isfinite(W).all():
-        raise FloatingPointError(f"W {tuple(W.shape)} has values that are not finite, which would spread over all of it")
+        raise FloatingPointError(f"W {tuple(W.shape)} has values that are not finite: they would spread")
     if keep.all():
         return W.detach().clone()
     C = Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A

@@ -99,7 +99,7 @@ def _loading(name: str | Path, part: str) -> Iterator[None]:
 
 def _check_not_quantized(name, config):
     """Raise ValueError for a checkpoint that is stored quantized."""
-    said = getattr(config, "quantization_config", None) or getattr(config.get_text_config(), "quantization_config", None)
+    said = next((x for c in (config, config.get_text_config()) if (x := getattr(c, "quantization_config", None))), None)
     if said:
         kind = said.get("quant_method") if isinstance(said, dict) else getattr(said, "quant_method", None)
         raise ValueError(
