@@ -124,6 +124,29 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
         files.check_writable(tmp_path / "folder" / "to" / "come")
 
 
+def test_a_link_to_nothing_and_a_file_in_place_of_a_folder_are_refused_before_the_work(tmp_path):
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "file").write_text("")
+    for name, said in (("link", "link to nothing"), ("link/x", "link to nothing"), ("file/x", "is a file")):
+        with pytest.raises(OSError, match=said):
+            files.check_writable(tmp_path / name)
+    files.check_writable(tmp_path / "file")
+
+
+def test_a_result_replaces_only_an_earlier_result(tmp_path):
+    files.check_result(None)
+    files.check_result(tmp_path / "new" / "r.json")
+    files.write_json(tmp_path / "r.json", {"provenance": {}})
+    files.check_result(tmp_path / "r.json")
+    for content in ('{"prefix_ids": [1]}\n{}\n', "[]", "notes", '{"model_type": "llama"}'):
+        (tmp_path / "theirs").write_text(content)
+        with pytest.raises(ValueError, match="theirs is there already and is no result"):
+            files.check_result(tmp_path / "theirs")
+    for place in (tmp_path, "/dev/null"):
+        with pytest.raises(ValueError, match="a folder or a device"):
+            files.check_result(place)
+
+
 def test_what_killed_writers_of_a_file_left_is_removed_and_nothing_else(tmp_path):
     left = [".x.json.abcd1234", ".x.json._z9_z9_z"]
     others = ["x.json", ".x.json", ".x.json.bak", ".xyjson.abcd1234", ".y.json.abcd1234", ".x.json.abcd12345"]

@@ -45,7 +45,7 @@ def reproduce(config: ReproduceConfig) -> dict:
     """Print the results beside the paper's; the same as a dict."""
     if small_olmo2.load_world(config.model) is None:
         return reproduce_on_files(config)
-    files.check_writable(config.json)
+    files.check_result(config.json)
     paper = report.paper()["rows"]
     model, _ = models.load(config.model, config.revision)
     result = pipeline.reproduce(
@@ -75,7 +75,7 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     if config.tasks:
         harness.parts()
     names, mass = shared.settings_of(config, presets.preset(config.model))
-    files.check_writable(config.json)
+    files.check_result(config.json)
     known = papers_rows(Path(config.model).name)
     there = Path(config.factors) / resumable.RECORD  # factors of all layers, collected for a sweep, do for some of them
     patterns = files.read_json(there).get("patterns") if there.exists() else config.layers

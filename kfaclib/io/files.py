@@ -152,8 +152,30 @@ def check_writable(path: str | Path | None) -> None:
     """Raise OSError before the work if `path` (a file or folder to come; None is fine) could not be written later."""
     if path is None:
         return
-    folder = Path(path).resolve()
+    path = Path(path)
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise OSError(f"{path} cannot be written: {place} is a link to nothing; remove the link")
+    folder = path.resolve()
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() and folder != path.resolve():
+        raise OSError(f"{path} cannot be written: {folder} is a file, not a folder; choose another place")
     if not os.access(folder, os.W_OK):
         raise OSError(f"{path} cannot be written: no permission in {folder}; choose another place")
+
+
+def check_result(path: str | Path | None) -> None:
+    """Raise OSError or ValueError before the work if a command's result cannot be written to `path` (None is fine), or
+    if that would replace something else than an earlier result."""
+    check_writable(path)
+    if path is None or not Path(path).exists():
+        return
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is a folder or a device: name a file to come, such as result.json")
+    try:
+        found = read_json(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "provenance" not in found:
+        raise ValueError(f"{path} is there already and is no result of a command: choose another file")
