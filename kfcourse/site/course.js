@@ -78,7 +78,7 @@ function wide() {
   });
   document.querySelectorAll("main :not(.formula) > math").forEach((one) => {
     one.classList.remove("wide");
-    one.classList.toggle("wide", one.getBoundingClientRect().width > one.parentElement.clientWidth);
+    one.classList.toggle("wide", one.getBoundingClientRect().width > one.closest("p, li, td, dd, div").clientWidth);
   });
   document.querySelectorAll(".formula, math.wide, main pre, .pst-scrollable-table-container").forEach((one) => {
     if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
@@ -99,10 +99,20 @@ function figures() {
   });
 }
 
+// --- paper is light
+
+function paper() {
+  const root = document.documentElement;
+  let theme = null;
+  addEventListener("beforeprint", () => { theme = root.dataset.theme; root.dataset.theme = "light"; });
+  addEventListener("afterprint", () => { root.dataset.theme = theme; });
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   quizzes();
   predictions();
   figures();
+  paper();
   wide();
   addEventListener("resize", wide);
   const bar = document.querySelector(".bd-sidebar-primary");

@@ -1,5 +1,5 @@
-"""Predictions on a page: a notebook's `predict(...)` as a form that its reader fills in, and `reveal(...)` as the answer
-that the form leads to. course.js keeps the guess in the reader's browser.
+"""Predictions on a page: a notebook's `predict(...)` as a form that its reader fills in, and `reveal(...)` as the
+answer that the form leads to. course.js keeps the guess in the reader's browser.
 """
 
 import ast
@@ -57,8 +57,8 @@ def form(name, options, comment, answer):
         field = '<label>a number <input type="number" step="any"></label> <button type="submit">Keep it</button>'
     found = measured(name, *answer) if answer else "<p>The end of the chapter says.</p>"
     return (
-        f'<form class="prediction" data-prediction="{escape(name)}"><fieldset><legend>Your prediction ({where})</legend>'
-        f'{field}<p class="kept" role="status"></p></fieldset>'
+        f'<form class="prediction" data-prediction="{escape(name)}"><fieldset>'
+        f'<legend>Your prediction ({where})</legend>{field}<p class="kept" role="status"></p></fieldset>'
         f"<details><summary>What the chapter measured</summary>{found}</details></form>"
     )
 

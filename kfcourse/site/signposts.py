@@ -41,14 +41,19 @@ costs beside controls that forget just as much. The map below shows what leads w
 
 ### As a lecturer
 
-{lecturer}
+A plan for [six or twelve weeks](teaching/syllabi.md) with reading, minutes, objectives and marks;
+[written questions](teaching/questions.md) with rubrics; exercises that [mark themselves](teaching/grading.md), with
+questions of each student's own. Slides and quizzes for your learning platform come out of the same chapters: the
+[page for lecturers and hosts](teaching/README.md) says how.
 
 **Afterwards your students can** derive the curvature that you wrote on the board, compute it for a model they loaded
 themselves, and defend a claim about memorization with a control at the same price.
 
 ### As the host of a workshop
 
-{workshop}
+Three hours for ten to thirty people who have trained a network once: a
+[timetable, what to say, and what to do when the network fails](teaching/workshop.md). There are four notebooks, and in
+each of them one gap that the host and the room fill together.
 
 **Afterwards the people in the room can** say why recitation sits in directions that are flat for all other text, cut it
 out by hand, and name the price, which they have measured themselves.
@@ -156,20 +161,11 @@ def start_page(heads, names, listed):
     if (paths.DATA / "results" / "abilities.png").is_file():
         picture = "![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts "
         picture += "and sums, logic and open-book answers last](data/results/abilities.png)"
-    documents = {path.as_posix() for found in listed.values() for path in found}
-    link = lambda words, path: f"[{words}]({path})" if path in documents else words
     first = next(iter(heads.values()), None)
     return WELCOME.format(
         title=TITLE,
         picture=picture,
         begin=f"Begin with [{first[1].title}](chapters/{first[0]}.ipynb)." if first else "",
-        lecturer=f"A plan for {link('six or twelve weeks', 'teaching/syllabi.md')} with reading, minutes, objectives and "
-        f"marks; {link('written questions', 'teaching/questions.md')} with rubrics; exercises that "
-        f"{link('mark themselves', 'teaching/grading.md')}, with questions of each student's own. Slides and quizzes for "
-        f"your learning platform come out of the same chapters: {link('for lecturers and hosts', 'teaching/README.md')}.",
-        workshop=f"Three hours for ten to thirty people who have trained a network once: a "
-        f"{link('timetable, what to say, and what to do when the network fails', 'teaching/workshop.md')}. There are four "
-        "notebooks, and in each one gap that the host and the room write together.",
         routes=routes.listing(heads),
         map=routes.picture(heads),
         chapters=chapter_list(heads),
