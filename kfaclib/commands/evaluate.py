@@ -26,13 +26,13 @@ def evaluate(config: EvaluateConfig) -> dict:
     model, tokenizer, world = pinned.model, pinned.tokenizer, small_olmo2.load_world(config.model)
     result = {"model": str(config.model), "commit": pinned.commit, "provenance": files.provenance()}
     if config.sequences:
-        windows = recitation.load_sequences(config.sequences, tokenizer, model)
+        windows = recitation.load_sequences(config.sequences, tokenizer, model)[: config.limit]
         result["sequences"] = {
             "file": str(config.sequences),
             **recitation.recitation(model, windows, config.batch).as_dict(),
         }
     if config.text:
-        text = corpora.text_windows(config.text, tokenizer, config.length, model=model)
+        text = corpora.text_windows(config.text, tokenizer, config.length, config.limit, model=model)
         result["text"] = {
             "file": str(config.text),
             "corpus": recitation.perplexity(model, text),
