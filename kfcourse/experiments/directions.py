@@ -16,13 +16,13 @@ from kfaclib.lm.recitation import hits, perplexity, split_windows, token_accurac
 from kfaclib.toy import chains, pipeline, small_olmo2, tasks
 from kfaclib.toy.rows import world_rows
 from kfcourse.experiments import evidence, sharpness
-from kfcourse.experiments.abilities import CHAINS, SHORT, columns, groups, summary
+from kfcourse.experiments.abilities import columns, groups, summary
 from kfcourse.experiments.seeds import CHECKPOINTS, each
 
 ROWS = 128  # rows of the mixture that curvature is collected on, of the sample 10 + seed
 DRIVEN = "*.mlp.up_proj"  # whose inputs are looked at; gate reads the same
 CERTAIN = ("sure by grammar", "sure by copying")  # the texts of chapter 06 that are as certain as the quotes
-PASSAGES = 64  # of every kind
+PASSAGES, ITEMS, CHAINS = 48, 40, 50  # of every kind of text, of a task when a band is taken out, and chains
 
 
 def certain_inputs(model, layers, world, count=PASSAGES):
@@ -111,7 +111,7 @@ def measure(model, world, seed):
     bases = evidence.curvature_of(model, {**looked_at, **changed}, rows, 10 + seed)
     of = lambda layers: {name: bases[name] for name in layers}
     items = groups(world)
-    short = {group: rows[:SHORT] for group, rows in items.items()}
+    short = {group: rows[:ITEMS] for group, rows in items.items()}
     text = tasks.fresh_text(f"{world.seed} report", documents=pipeline.DOCUMENTS)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
     return evidence.rounded(
@@ -130,6 +130,6 @@ def measure_seed(seed):
 
 
 def run(out):
-    """Three seeds, a process of one thread each: some five minutes of a core each."""
+    """Three seeds, a process of one thread each: three minutes of a core each."""
     provenance = files.provenance(list(CHECKPOINTS))  # of the code that measures, whatever happens to it meanwhile
     files.write_json(out, {"provenance": provenance, "seeds": each(measure_seed)})
