@@ -22,7 +22,7 @@ from kfcourse.experiments.seeds import CHECKPOINTS, each
 ROWS = 128  # rows of the mixture that curvature is collected on, of the sample 10 + seed
 DRIVEN = "*.mlp.up_proj"  # whose inputs are looked at; gate reads the same
 CERTAIN = ("sure by grammar", "sure by copying")  # the texts of chapter 06 that are as certain as the quotes
-PASSAGES, ITEMS, CHAINS = 48, 40, 50  # of every kind of text, of a task when a band is taken out, and chains
+PASSAGES, ITEMS, CHAINS, DOCUMENTS = 32, 24, 24, 16  # passages of a kind, items of a task, chains, stories
 
 
 def certain_inputs(model, layers, world, count=PASSAGES):
@@ -111,7 +111,7 @@ def measure(model, world, seed):
     of = lambda layers: {name: bases[name] for name in layers}
     items = groups(world)
     short = {group: rows[:ITEMS] for group, rows in items.items()}
-    text = tasks.fresh_text(f"{world.seed} report", documents=pipeline.DOCUMENTS)
+    text = tasks.fresh_text(f"{world.seed} report", documents=DOCUMENTS)
     choosing = split_windows(tasks.quote_windows(world, "choose"))
     return evidence.rounded(
         {
@@ -129,6 +129,6 @@ def measure_seed(seed):
 
 
 def run(out):
-    """Three seeds, a process of one thread each: three minutes of a core each."""
+    """Three seeds, a process of one thread each: two minutes of a core each."""
     provenance = files.provenance(list(CHECKPOINTS))  # of the code that measures, whatever happens to it meanwhile
     files.write_json(out, {"provenance": provenance, "seeds": each(measure_seed)})
