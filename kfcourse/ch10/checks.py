@@ -28,7 +28,8 @@ def check_by_hand(function):
         "half, whatever row they stand in"
     )
     assert not near(2, 4), (
-        "each input direction was counted once in a half: it counts once for every *pair* of the half in which it occurs"
+        "each input direction was counted once in a half: it counts once for every *pair* of the half in which it "
+        "occurs"
     )
     assert not near(5, 13), "these are sums over three pairs: an activity is their mean"
     weighted = ((36 + 9 + 24) / 3, (20 + 6 + 5) / 3)
@@ -131,7 +132,9 @@ def check_answer_inputs(function):
     assert len(found) != len(items), (
         "there is one row an item: every token of the answer is predicted from a token of its own"
     )
-    assert found.shape == (6, 5), f"the answers have 6 tokens in all and the layer 5 inputs: [6, 5], not {list(found.shape)}"
+    assert found.shape == (6, 5), (
+        f"the answers have 6 tokens in all and the layer 5 inputs: [6, 5], not {list(found.shape)}"
+    )
     assert not torch.allclose(found, where(0, 0)), (
         "these are the inputs *at* the answer's tokens, one place too late: the first token of an answer is predicted "
         "from the prompt's last"
@@ -145,7 +148,9 @@ def check_answer_inputs(function):
         "the rows are not the inputs of the layer at these places: is it the input that you keep, and not the output, "
         "and does each item begin where its own prompt ends?"
     )
-    assert not found.requires_grad, "no gradient is needed here: detach what the hook sees, or run under torch.no_grad()"
+    assert not found.requires_grad, (
+        "no gradient is needed here: detach what the hook sees, or run under torch.no_grad()"
+    )
 
 
 def check_shuffled_bands(function):
@@ -164,7 +169,8 @@ def check_shuffled_bands(function):
     assert not (mixed == pairs).all(), "nothing was mixed"
     again = torch.as_tensor(function(pairs, torch.Generator().manual_seed(0))).long()
     assert torch.equal(again, mixed[0]), (
-        "the same generator state gives two different results: draw with `generator`, so that the control can be repeated"
+        "the same generator state gives two different results: draw with `generator`, so that the control can be "
+        "repeated"
     )
     assert len(mixed.flatten(1).unique(dim=0)) > 1, "every generator gives the same result: draw with `generator`"
     first = (mixed == 0).double()
@@ -213,7 +219,8 @@ EXERCISES = {
             "The size of u v^T x is |v^T x|: only the input direction of a pair matters, so first find |v_j^T x| for "
             "every token and j.",
             "Average over tokens, which leaves a vector [I]. A band's pairs are (i, j); each contributes the entry j.",
-            "Either repeat that vector for every row of `pairs` and average where `pairs == b`, or count how many pairs "
+            "Either repeat that vector for every row of `pairs` and average where `pairs == b`, or count how many "
+            "pairs "
             "of the band each column has and take the weighted mean.",
         ),
         check_band_activity,
@@ -241,7 +248,8 @@ EXERCISES = {
         10,
         (
             "Keep everything about the bands that is not curvature. What is left to change?",
-            "The numbers in `pairs` stay the same numbers; only their places are drawn at random, over the whole matrix.",
+            "The numbers in `pairs` stay the same numbers; only their places are drawn at random, over the whole "
+            "matrix.",
             "`torch.randperm` takes a generator. Apply a permutation to the flattened bands and restore the shape.",
         ),
         check_shuffled_bands,

@@ -125,7 +125,8 @@ def against_tasks(record, paper, number, live=None):
     """
     rows = []
     for task in list(TASKS)[1:]:
-        cells = [span([late(table, number, over, task) for table in activities(record)]) for over in ("quotes", "fresh text")]
+        of = lambda over: span([late(table, number, over, task) for table in activities(record)])
+        cells = [of("quotes"), of("fresh text")]
         if live:
             cells.append(f"{late(live, number, 'quotes', task):.2f}")
         place = paper["bands"].index(BANDS[number]) if task in THEIRS else None
@@ -134,8 +135,8 @@ def against_tasks(record, paper, number, live=None):
             theirs = [f"{mean(paper[kind][THEIRS[task]][place]):.2f}" for kind in ("mem_over_task", "clean_over_task")]
         rows.append([TASKS[task], *cells, *theirs])
     here = ["memorized / task, this run"] if live else []
-    header = [BANDS[number], "memorized / task", "fresh / task", *here, "paper: memorized / task", "paper: fresh / task"]
-    tables.table(header, rows)
+    papers = ["paper: memorized / task", "paper: fresh / task"]
+    tables.table([BANDS[number], "memorized / task", "fresh / task", *here, *papers], rows)
 
 
 def lost(run, group):
@@ -153,7 +154,7 @@ def used_and_lost(record):
     fig, ax = plt.subplots(figsize=(9.5, 4.6))
     for group in next(iter(record.values()))["tasks"]:
         color, _, marker = LINES[TASK.get(group, group)]
-        x, y = ([f(run) for run in record.values()] for f in (lambda r: use(r, group, BOTTOM), lambda r: lost(r, group)))
+        x, y = [use(run, group, BOTTOM) for run in record.values()], [lost(run, group) for run in record.values()]
         ax.plot([min(x), max(x)], [mean(y)] * 2, color=COLORS[color], lw=1.2)
         ax.plot([mean(x)] * 2, [min(y), max(y)], color=COLORS[color], lw=1.2)
         ax.plot(mean(x), mean(y), marker, color=COLORS[color], ms=11, mew=2.5, label=name_of(group))
@@ -162,7 +163,8 @@ def used_and_lost(record):
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return described(
         fig,
-        "Share of accuracy lost against activity in the flattest half, one mark an ability. Quotes are highest in both; "
+        "Share of accuracy lost against activity in the flattest half, one mark an ability. Quotes are highest in "
+        "both; "
         "sums lose much with little activity there; if-then, tracking and open book lose next to nothing.",
     )
 
@@ -192,7 +194,7 @@ def correlations(record):
 
 
 def chance(one):
-    """How far from one half an AUC of so many lost and held items may lie by luck, 95 %: Mann and Whitney's variance."""
+    """How far from one half an AUC of so many lost and held items may lie by luck, at 95 % (Mann and Whitney 1947)."""
     lost_items, held = one["lost"], one["of"] - one["lost"]
     return 1.96 * math.sqrt((lost_items + held + 1) / (12 * lost_items * held))
 
@@ -203,8 +205,8 @@ def within(record):
     for group in next(iter(record.values()))["within"]:
         found = [run["within"][group] for run in record.values()]
         if any(one["auc"] is not None for one in found):
-            cells = ["-" if one["auc"] is None else f"{one['auc']:.2f} (luck: 0.50 ± {chance(one):.2f})" for one in found]
-            rows.append([name_of(group), *cells])
+            said = lambda one: f"{one['auc']:.2f} (luck: 0.50 ± {chance(one):.2f})"
+            rows.append([name_of(group), *("-" if one["auc"] is None else said(one) for one in found)])
     tables.table(["ability", *(f"seed {s}" for s in record)], rows)
 
 
@@ -218,7 +220,8 @@ def needs(record, what="words"):
     groups = list(next(iter(record.values()))["without"]["before"][what])
     fig, axes = plt.subplots(1, 2, sharey=True, figsize=(12, 5))
     spoken = []
-    for ax, (title, prefix) in zip(axes, (("a band of curvature", ""), ("as many random pairs", "random ")), strict=True):
+    titles = {"a band of curvature": "", "as many random pairs": "random "}
+    for ax, (title, prefix) in zip(axes, titles.items(), strict=True):
         values = [[mean(kept_without(record, prefix + label, g, what)) for label in BANDS] for g in groups]
         ax.imshow(torch.tensor(values), cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for i, row in enumerate(values):
@@ -227,8 +230,9 @@ def needs(record, what="words"):
         ax.set_xticks(range(len(BANDS)), BANDS)
         ax.set(title=title, xlabel="what is taken out")
         ax.grid(False)
-        spoken += [f"{title}: " + ", ".join(f"{g} {row[0]:.2f} and {row[3]:.2f}" for g, row in zip(groups, values, strict=True))]
-    axes[0].set_yticks(range(len(groups)), [{"quotes": "quotes"}.get(g) or name_of(g) for g in groups])
+        ends = (f"{g} {row[0]:.2f} and {row[3]:.2f}" for g, row in zip(groups, values, strict=True))
+        spoken.append(f"{title}: {', '.join(ends)}")
+    axes[0].set_yticks(range(len(groups)), ["quotes" if g == "quotes" else name_of(g) for g in groups])
     label = {"words": "words right, over before", "right": "whole answers right, over before"}[what]
     fig.suptitle(label)
     return described(fig, f"{label}, without the first and the last band. " + "; ".join(spoken))

@@ -58,10 +58,7 @@ def _items(g):
 
 def _one_more(g):
     c = whole(g, 2, 9)
-    return (
-        f"Multiply the inputs by {c}.",
-        lambda ref: lambda model, name, items: c * ref(model, name, items),
-    )
+    return (f"Multiply the inputs by {c}.", lambda ref: lambda model, name, items: c * ref(model, name, items))
 
 
 def _control(g):

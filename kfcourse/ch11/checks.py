@@ -1,5 +1,5 @@
-"""Exercises of chapter 11: an interval for a share, how many items a claim needs, the same test for all, whose bars these
-are, and a chain judged step by step.
+"""Exercises of chapter 11: an interval for a share, how many items a claim needs, the same test for all, whose bars
+these are, and a chain judged step by step.
 """
 
 import math
@@ -57,17 +57,21 @@ def check_enough_items(function):
     count, upper = parts(function(), 2, "the smallest number of items, and the upper end for 500 windows")
     count, upper = float(count), float(upper)
     assert count not in (299, 300, 301), (
-        "this is the rule of three (3/n), a rough version of another interval: set k = 0 in Wilson's and see what is left"
+        "this is the rule of three (3/n), a rough version of another interval: set k = 0 in Wilson's and see what is "
+        "left"
     )
     assert count not in (380, 381) or count == 381, (
         "at 380 items the upper end is still a little above 1 %: 3.8416 / 383.8416"
     )
     assert count != 379, "z^2 / (n + z^2) and not z^2 / n, and the result has to be rounded up"
     assert count not in (384, 385), "z^2 / n is not quite the upper end: the denominator is n + z^2"
-    assert abs(upper - 0.0) > 1e-12, "none of 500 does not prove that the share is zero: an upper end above zero is left"
+    assert abs(upper - 0.0) > 1e-12, (
+        "none of 500 does not prove that the share is zero: an upper end above zero is left"
+    )
     assert upper < 0.1, f"the upper end is a share: {upper:g} looks like per cent"
     assert count == 381, (
-        f"with {count:g} items: put k = 0, so p = 0, into Wilson's formula. Both terms of the upper end have z^2/(2n) in "
+        f"with {count:g} items: put k = 0, so p = 0, into Wilson's formula. Both terms of the upper end have "
+        f"z^2/(2n) in "
         "them; solve for n where it equals 0.01"
     )
     assert abs(upper - 3.8416 / 503.8416) < 2e-5, (
@@ -89,7 +93,8 @@ def check_equal_length(function):
         glued = torch.cat(hits).unfold(0, k, 1).all(1).double().mean().item()
         whole = sum(bool(row.all()) for row in hits if len(row) >= k) / sum(len(row) >= k for row in hits)
         assert abs(value - whole) > 1e-6, (
-            "this is the share of answers that are right as a whole, so a long answer has more chances to fail: look at "
+            "this is the share of answers that are right as a whole, so a long answer has more chances to fail: look "
+            "at "
             "every place where k words stand in a row"
         )
         padded = sum(r.unfold(0, k, 1).all(1).double().mean().item() for r in hits if len(r) >= k) / len(hits)
@@ -98,7 +103,8 @@ def check_equal_length(function):
         )
         places = torch.cat([row.unfold(0, k, 1).all(1) for row in hits if len(row) >= k]).double().mean().item()
         assert k == 1 or abs(value - glued) > 1e-6, (
-            "the answers were joined into one, so that a run may begin in one answer and end in the next: look into each "
+            "the answers were joined into one, so that a run may begin in one answer and end in the next: look into "
+            "each "
             "answer by itself"
         )
         assert abs(value - places) > 1e-6, (
@@ -136,36 +142,61 @@ def check_judge_steps(function):
 
     asked = ("drum", "fiddle")
     perfect = (asked, ("ann", "bob"), ("thorp", "merle"), "440")
-    expect(perfect, (1, 1, 1, 1), (
-        "owners, homes and sum are all right here: 19 + 25 = 044, and the model writes the last digit first, 4 4 0"
-    ))
-    expect((asked, ("ann", "bob"), ("thorp", "merle"), "450"), (1, 1, 0, 0), (
-        "both lookups are right and the sum is not: only the sum and the result have failed"
-    ))
+    expect(
+        perfect,
+        (1, 1, 1, 1),
+        ("owners, homes and sum are all right here: 19 + 25 = 044, and the model writes the last digit first, 4 4 0"),
+    )
+    expect(
+        (asked, ("ann", "bob"), ("thorp", "merle"), "450"),
+        (1, 1, 0, 0),
+        ("both lookups are right and the sum is not: only the sum and the result have failed"),
+    )
     found = judged(asked, ("ann", "eve"), ("thorp", "ulver"), "940")
     assert not found["owners"], "one of the two owners is wrong, so the step is wrong"
     assert found["homes"], (
-        "the model named a wrong owner and then found that person's home: judge a step by what it was given, and not by "
+        "the model named a wrong owner and then found that person's home: judge a step by what it was given, and not "
+        "by "
         "what it should have been given"
     )
-    assert found["sum"], "19 + 30 = 049 is right for the cities that the model named: judge the sum by what it was given"
-    assert not found["result"], "the sum is right for the wrong cities: the result is the sum that the *problem* asks for"
-    expect((asked, ("ann", "bob"), ("merle", "thorp"), "440"), (1, 0, 1, 1), (
-        "the homes are exchanged, so neither person lives where the model says. Their sum is still the right one, and "
-        "so is the result"
-    ))
-    expect((asked, ("ann", "table"), ("thorp", "merle"), "440"), (0, 0, 1, 1), (
-        "a word that is no person at all has no home: that step is wrong, without an error"
-    ))
-    expect((asked, ("ann", "bob"), ("thorp", "the"), "440"), (1, 0, 0, 1), (
-        "a word that is no city has no number: the sum cannot be right for it, but the result is still what was asked"
-    ))
-    expect((("rope", "fiddle"), ("eve", "bob"), ("ulver", "merle"), "550"), (1, 1, 1, 1), (
-        "another pair of things, in the order in which they are asked: 30 + 25 = 055"
-    ))
-    expect((asked, ("ann", "bob"), ("thorp", "merle"), ("4", ".", "0")), (1, 1, 0, 0), (
-        "what stands in the place of a digit may be any word: then the sum is wrong, without an error"
-    ))
+    assert found["sum"], (
+        "19 + 30 = 049 is right for the cities that the model named: judge the sum by what it was given"
+    )
+    assert not found["result"], (
+        "the sum is right for the wrong cities: the result is the sum that the *problem* asks for"
+    )
+    expect(
+        (asked, ("ann", "bob"), ("merle", "thorp"), "440"),
+        (1, 0, 1, 1),
+        (
+            "the homes are exchanged, so neither person lives where the model says. Their sum is still the right "
+            "one, and "
+            "so is the result"
+        ),
+    )
+    expect(
+        (asked, ("ann", "table"), ("thorp", "merle"), "440"),
+        (0, 0, 1, 1),
+        ("a word that is no person at all has no home: that step is wrong, without an error"),
+    )
+    expect(
+        (asked, ("ann", "bob"), ("thorp", "the"), "440"),
+        (1, 0, 0, 1),
+        (
+            "a word that is no city has no number: the sum cannot be right for it, but the result is still what was "
+            "asked"
+        ),
+    )
+    expect(
+        (("rope", "fiddle"), ("eve", "bob"), ("ulver", "merle"), "550"),
+        (1, 1, 1, 1),
+        ("another pair of things, in the order in which they are asked: 30 + 25 = 055"),
+    )
+    expect(
+        (asked, ("ann", "bob"), ("thorp", "merle"), ("4", ".", "0")),
+        (1, 1, 0, 0),
+        ("what stands in the place of a digit may be any word: then the sum is wrong, without an error"),
+    )
 
 
 EXERCISES = {
@@ -190,7 +221,8 @@ EXERCISES = {
         (
             "For every bar compute what each method's bar would be, and see which is closest.",
             "A method's bar for a task is `rows[task][method] / rows[task]['baseline']`.",
-            "`min` takes a `key`: the distance of a method's ratio from the bar of that task. Leave the baseline out of "
+            "`min` takes a `key`: the distance of a method's ratio from the bar of that task. Leave the baseline out "
+            "of "
             "the methods that are compared.",
         ),
         check_whose_bars,
@@ -203,7 +235,8 @@ EXERCISES = {
         (
             "Put p = 0 into (11.3). What becomes of the term under the root?",
             "The centre and the half width are then equal, and the upper end is twice one of them.",
-            "The upper end is z^2 / (n + z^2), with z^2 = 3.8416. For the first number solve for n and round up; for the "
+            "The upper end is z^2 / (n + z^2), with z^2 = 3.8416. For the first number solve for n and round up; for "
+            "the "
             "second put n = 500.",
         ),
         check_enough_items,
@@ -214,7 +247,8 @@ EXERCISES = {
         3,
         15,
         (
-            "Inside one answer there are `len(row) - k + 1` places at which k words stand in a row. At each of them all "
+            "Inside one answer there are `len(row) - k + 1` places at which k words stand in a row. At each of them "
+            "all "
             "k may be right or not.",
             "`row.unfold(0, k, 1)` gives all these places as rows of k. Answers that are too short have none.",
             "Take the share inside each answer first and the mean over the answers afterwards, so that every answer "
@@ -232,7 +266,8 @@ EXERCISES = {
             "the model said before?",
             "`dict.get` answers None for a word that is no key, which equals no word that the model said. For the sum "
             "make sure that both cities have a number.",
-            'The digits of a total, last one first, are `f"{total:03d}"[::-1]`. Compare them with what the model wrote, '
+            'The digits of a total, last one first, are `f"{total:03d}"[::-1]`. Compare them with what the model '
+            "wrote, "
             "once for the cities that it named and once for those of the problem.",
         ),
         check_judge_steps,

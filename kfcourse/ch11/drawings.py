@@ -24,7 +24,9 @@ def compared():
     drawing.box(ax, 9.5, 3.3, 2.4, 1.8, "strength:\nequally many\nquote words\nright", "green", size=12)
     drawing.note(ax, 10.7, 2.75, "quotes for choosing", color="green", size=11)
     drawing.arrow(ax, (11.9, 4.2), (12.9, 4.2))
-    drawing.box(ax, 12.9, 1.2, 2.9, 5.3, "abilities,\n\nk words\nin a row,\n\ntwo kinds\nof text,\n\nsteps of\na chain", "black")
+    drawing.box(
+        ax, 12.9, 1.2, 2.9, 5.3, "abilities,\n\nk words\nin a row,\n\ntwo kinds\nof text,\n\nsteps of\na chain", "black"
+    )
     drawing.note(ax, 14.35, 6.9, "half that is only reported", size=11)
     return plots.described(
         fig,

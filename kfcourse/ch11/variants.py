@@ -38,7 +38,8 @@ def _times(g):
 
 
 def _hits(g):
-    return [torch.rand(whole(g, 1, 9), generator=g) < 0.7 for _ in range(6)] + [torch.ones(4, dtype=torch.bool)], whole(g, 1, 3)
+    hits = [torch.rand(whole(g, 1, 9), generator=g) < 0.7 for _ in range(6)]
+    return [*hits, torch.ones(4, dtype=torch.bool)], whole(g, 1, 3)
 
 
 def _wrong_in_a_row(g):
@@ -69,7 +70,8 @@ def _marks(g):
         return lambda *chain: sum(weight * bool(ok) for weight, ok in zip((1, c, c**2, c**3), _in_order(ref(*chain))))
 
     return (
-        f"Return one number: 1 for the owners, plus {c} for the homes, plus {c**2} for the sum, plus {c**3} for the result, "
+        f"Return one number: 1 for the owners, plus {c} for the homes, plus {c**2} for the sum, plus {c**3} for the "
+        f"result, "
         "each if it is right.",
         marks,
     )

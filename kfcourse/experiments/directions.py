@@ -1,8 +1,8 @@
 """The controls of chapters 10 and 11 on the three training seeds.
 
 For chapter 10: how strongly texts drive each band that nobody learned by heart but that are as certain as the quotes,
-and bands filled with random pairs, looked at and taken out. For chapter 11: chains of steps under the edit and its controls at equal
-forgetting. The curvature is a smaller sample than that of `abilities`, and another one.
+and bands filled with random pairs, looked at and taken out. For chapter 11: chains of steps under the edit and its
+controls at equal forgetting. The curvature is a smaller sample than that of `abilities`, and another one.
 """
 
 import torch

@@ -43,7 +43,9 @@ def token_by_token(model, name, items):
     for prompt, answer in items:
         for k in range(len(answer)):
             seen = []
-            handle = model.get_submodule(name).register_forward_hook(lambda module, given, output: seen.append(given[0]))
+            handle = model.get_submodule(name).register_forward_hook(
+                lambda module, given, output: seen.append(given[0])
+            )
             try:
                 model(input_ids=torch.tensor([prompt + answer[:k]]))
             finally:
@@ -54,7 +56,9 @@ def token_by_token(model, name, items):
 
 def padded_batch(model, name, items):
     seen = []
-    handle = model.get_submodule(name).register_forward_pre_hook(lambda module, given: seen.append(given[0].detach().clone()))
+    handle = model.get_submodule(name).register_forward_pre_hook(
+        lambda module, given: seen.append(given[0].detach().clone())
+    )
     texts = [torch.tensor(p + a) for p, a in items]
     with torch.no_grad():
         model(input_ids=torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))

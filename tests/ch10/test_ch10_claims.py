@@ -42,7 +42,7 @@ def test_late_blocks_recite_in_flat_directions_and_the_first_does_not(run):
     assert all(abs(ratio(table, FIRST, number) - 1) < 0.1 for number in (TOP, BOTTOM))
 
 
-#CLAIMS
+# CLAIMS
 
 
 @every_seed

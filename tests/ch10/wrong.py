@@ -69,7 +69,8 @@ def flatter_first():
 
 def _seen(model, name, items):
     seen = []
-    handle = model.get_submodule(name).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0].detach()))
+    layer = model.get_submodule(name)
+    handle = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0].detach()))
     for prompt, answer in items:
         model(input_ids=torch.tensor([prompt + answer]))
     handle.remove()
@@ -103,7 +104,8 @@ def hook_left(model, name, items):
 
 def outputs_padded(model, name, items):
     seen = []
-    handle = model.get_submodule(name).register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach()))
+    layer = model.get_submodule(name)
+    handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach()))
     for prompt, answer in items:
         model(input_ids=torch.tensor([prompt + answer]))
     handle.remove()
