@@ -6,7 +6,7 @@ import platform
 from kfaclib.io.files import read_json
 from kfcourse import paths
 from kfcourse.notebooks import outline
-from kfcourse.site import picture, publishing, routes
+from kfcourse.site import publishing, routes
 
 TITLE = "Where does a language model keep what it recites?"
 WELCOME = """\
@@ -110,10 +110,15 @@ def start_page(heads, names, listed):
     )
     contents = [toctree("The chapters", [f"chapters/{name}" for name in names])]
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
-    head = picture.PICTURE.relative_to(paths.ROOT).as_posix()
+    picture = ""
+    if (paths.DATA / "results" / "abilities.png").is_file():
+        picture = (
+            "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts "
+        )
+        picture += "and sums, logic and open-book answers last](data/results/abilities.png)"
     return WELCOME.format(
         title=TITLE,
-        picture=f"\n\n![{picture.ALT}]({head})" if picture.PICTURE.is_file() else "",
+        picture=picture,
         routes=routes.table(heads),
         map=routes.picture(heads),
         chapters=outline.table(dict(heads.values())),
