@@ -123,7 +123,7 @@ def check_attack(function):
 def _gains(seed, n, m):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda count, shift: (torch.randint(0, 9, (count,), generator=generator) + shift).tolist()
-    return [x / 10 for x in draw(n, 3)], [x / 10 for x in draw(m, 0)]
+    return [x / 10 for x in draw(n, 5)], [x / 10 for x in draw(m, 0)]
 
 
 def _all_splits(edited, control, better):
