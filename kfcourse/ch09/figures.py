@@ -59,7 +59,7 @@ LINES = {  # task: colour, line, marker
 }
 
 
-def abilities(staircase, baseline):
+def abilities(staircase, baseline, title="what goes first"):
     """Relative accuracy of every task against the mass kept, from result rows with a "mass"."""
     fig, ax = plt.subplots(figsize=(9, 5))
     for task, (color, line, marker) in LINES.items():
@@ -74,7 +74,7 @@ def abilities(staircase, baseline):
                 label=TASKS[task],
             )
     ax.set_xticks([-math.log10(1 - row["mass"]) for row in staircase], [f"{row['mass']:g}" for row in staircase])
-    ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title="what goes first", ylim=(-0.04, 1.12))
+    ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title=title, ylim=(-0.04, 1.12))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
