@@ -1,5 +1,6 @@
 """Files that are whole or not there, and results that say where they come from."""
 
+import errno
 import json
 import os
 import stat
@@ -37,6 +38,20 @@ def test_until_the_block_ends_readers_see_the_old_file(tmp_path):
         temporary.write_text("new")
         assert path.read_text() == "old" and temporary.parent == path.parent
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("write", [files.write_json, files.write_rows])
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, write):
+    path = tmp_path / "r.json"
+    path.write_text("old")
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"r\.json cannot be written \(No space left.*Make room"):
+        write(path, [1])
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path):

@@ -44,14 +44,26 @@ def remove_half_written(path: str | Path) -> None:
 
 def write_json(path: str | Path, value: object) -> None:
     """Write a value as readable JSON, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_rows(path: str | Path, rows: Iterable) -> None:
     """Write `rows` as jsonl, one JSON value a line, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write(path, text):
+    """Write a text atomically; OSError, with the file and what to do, if the disk cannot take it."""
+    try:
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.filename:
+            raise
+        raise OSError(
+            f"{path} cannot be written ({error.strerror or error}); what was there before is untouched. Make room or "
+            "choose another place, and run the same command again"
+        ) from None
 
 
 def read_json(path: str | Path) -> Any:
