@@ -1,6 +1,6 @@
 """Near-duplicates as a control for chapter 7: does an edit recover a true label because other copies of the same digit
-had it? The same number of training images is taken once from as many digits, and once from a third of them, three copies
-of each.
+had it? The same number of training images is taken once from as many digits, and once from a third of them, three
+copies of each.
 """
 
 from kfaclib.curvature.layers import linear_layers
