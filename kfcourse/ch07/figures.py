@@ -4,7 +4,6 @@ from statistics import mean
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 from kfaclib.lm import intervals
 from kfcourse.show import tables
@@ -154,72 +153,39 @@ def lottery(traces, expected, drawn):
     )
 
 
-def duplicates(record):
-    """Recovered of the memorized at the agreed price, for nets without and with near-duplicates."""
-    fig, ax = plt.subplots(figsize=(8.5, 4.2))
-    looks = (("no copies", "red", "D", -0.12), ("three copies", "blue", "o", 0.12))
-    methods = [row["method"] for row in record["nets"]["no copies"][0]["rows"]]
-    for kind, color, marker, shift in looks:
-        for k, method in enumerate(methods):
-            values = [row["report"]["recovered_of_memorized"] for row in duplicate_rows(record, kind, method)]
-            ax.plot([k + shift] * len(values), values, ls="", marker=marker, color=COLORS[color], alpha=0.8,
-                    label=None if k else kind)  # fmt: skip
-    ax.set_xticks(range(len(methods)), methods)
-    ax.set(ylim=(0, 0.9), ylabel="true label, of those memorized", title="with and without near-duplicates")
-    ax.legend()
-    ax.grid(axis="x", visible=False)
-    return described(
-        fig,
-        "Points for four methods, red for nets that saw every digit once and blue for nets that saw three copies of "
-        "each. For every method both colours are there, and K-FAC's stand highest among the red ones as among the "
-        "blue ones.",
-    )
-
-
-def duplicate_rows(record, kind, method):
-    """One row for each net of this kind."""
-    return [row for net in record["nets"][kind] for row in net["rows"] if row["method"] == method]
-
-
-def duplicate_table(record):
-    """Show what the nets of both kinds knew, and what K-FAC and the strongest control recovered."""
-    lines = []
-    for kind, nets in record["nets"].items():
-        best = {
-            m: [r["report"]["recovered_of_memorized"] for r in duplicate_rows(record, kind, m)]
-            for m in (row["method"] for row in nets[0]["rows"])
-        }
-        control = max((m for m in best if m != "K-FAC"), key=lambda m: mean(best[m]))
-        lines.append(
-            [
-                kind,
-                str(record["digits"][kind]),
-                span([net["before"]["report"]["memorized"] for net in nets]),
-                span([net["before"]["report"]["test"] for net in nets]),
-                span(best["K-FAC"]),
-                f"{span(best[control])} ({control})",
-            ]
-        )
-    header = ["", "different digits", "wrong labels memorized", "test accuracy", "K-FAC recovers", "best control"]
-    tables.table(header, lines)
-
-
 def span(values):
     """Mean with the smallest and the largest value in parentheses, as text."""
     return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def by_siblings(recovered, siblings):
-    """Show the share of recovered images by how many other copies of the same digit had their right label in training.
+def by_siblings(back, siblings):
+    """Show the share of images that got their true label by how many other copies of the same digit had theirs.
 
-    recovered: bool [n]; siblings: int [n].
+    back: {method: bool [n]}; siblings: int [n].
     """
     lines = []
     for count in sorted(set(siblings.tolist())):
-        here = recovered[siblings == count]
-        low, high = intervals.share(int(here.sum()), len(here))
-        lines.append([count, len(here), f"{here.double().mean():.2f} ({low:.2f} to {high:.2f})"])
-    tables.table(["other copies with the right label", "images", "recovered (95 %)"], lines)
+        here = siblings == count
+        cells = [_interval(got[here]) for got in back.values()]
+        lines.append([count, int(here.sum()), *(f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in cells)])
+    header = ["other copies with the right label", "images", *(f"recovered, {method} (95 %)" for method in back)]
+    tables.table(header, lines)
+
+
+def _interval(got):
+    """(share, low, high) of a bool tensor, 95 %."""
+    return got.double().mean().item(), *intervals.share(int(got.sum()), len(got))
+
+
+def copies_answer(got, siblings):
+    """("more often", "about as often" or "less often", why): images with all other copies right beside those with
+    fewer. "About as often" where either share lies within the other's interval."""
+    most = siblings == siblings.max()
+    (all_right, low, high), (fewer, *around) = _interval(got[most]), _interval(got[~most])
+    because = f"All other copies right: {all_right:.2f}; fewer: {fewer:.2f} ({around[0]:.2f} to {around[1]:.2f})."
+    if low <= fewer <= high or around[0] <= all_right <= around[1]:
+        return "about as often", because
+    return ("more often" if all_right > fewer else "less often"), because
 
 
 def estimates(seeds, overconfident, names):
@@ -295,9 +261,3 @@ def found(record, paper, before, rows):
     best = [max(line["test"] for line in seed["training"]) for seed in record["seeds"]]
     lines.append(("stopped at the best test accuracy: test images", None, span(best), None))
     return lines
-
-
-def weights_of(logits, labels):
-    """|g|^2 of every image [N], for g = p - e_y at logits [N, C] with labels [N]."""
-    p = torch.softmax(logits, -1)
-    return (p.square().sum(1) - 2 * p.gather(1, labels[:, None])[:, 0] + 1).clamp(min=0)
