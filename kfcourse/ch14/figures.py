@@ -71,7 +71,7 @@ def coming_back(record):
     for which, look in (lines | {UNMATCHED: ("never trained, from nothing", "purple", "v", "-.")}).items():
         x, values = curves(record, *which, "trained", "strict")
         band(axes[1], values[1:], *look, x[1:])  # a logarithmic axis has no zero
-    axes[0].set(title="the half that is only watched", ylabel="token accuracy", ylim=(0.845, 0.995))
+    axes[0].set(title="the half that is only watched", ylabel="token accuracy", ylim=(0.845, 1.02))
     axes[0].set(xlabel="tokens trained on, in thousands")
     axes[1].set(title="the half that is trained on", ylabel="strict recall", ylim=(-0.03, 1.42))
     axes[1].set(xlabel="tokens trained on", xscale="log")
