@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 from kfaclib.bench import report as records
+from kfaclib.collecting import costs
+from kfaclib.curvature.layers import linear_layers
 from kfcourse.experiments.roofline import roofs
 from kfcourse.show import plots, tables
 from kfcourse.show.plots import COLORS
@@ -22,10 +24,20 @@ PARTS = {  # part of a token's bill: colour, hatch
 }
 
 
-def bills(rows):
-    """Bars for {(model, collector): {part: operations a token}}, as shares of each model's first, with the sum in
-    GFLOP.
+def bills(update_flops):
+    """Bars of what a token costs in the MLP layers of every model of `costs.SHAPES`, as shares of the plain collector,
+    with the sum in GFLOP; update_flops: the reader's function of exercise 15.1.
     """
+    rows = {}
+    for name in costs.SHAPES:
+        model = costs.meta_model(name)
+        chosen = linear_layers(model, "*.mlp.*")
+        count = costs.flops_per_token(model, chosen)
+        passes = {"forward": count["forward"], "backward to the inputs": count["backward"]}
+        plain, _ = update_flops([(m.out_features, m.in_features, True) for m in chosen.values()])
+        unread = sum(2 * m.weight.numel() for m in chosen.values())
+        rows[name, "plain"] = passes | {"updates": plain, "weight gradients": unread}
+        rows[name, "enough"] = passes | {"updates": count["updates"]}
     fig, ax = plt.subplots(figsize=(9.5, 4.6))
     whole = {}
     for (model, _), bill in rows.items():
@@ -262,6 +274,31 @@ def live_figure(fig, stored):
     fig.savefig(buffer, format="png")
     plt.close(fig)
     live(f'<img alt="{fig.alt}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">', stored)
+
+
+def found(flops, bill, device, tiles, rounded):
+    """Show the chapter's last table.
+
+    flops: the library's bill of the 1B model; bill: the reader's, operations a token; tiles: those that the reader's
+    function finds for d = 11008, of 128 by 256; rounded: {dtype: `sums.follow`}.
+    """
+    seven = costs.meta_model("OLMo-2-1124-7B")
+    every = linear_layers(seven, "*.mlp.*")
+    four = {name: m for name, m in every.items() if int(name.split(".")[2]) >= 28}
+    minutes = lambda some: sum(costs.flops_per_token(seven, some).values()) * 20e6 / device.flops / 60
+    share = len(tiles) / (-(-11008 // 128) * -(-11008 // 256))
+    tokens, wrong, _ = rounded["bfloat16"][-1]
+    passes = len(every) // len(four)
+    tables.found(
+        [
+            ("GFLOP a token, the 1B's MLPs", None, sum(flops.values()) / 1e9, bill / 1e9),
+            ("7B, its last four blocks, minutes", "50", f"at least {minutes(four):.0f}", None),
+            ("7B, all its blocks, minutes", f"{passes} times 50", f"at least {minutes(every):.0f}", None),
+            ("tiles computed, d = 11008", "100%", None, f"{share:.0%}"),
+            (f"relative error of a sum of {tokens} tokens", None, f"{rounded['float32'][-1][1]:.0e}",
+             f"{wrong:.2f}, had it been kept in bfloat16"),
+        ]
+    )  # fmt: skip
 
 
 def bench(recorded):
