@@ -41,8 +41,8 @@ def check_tokens_until(function):
         )
         assert found <= later, "the level may be reached more than once: the *first* time is asked for"
         raise AssertionError(
-            f"for the level {level}, yours is {found:g}: on the line between two looks the way is shared out as the values "
-            f"are"
+            f"for the level {level}, yours is {found:g}: on the line between two looks the way is shared out as the "
+            "values are"
         )
     assert function(list(rows[:3]), 0.9) is None, "a level that is never reached has no number of tokens: return None"
 
