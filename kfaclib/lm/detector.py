@@ -80,7 +80,7 @@ def auc_within(
     negative_by: Sequence[float],
     edges: Sequence[float],
 ) -> float:
-    """`auc` among pairs that are alike in a second quantity: the mean over its strata, each with the weight of its pairs.
+    """`auc` among pairs that are alike in a second quantity: its strata's mean, each with the weight of its pairs.
 
     positive, negative: scores [N] and [M]. positive_by, negative_by: the quantity that shall not be what tells them
     apart, one for each score. edges: ascending, the K inner borders of K + 1 strata; a value on a border belongs to the

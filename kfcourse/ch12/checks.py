@@ -40,9 +40,7 @@ def check_subnet_mask(function):
         assert not found.equal(_without(scores.flatten().argsort(), drop, shape)), (
             "a large negative score is a large one: rank by the *absolute* value"
         )
-        assert not found.equal(_without(order.flip(0), drop, shape)), (
-            "this drops the highest scores; the lowest go"
-        )
+        assert not found.equal(_without(order.flip(0), drop, shape)), "this drops the highest scores; the lowest go"
         dropped = int((~found).sum())
         assert dropped == drop, (
             f"with ratio {ratio} exactly {drop} of {scores.numel()} weights are dropped, yours drops {dropped}"
@@ -194,9 +192,7 @@ def check_disjoint_halves(function):
             "every quote belongs to exactly one half: return indices of the quotes, all of them, each once"
         )
         shared = [(i, j) for i in first for j in second if _runs(quotes[i], 4) & _runs(quotes[j], 4)]
-        last = [
-            (i, j) for i, j in shared if not _runs(quotes[i][:-1], 4) & _runs(quotes[j][:-1], 4)
-        ]
+        last = [(i, j) for i, j in shared if not _runs(quotes[i][:-1], 4) & _runs(quotes[j][:-1], 4)]
         assert not shared or shared != last, (
             "two quotes in different halves share the *last* words of one of them: a text of L words has L - n + 1 runs"
         )
@@ -227,10 +223,10 @@ EXERCISES = {
         10,
         (
             "Go through the drawing from the right to the left. What is the gradient at the product W ⊙ M, a matrix?",
-            "At the product it is the sum over tokens of the outer products of g and a. The product rule for one entry, "
-            "(W ⊙ M)_ij = W_ij M_ij, gives the gradient at the mask.",
-            "What is left is the derivative of the magnitude of a number by the number itself. It is applied everywhere, "
-            "whether the weight is kept or not.",
+            "At the product it is the sum over tokens of the outer products of g and a. The product rule for one "
+            "entry, (W ⊙ M)_ij = W_ij M_ij, gives the gradient at the mask.",
+            "What is left is the derivative of the magnitude of a number by the number itself. It is applied "
+            "everywhere, whether the weight is kept or not.",
         ),
         check_score_gradient,
         "The hard mask has no gradient of its own. Pretending that it is |score| sends every weight a signal, the "
@@ -255,10 +251,10 @@ EXERCISES = {
         (
             "You have nearly all parts: a mask from scores, and the gradient of the scores from inputs and output "
             "gradients. What is missing is the loop and the output gradients of a squared error.",
-            "For the mean squared error of outputs y = (W ⊙ M) a against targets, the output gradient is 2 (y - target) "
-            "over the number of entries. Add the scores' gradients of both sets, with opposite signs.",
-            "Draw the first scores uniformly between 0 and 1, and take a few hundred steps of size 0.1. Compute the mask "
-            "anew in each step, and once more at the end.",
+            "For the mean squared error of outputs y = (W ⊙ M) a against targets, the output gradient is 2 (y - "
+            "target) over the number of entries. Add the scores' gradients of both sets, with opposite signs.",
+            "Draw the first scores uniformly between 0 and 1, and take a few hundred steps of size 0.1. Compute the "
+            "mask anew in each step, and once more at the end.",
         ),
         check_train_subnet,
         "The same matrix holds both kinds of pairs, and yet a fifth of its weights can be chosen whose absence hurts "

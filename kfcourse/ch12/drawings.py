@@ -36,7 +36,11 @@ def straight_through(scores, mask, weights):
     scores, mask, weights: [O, I] each, drawn with their entries.
     """
     fig, ax = drawing.canvas(16.5, 5.6, inches=11)
-    steps = ((0.6, scores, "scores s", "red"), (5.4, mask, "mask M", "green"), (10.2, weights * mask + 0.0, "W ⊙ M", "blue"))  # no -0
+    steps = (
+        (0.6, scores, "scores s", "red"),
+        (5.4, mask, "mask M", "green"),
+        (10.2, weights * mask + 0.0, "W ⊙ M", "blue"),
+    )  # no -0
     for x, values, label, color in steps:
         drawing.matrix(ax, x, 2.3, values, 0.85, color, numbers=True, label=label, size=13)
     drawing.arrow(ax, (3.3, 3.5), (5.2, 3.5), "lowest |s| → 0")

@@ -245,7 +245,12 @@ def found(runs, asked, live):
         loose = {half: of(lambda row, _: row[half]["loose"]) for half in ("seen", "unseen")}
         yours = "{:.2f}".format
         rows += [
-            [f"{method}: loose recall, seen quotes", None, spread(loose["seen"]), mine and yours(mine["seen"]["loose"])],
+            [
+                f"{method}: loose recall, seen quotes",
+                None,
+                spread(loose["seen"]),
+                mine and yours(mine["seen"]["loose"]),
+            ],
             [
                 f"{method}: loose recall, held out (here: unseen quotes)",
                 f"{theirs['loose']:.2f}",

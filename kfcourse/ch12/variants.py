@@ -86,7 +86,8 @@ def _valid_halves(a, b, arguments):
 def _larger_half(g):
     c = whole(g, 2, 9)
     return (
-        f"Return the number of all quotes, which is that of both halves together, times {c} in the place of the halves.",
+        f"Return the number of all quotes, which is that of both halves together, times {c} in the place of the "
+        f"halves.",
         lambda ref: lambda quotes, n: c * sum(len(half) for half in ref(quotes, n)),
     )
 

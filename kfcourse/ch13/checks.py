@@ -1,5 +1,5 @@
-"""Exercises of chapter 13: energy in flat directions, what it is for ordinary text, how a detector is judged, a detector
-made of a hook, and a comparison of tokens of which the model is equally sure.
+"""Exercises of chapter 13: energy in flat directions, what it is for ordinary text, how a detector is judged, a
+detector made of a hook, and a comparison of tokens of which the model is equally sure.
 """
 
 import torch
@@ -54,7 +54,8 @@ def check_expected_share(function):
     assert abs(ordinary - 0.75) > 1e-6, "that is the share of the sharp directions; the flat ones are asked for"
     assert abs(ordinary - 4) > 1e-6, "that is energy; divide by the trace to make it a share"
     assert abs(ordinary - 0.6) > 1e-6, (
-        "0.6 is how many of the directions are flat; how much energy ordinary inputs have there is up to the eigenvalues"
+        "0.6 is how many of the directions are flat; how much energy ordinary inputs have there is up to the "
+        "eigenvalues"
     )
     assert abs(ordinary - 0.125) > 1e-6, "three of the five directions are flat: the eigenvalues 2, 1 and 1"
     assert abs(ordinary - 0.25) < 1e-6, (
@@ -94,7 +95,7 @@ def check_area(function):
 
 
 class _Reader(torch.nn.Module):
-    """A tiny causal model: each place sees a running mean of embeddings; `up` is square, so its output has its width."""
+    """A tiny causal model: each place sees a running mean of embeddings; `up` is square, as wide out as in."""
 
     def __init__(self, seed, width=8, words=20):
         super().__init__()
@@ -149,7 +150,9 @@ def check_watch(function):
             "predicts nothing that we know"
         )
         assert not close(inside[:, first - 1 :].mean(1)), "the last place predicts no token of the row: leave it out"
-        assert not close(inside[:, first:-1].mean(1)), "the token at place `first` is predicted from the place before it"
+        assert not close(inside[:, first:-1].mean(1)), (
+            "the token at place `first` is predicted from the place before it"
+        )
         assert not close(outputs[:, first - 1 : -1].mean(1)), "these are the layer's outputs; its inputs are asked for"
         assert not close(flat(x[:, first - 1 : -1].mean(1))), (
             "you averaged the inputs first; take each token's flat energy, and then the mean"
@@ -167,7 +170,9 @@ def check_watch(function):
 
 def _strata(seed):
     generator = torch.Generator().manual_seed(seed)
-    by = [torch.rand(count, generator=generator, dtype=torch.float64) * 4 + low for count, low in ((25, 1.0), (18, 0.0))]
+    by = [
+        torch.rand(count, generator=generator, dtype=torch.float64) * 4 + low for count, low in ((25, 1.0), (18, 0.0))
+    ]
     scores = [b.floor() + torch.randint(0, 3, (len(b),), generator=generator) for b in by]
     scores[0] += torch.where(by[0] > 3, 2.0, 0.0)
     return (*scores, *by, [1.0, 2.0, 3.0])
@@ -217,7 +222,8 @@ EXERCISES = {
             "Write the input in the eigenvectors of $A$. Squares of the coordinates add up to its squared length: "
             "that is the energy, and it can be shared out.",
             "All coordinates of all inputs at once are one matrix product. Which side do the eigenvectors stand on?",
-            "The eigenvectors are sorted, the sharpest first, so the flat ones are the last columns. How many are they?",
+            "The eigenvectors are sorted, the sharpest first, so the flat ones are the last columns. How many are "
+            "they?",
         ),
         check_energy_in_flat_directions,
         "The eigenvectors are orthonormal, so the squares add up to the squared length and the share does not depend "
@@ -230,12 +236,12 @@ EXERCISES = {
         (
             "By (13.3), what is the energy of ordinary inputs along an eigenvector of A?",
             "Three fifths of the directions are flat. Which eigenvalues do they have, and what is the trace?",
-            "In a random basis, no column is special. If all hold equally much of the energy, how much do three of five "
-            "hold?",
+            "In a random basis, no column is special. If all hold equally much of the energy, how much do three of "
+            "five hold?",
         ),
         check_expected_share,
-        "No basis leaves ordinary text less flat energy than A's own eigenvectors do. This is what makes an input stand "
-        "out that does not keep to them.",
+        "No basis leaves ordinary text less flat energy than A's own eigenvectors do. This is what makes an input "
+        "stand out that does not keep to them.",
     ),
     "13.area": Exercise(
         "The area under the curve",
@@ -270,8 +276,8 @@ EXERCISES = {
         20,
         (
             "Sort both sides into strata by how sure the model is. Pairs are only made within a stratum.",
-            "`torch.bucketize(values, borders, right=True)` gives each value the number of its stratum, with a value on "
-            "a border above it.",
+            "`torch.bucketize(values, borders, right=True)` gives each value the number of its stratum, with a value "
+            "on a border above it.",
             "Every stratum has an area and a number of pairs. What is the mean over all pairs of all strata?",
         ),
         check_area_among_equals,

@@ -75,6 +75,17 @@ def controls(record):
     )
 
 
+def rivals(record):
+    """Show the last block of `controls` in numbers, a row for each seed."""
+    rows = []
+    for seed, run in record["seeds"].items():
+        last = list(run["flat energy"])[-1]
+        stray = run["random basis"][last]
+        areas = (run["flat energy"][last], 1 - run["length of the input"][last], run["probability"])
+        rows.append([f"seed {seed}", *(f"{area:.3f}" for area in areas), spread(stray)])
+    tables.table(["AUC, last block", "flat energy", "short input", "probability", "random bases"], rows)
+
+
 def telling_apart(seeds):
     """The chance that a token of a quote has more flat energy than a token of another kind, by block.
 

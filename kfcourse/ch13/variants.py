@@ -50,10 +50,7 @@ def _watching(g):
 
 def _sharp_instead(g):
     c = tenths(g, 1.5, 4)
-    return (
-        f"Return {c} minus the mean flat energy in its place.",
-        lambda ref: lambda *arguments: c - ref(*arguments),
-    )
+    return (f"Return {c} minus the mean flat energy in its place.", lambda ref: lambda *arguments: c - ref(*arguments))
 
 
 def _near(a, b, _):

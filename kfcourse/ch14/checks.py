@@ -1,5 +1,5 @@
-"""Exercises of chapter 14: what one step does to what was not trained, when a level is reached, an attack that leaves the
-model as it was, and whether a difference could be luck.
+"""Exercises of chapter 14: what one step does to what was not trained, when a level is reached, an attack that leaves
+the model as it was, and whether a difference could be luck.
 """
 
 from types import SimpleNamespace
@@ -39,11 +39,10 @@ def check_tokens_until(function):
         assert abs(found - later) > 1e-6, (
             "this is the first look at which the level is passed; it was reached on the straight line before"
         )
-        assert found <= later, (
-            "the level may be reached more than once: the *first* time is asked for"
-        )
+        assert found <= later, "the level may be reached more than once: the *first* time is asked for"
         raise AssertionError(
-            f"for the level {level}, yours is {found:g}: on the line between two looks the way is shared out as the values are"
+            f"for the level {level}, yours is {found:g}: on the line between two looks the way is shared out as the "
+            "values are"
         )
     assert function(list(rows[:3]), 0.9) is None, "a level that is never reached has no number of tokens: return None"
 
@@ -91,7 +90,9 @@ def check_attack(function):
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)), (
         "the model that was handed in has changed: train a copy, or the next attack starts from this one's end"
     )
-    assert rows is not None and len(rows) == 4, "one row for each look is wanted, the one before the first step included"
+    assert rows is not None and len(rows) == 4, (
+        "one row for each look is wanted, the one before the first step included"
+    )
     tokens = [int(row[0]) for row in rows]
     assert tokens != [0, 1, 4, 12], "these are steps; tokens are asked for, and a step has batch times S of them"
     assert tokens[0] == 0, "the first look is before the first step, when no token has been trained on"
@@ -105,8 +106,8 @@ def check_attack(function):
     assert tokens == [0, 36, 144, 432], f"yours says {tokens} tokens: each step has 4 rows of 9 tokens"
     times = [(shown == row).all(1).sum().item() for row in ids]
     assert min(times) >= 3 and max(times) <= 5, (
-        f"in 48 rows each of the 12 should come 4 times, and here one comes {min(times)} and one {max(times)} times: go "
-        "through all of them in a random order before the next round"
+        f"in 48 rows each of the 12 should come 4 times, and here one comes {min(times)} and one {max(times)} times: "
+        "go through all of them in a random order before the next round"
     )
     assert not any(torch.equal(a, b) for a, b in zip(model.log, model.log[3:], strict=False)), (
         "the batches come in the same order in every round: shuffle anew"
@@ -171,8 +172,8 @@ EXERCISES = {
         (
             "Write what the step adds to W', a row [1, 2] here: step size, trained residual, trained key.",
             "The watched residual changes by what this addition makes of the watched key: a product of the two keys.",
-            "The products of keys and the trained residual are the same in both models. Only the watched residual at the "
-            "start differs.",
+            "The products of keys and the trained residual are the same in both models. Only the watched residual at "
+            "the start differs.",
         ),
         check_one_step,
         "The same step helps the watched quote where the two residuals have the same cause, and harms it where they "
@@ -199,14 +200,14 @@ EXERCISES = {
         (
             "Three things have to be kept apart: the model that was handed in, the copy that is trained, and what is "
             "only measured.",
-            "For every step take the next `batch` rows of a random order of all rows; when the order is used up, shuffle "
-            "anew. Look before the step whose number is among the looks.",
-            "The loss is the cross-entropy of the logits at all places but the last against the ids from the second on. "
-            "Count batch times S tokens for each step.",
+            "For every step take the next `batch` rows of a random order of all rows; when the order is used up, "
+            "shuffle anew. Look before the step whose number is among the looks.",
+            "The loss is the cross-entropy of the logits at all places but the last against the ids from the second "
+            "on. Count batch times S tokens for each step.",
         ),
         check_attack,
-        "An attack that changes the model it attacks makes every later one look stronger. The same holds for a look that "
-        "trains.",
+        "An attack that changes the model it attacks makes every later one look stronger. The same holds for a look "
+        "that trains.",
     ),
     "14.by_chance": Exercise(
         "Could it be luck?",

@@ -87,8 +87,8 @@ def coming_back(record):
 
 
 def restored(record):
-    """Token accuracy of the watched half from the start to the last look, for two depths of the edit: an arrow for every
-    seed, edited and never trained.
+    """Token accuracy of the watched half from the start to the last look, for two depths of the edit: an arrow for
+    every seed, edited and never trained.
     """
     fig, ax = plt.subplots(figsize=(8.5, 4.2))
     ticks = []
