@@ -26,12 +26,12 @@ def window():
 
 def one_pass():
     """Why a single pass over the true text gives the same verdict as saying it word by word."""
-    fig, ax = drawing.canvas(15, 6.2, inches=11)
+    fig, ax = drawing.canvas(15, 6.8, inches=11)
     words = ("the", "mist", "was", "cold", ".")
     for row, (title, guesses) in enumerate(
         (("recited", ("mist", "was", "cold", ".")), ("not recited", ("mist", "is", "old", ".")))
     ):
-        y = 3.5 - 3.0 * row
+        y = 4.2 - 3.0 * row
         drawing.note(ax, 0.2, y + 0.85, title, align="left", size=13)
         for k, word in enumerate(words):
             drawing.box(ax, 3.0 + 2.3 * k, y + 0.9, 1.9, 0.8, word, "black")
@@ -40,7 +40,7 @@ def one_pass():
             drawing.box(ax, 3.0 + 2.3 * k, y - 0.6, 1.9, 0.8, guess, "blue" if right else "red")
             drawing.arrow(ax, (3.95 + 2.3 * k, y + 0.85), (3.95 + 2.3 * k, y + 0.25))
     title = "the true text, read in one pass, and the model's guess of each next token"
-    drawing.note(ax, 3.0, 5.9, title, align="left")
+    drawing.note(ax, 3.0, 6.4, title, align="left")
     return plots.described(
         fig,
         "Two rows of true words, each with the model's guess of the next word below. In the upper row every guess "

@@ -42,7 +42,8 @@ def one_page(rows=4, columns=6):
 
 
 def _numbers(values):
-    return np.asarray(values, dtype=float).round(2) + 0.0
+    values = np.asarray(values, dtype=float)
+    return np.where(np.abs(values) < 0.005, values.round(3), values.round(2)) + 0.0
 
 
 def _equation(terms, alt):
