@@ -58,7 +58,7 @@ def test_a_chapters_page(path, html):
     assert page.count("cell_output") >= sum(bool(cell.outputs) for cell in notebooks.code_cells(nb))
     assert len(re.findall(r"<img[^>]*_images/", page)) >= len(figures) > 0
     assert "Minutes:" in page and "Prerequisites:" in page
-    assert f"chapter {CHAPTERS.index(path) + 1} of {len(CHAPTERS)}" in page
+    assert f"Reading order:</strong> {CHAPTERS.index(path) + 1} of {len(CHAPTERS)}" in page
     assert "pages/glossary.html#" in page and "../index.html" in page
     assert ("colab.research" in page) == bool(publishing.address())
 

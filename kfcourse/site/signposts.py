@@ -111,7 +111,7 @@ def signpost(name, heads, where):
         order = list(heads)
         place = order.index(number)
         next_to = [f"{word} [{n}]({heads[n][0]}.ipynb)" for word, n in beside(order, place)]
-        lines.insert(0, f"**Reading order:** {', '.join([f'chapter {place + 1} of {len(order)}', *next_to])}.")
+        lines.insert(0, f"**Reading order:** {', '.join([f'{place + 1} of {len(order)}', *next_to])}.")
         links = [f"[{n} {routes.title(heads[n][1])}]({heads[n][0]}.ipynb)" for n in needed[number]]
         lines.append(
             f"**Needs:** {', '.join(links) or 'no other chapter'}. "
