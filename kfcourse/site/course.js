@@ -80,7 +80,7 @@ function wide() {
     one.classList.remove("wide");
     one.classList.toggle("wide", one.getBoundingClientRect().width > one.closest("p, li, td, dd, div").clientWidth);
   });
-  document.querySelectorAll(".formula, math.wide, main pre, .pst-scrollable-table-container").forEach((one) => {
+  document.querySelectorAll(".formula, math.wide, main pre, main table.table, .pst-scrollable-table-container").forEach((one) => {
     if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
     else one.removeAttribute("tabindex");
   });
