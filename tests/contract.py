@@ -20,7 +20,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|pri
 COMPARED = "nbval-check-output"  # the tag of a cell whose printed output must stay as it is
 COLUMNS = 100  # of a code cell's lines
 # The chapters that are written in full: with drawings, derivations, predictions and exercises that build something.
-WRITTEN = ("01", "02", "03", "04", "05", "06", "16")
+WRITTEN = ("01", "02", "03", "04", "05", "06", "10", "11", "16")
 EQUATIONS = {"03": 3, "04": 3, "05": 3, "06": 3}  # displayed ones, at least; one in any other chapter that is written
 WRITTEN_SECTIONS = ["What we found", "Common confusions", "Quiz", "Go further", "References", "The next question"]
 WRITTEN_EXERCISES = (4, 9)
