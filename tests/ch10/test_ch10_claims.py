@@ -42,7 +42,59 @@ def test_late_blocks_recite_in_flat_directions_and_the_first_does_not(run):
     assert all(abs(ratio(table, FIRST, number) - 1) < 0.1 for number in (TOP, BOTTOM))
 
 
-# CLAIMS
+@each_control
+def test_chance_and_the_number_of_pairs_give_a_ratio_near_one(run):
+    for number in (TOP, BOTTOM):
+        for layer in UP:
+            assert abs(ratio(run["driven"]["bands"], layer, number, "more fresh text") - 1) < 0.02
+            assert abs(ratio(run["driven"]["random bands"], layer, number) - 1) < 0.07
+
+
+@each_control
+def test_certain_text_leaves_the_sharp_directions_whether_it_was_learned_or_not(run):
+    table = run["driven"]["bands"]
+    quotes, grammar, copied = (
+        ratio(table, LAST, TOP, text) for text in ("quotes", "sure by grammar", "sure by copying")
+    )
+    assert copied < quotes < 0.6 and quotes < grammar < 0.9
+
+
+@each_control
+def test_in_the_flat_half_quotes_lie_above_certain_text_in_the_last_block_only(run):
+    table = run["driven"]["bands"]
+    quotes, grammar, copied = (
+        ratio(table, LAST, BOTTOM, text) for text in ("quotes", "sure by grammar", "sure by copying")
+    )
+    assert quotes > 1.2 and 1.05 < grammar < quotes - 0.1 and 1.05 < copied < quotes
+    assert ratio(table, FIRST, BOTTOM, "sure by grammar") > ratio(table, FIRST, BOTTOM) + 0.15
+
+
+def test_in_one_model_copied_names_come_close_to_the_quotes():
+    gaps = [
+        ratio(table, LAST, BOTTOM) - ratio(table, LAST, BOTTOM, "sure by copying") for table in figures.driven(COMPARED)
+    ]
+    assert 0 < min(gaps) < 0.03
+
+
+def test_the_flattest_half_can_be_spared_and_as_many_random_pairs_cannot():
+    groups = list(COMPARED["0"]["without"]["before"]["words"])
+    assert all(value > 0.97 for group in groups for value in kept_without(COMPARED, "bottom 50 %", group))
+    assert max(kept_without(COMPARED, "random bottom 50 %", "quotes")) < 0.93
+    assert max(kept_without(COMPARED, "random bottom 50 %", "arithmetic")) < 0.76
+    for run in COMPARED.values():
+        price = {
+            label: found["perplexity"] / run["without"]["before"]["perplexity"]
+            for label, found in run["without"].items()
+        }
+        assert price["bottom 50 %"] < 1.005 and price["random bottom 50 %"] > 1.4
+        assert price["top 10 %"] > 2 and price["random top 10 %"] < 1.05
+
+
+def test_sums_need_the_sharpest_tenth_and_not_a_random_one():
+    assert figures.most_needed(COMPARED, "arithmetic") == "top 10 %"
+    assert max(kept_without(COMPARED, "top 10 %", "arithmetic")) < 0.75
+    assert min(kept_without(COMPARED, "random top 10 %", "arithmetic")) > 0.97
+    assert min(kept_without(COMPARED, "top 10 %", "facts_rare")) > 0.97
 
 
 @every_seed

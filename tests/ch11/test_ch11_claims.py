@@ -14,6 +14,7 @@ from kfcourse.paths import DATA
 RECORD = read_json(DATA / "results" / "abilities.json")
 SEEDS = RECORD["seeds"]
 PAPER = read_json(DATA / "results" / "paper_abilities.json")
+CHAINS = read_json(DATA / "results" / "directions.json")["seeds"]
 every_seed = pytest.mark.parametrize("run", SEEDS.values(), ids=[f"seed {s}" for s in SEEDS])
 
 
@@ -176,3 +177,39 @@ def test_the_predictions_are_answered_by_the_record():
     assert figures.first_to_fall(FOUND, "K-FAC") == "rare facts"
     assert figures.first_to_fall(FOUND, "noise") == "unseen sums"
     assert figures.first_to_fall(FOUND, "random basis") == "unseen sums"
+
+
+def test_every_edit_of_the_chains_forgets_the_same_to_two_thousandths():
+    for run in CHAINS.values():
+        for edit in evidence.DRAWN:
+            assert abs(run["steps"][edit]["reached"] - 0.91) < 0.002
+
+
+def test_lookups_stay_under_every_edit_and_mostly_without_the_matrices():
+    for step in ("owners", "homes"):
+        before = figures.step_of(CHAINS, "before", step)
+        for edit in evidence.DRAWN:
+            assert figures.step_of(CHAINS, edit, step) == before
+        assert min(figures.step_of(CHAINS, "zeroed", step)) > 0.85
+
+
+def test_the_sum_fails_under_every_edit_so_it_is_no_mark_of_curvature():
+    assert min(figures.step_of(CHAINS, "before", "sum")) > 0.95
+    for edit in evidence.DRAWN:
+        assert mean(figures.step_of(CHAINS, edit, "sum")) < 0.75
+    assert max(figures.step_of(CHAINS, "zeroed", "sum")) == 0
+    assert (
+        sorted(figures.step_of(CHAINS, "K-FAC", "sum"))[2]
+        > 0.9
+        > 0.6
+        > sorted(figures.step_of(CHAINS, "K-FAC", "sum"))[1]
+    )
+
+
+def test_it_is_not_the_carry_that_gets_lost_under_curvature():
+    for place in ("ones", "tens", "hundreds"):
+        share = {
+            which: mean(run["steps"]["K-FAC"]["digits"][which][place] for run in CHAINS.values())
+            for which in ("carry", "no carry")
+        }
+        assert abs(share["carry"] - share["no carry"]) < 0.06
