@@ -20,8 +20,12 @@ MACHINE_PATH = re.compile(r"(?<![\w.~:/])/(?:home|root|Users|tmp|opt|mnt|var|pri
 COMPARED = "nbval-check-output"  # the tag of a cell whose printed output must stay as it is
 COLUMNS = 100  # of a code cell's lines
 # The chapters that are written in full: with drawings, derivations, predictions and exercises that build something.
-WRITTEN = ("01", "02", "03", "04", "05", "06", "16")
+WRITTEN = ("01", "02", "03", "04", "05", "06", "12", "13", "14", "15", "16", "17")
 EQUATIONS = {"03": 3, "04": 3, "05": 3, "06": 3}  # displayed ones, at least; one in any other chapter that is written
+# The capstone asks and does not explain, so it is excused of what a chapter that is written in full has besides:
+# drawings, derivations, exercises that build something. It has this instead.
+CAPSTONE = "19"
+OPEN_QUESTIONS = 5
 WRITTEN_SECTIONS = ["What we found", "Common confusions", "Quiz", "Go further", "References", "The next question"]
 WRITTEN_EXERCISES = (4, 9)
 BUILDING = 20  # minutes that the longest exercise takes, at least
@@ -39,6 +43,7 @@ def violations(nb, number, facts):
         stored(nb),
     )
     parts += (teaching(nb, number, facts),) if written else ()
+    parts += (capstone(nb),) if number == CAPSTONE else ()
     return [sentence for part in parts for sentence in part]
 
 
@@ -208,6 +213,25 @@ def teaching(nb, number, facts):
     further = text.partition("\n## Go further\n")[2].partition("\n## ")[0]
     if len(re.findall(r"(?m)^\d+\. ", further)) < 3:
         yield "'Go further' does not list three projects, numbered '1. '"
+
+
+def capstone(nb):
+    """Open questions, each with a control, code that runs and a plan; the template and the rubric of the report."""
+    for cell in notebooks.code_cells(nb):
+        yield from one_idea(cell)
+    text = "\n\n".join(cell.source if cell.cell_type == "markdown" else "<code>" for cell in nb.cells)
+    questions = re.split(r"(?m)^## (?=Question \d+ · )", text)[1:]
+    if [question[:10] for question in questions] != [f"Question {k}" for k in range(1, OPEN_QUESTIONS + 1)]:
+        yield f"{len(questions)} open questions '## Question 1 · Title' and so on, not {OPEN_QUESTIONS}"
+    for question in questions:
+        own = question.partition("\n## ")[0]
+        if "**Control.**" not in own or "<code>" not in own:
+            yield f"{question[:10]} has no '**Control.**' or no code"
+        if f"- **{question[:10]}.**" not in text:
+            yield f"{question[:10]} has no plan '- **{question[:10]}.** ...'"
+    for link in ("teaching/report.md", f"kfcourse/ch{CAPSTONE}/questions.md"):
+        if link not in text:
+            yield f"nothing leads to {link}"
 
 
 def last_sections(nb, wanted):

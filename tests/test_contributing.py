@@ -13,9 +13,9 @@ MADE = (
     "build/",
     "work/",
     ".venv",
-    "chapters/15_",
-    "kfcourse/ch18",
-    "tests/ch18",
+    "chapters/20_",
+    "kfcourse/ch20",
+    "tests/ch20",
     "../",
 )  # what is not in the repository
 

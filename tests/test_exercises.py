@@ -16,11 +16,13 @@ EVERY = [(number, name) for number, path in CHAPTERS.items() for name in noteboo
 
 def namespace_of(nb):
     """What an answer may use besides its arguments: the chapter's imports and functions, never its data."""
+    imports = (ast.Import, ast.ImportFrom)
     kept = [
         s
         for cell in notebooks.code_cells(nb)
         for s in notebooks.parse_cell(cell.source).body
-        if isinstance(s, (ast.Import, ast.ImportFrom, ast.FunctionDef))
+        if isinstance(s, (*imports, ast.FunctionDef))
+        or (isinstance(s, ast.If) and all(isinstance(part, imports) for part in [*s.body, *s.orelse]))
     ]
     names = {}
     exec(compile(ast.Module(kept, type_ignores=[]), "<the chapter's imports and functions>", "exec"), names)

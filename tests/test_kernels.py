@@ -19,7 +19,8 @@ from kfaclib.kernels import device, syrk
 triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed (there are wheels for Linux only)"
 )
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+COMPILES = os.environ.get("TRITON_INTERPRET", "0") != "1"
+gpu = pytest.mark.skipif(not (torch.cuda.is_available() and COMPILES), reason="needs a CUDA GPU, and Triton compiling")
 WAYS = [syrk.full_, syrk.panels_, kernels.syrk_]
 
 
@@ -221,6 +222,14 @@ def test_kernels_compile_without_spills_and_within_shared_memory(compiled, kerne
 
 
 # with a GPU
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_kernels_hold_on_this_machines_gpu_in_a_process_that_compiles():
+    """The tests below, which this process skips: it interprets Triton for the exercises of chapter 15."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "test_on_a_gpu"]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "0"}, capture_output=True, text=True)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
 
 
 @gpu

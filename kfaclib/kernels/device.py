@@ -2,15 +2,19 @@
 
 import functools
 import importlib.util
+import os
 
 import torch
 
 
 @functools.cache
 def triton_runs_on(index: int) -> bool:
-    """Whether Triton is installed and CUDA device `index` has the tensor cores that the kernels are written for."""
+    """Whether Triton is installed and compiles, and CUDA device `index` has the tensor cores that the kernels are
+    written for.
+    """
     return (
         torch.version.hip is None
+        and os.environ.get("TRITON_INTERPRET", "0") != "1"  # else every program would run on the CPU, in Python
         and importlib.util.find_spec("triton") is not None
         and torch.cuda.get_device_capability(index) >= (8, 0)
     )

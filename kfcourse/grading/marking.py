@@ -5,6 +5,7 @@ plain data back, and compares.
 import builtins
 import contextlib
 import hashlib
+import importlib.util
 import inspect
 import os
 import queue
@@ -49,6 +50,7 @@ class Box:
         env = {k: os.environ[k] for k in ("PATH", "SYSTEMROOT", "LANG") if k in os.environ}
         env |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM")}
         env |= {name: self.folder for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR")}
+        env["TRITON_INTERPRET"] = "1"  # a kernel runs on the CPU, whatever GPU there is
         env["LOGNAME"] = "answer"  # libraries ask for it, and there is no list of users to be seen
         self.walled = not sandbox.missing(tuple(preload))
         as_nobody = self.walled and os.getuid() == 0
@@ -310,9 +312,11 @@ def chapter(number):
     worked = notebooks.read(path)
     namespace = {"__name__": f"references_{number}"}
     source = export.references(worked)
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton
     exec(compile(source, f"<references {number}>", "exec"), namespace)
     uses_torch = any("import torch" in cell.source for cell in notebooks.code_cells(worked))
-    preload = ("torch",) * uses_torch + ("torch.func",) * ("jvp" in source)
+    uses_triton = "import triton" in source and importlib.util.find_spec("triton") is not None
+    preload = ("torch",) * uses_torch + ("torch.func",) * ("jvp" in source) + ("triton",) * uses_triton
     if "torch.func" in preload:
         box.warm()
     return Chapter(number, worked, exercises.chapter_exercises(number), namespace, preload)

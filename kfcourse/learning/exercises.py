@@ -157,8 +157,11 @@ def _reference_code(exercise_id, path):
     definition = notebooks.exercises_of(notebooks.code_in(path)).get(exercise_id)
     if definition is None:
         raise KeyError(f"{path.name} holds no exercise {exercise_id!r}")
-    definition.decorator_list = []
-    return compile(ast.Module([definition], type_ignores=[]), f"<reference {exercise_id}>", "exec")
+    definition.decorator_list = [d for d in definition.decorator_list if notebooks.exercise_id_in(d) is None]
+    source, name = ast.unparse(definition), f"<reference {exercise_id}>"
+    # where `inspect` looks: Triton reads the source of a kernel
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    return compile(source, name, "exec")
 
 
 def judge(facts, function):
@@ -215,7 +218,15 @@ def _is_empty(error, function):
     frame = error.__traceback__
     while frame.tb_next:
         frame = frame.tb_next
-    return frame.tb_frame.f_code is _code(function)
+    return _is_body(frame, function)
+
+
+def _is_body(frame, function):
+    """Whether a frame of a traceback runs the body of a reader's function: its code, or what Triton's interpreter made
+    of it, which has its name and its file.
+    """
+    ran, written = frame.tb_frame.f_code, _code(function)
+    return written is not None and (ran.co_filename, ran.co_name) == (written.co_filename, written.co_name)
 
 
 def _line_of(error, function):
@@ -223,7 +234,7 @@ def _line_of(error, function):
     elsewhere = getattr(error, "elsewhere", None)
     line, frame = (elsewhere["line"], None) if elsewhere else ("", error.__traceback__)
     while frame:
-        if frame.tb_frame.f_code is _code(function):
+        if _is_body(frame, function):
             line = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno).strip()
         frame = frame.tb_next
     return f" at `{line}`" if line else ""

@@ -3,7 +3,7 @@
 import contextlib
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 COUNTS = {2: "two", 3: "three", 4: "four"}
 
@@ -39,16 +39,16 @@ def elsewhere():
         _elsewhere[0] -= 1
 
 
-class Largest(TorchDispatchMode):
-    """Within the block, `entries` is the size of the largest tensor that came into being, views of `known` tensors left
-    out: how much memory a function asks for, whatever it is made of. What runs in another process is not seen."""
+class Largest(TorchFunctionMode):
+    """Within the block, `entries` is the size of the largest tensor that a function of torch gave back, views of `known`
+    tensors left out: how much memory a reader's function asks for. What runs in another process is not seen."""
 
     def __init__(self, *known):
         super().__init__()
         self.known = {x.untyped_storage().data_ptr() for x in known}
         self.entries = 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         for x in out if isinstance(out, (tuple, list)) else [out]:
             if torch.is_tensor(x) and not _elsewhere[0] and x.untyped_storage().data_ptr() not in self.known:

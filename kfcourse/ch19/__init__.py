@@ -1,0 +1,3 @@
+"""Chapter 19, the capstone: its starting code, checks, figures and questions."""
+
+ROUTES = ("build it", "prove it")  # the routes that lead here
