@@ -178,14 +178,20 @@ def _interval(got):
 
 
 def copies_answer(got, siblings):
-    """("more often", "about as often" or "less often", why): images with all other copies right beside those with
-    fewer. "About as often" where either share lies within the other's interval."""
-    most = siblings == siblings.max()
-    (all_right, low, high), (fewer, *around) = _interval(got[most]), _interval(got[~most])
-    because = f"All other copies right: {all_right:.2f}; fewer: {fewer:.2f} ({around[0]:.2f} to {around[1]:.2f})."
-    if low <= fewer <= high or around[0] <= all_right <= around[1]:
+    """("more often", "about as often" or "less often", why): images with two or more other copies that had their right
+    label, beside those with fewer. "About as often" where either share lies within the other's interval.
+
+    got: bool [n], which images got their true label; siblings: int [n].
+    """
+    many = siblings >= 2
+    (most, *of_most), (few, *of_few) = _interval(got[many]), _interval(got[~many])
+    because = (
+        f"Two or more other copies right: {most:.2f} ({of_most[0]:.2f} to {of_most[1]:.2f}); "
+        f"fewer: {few:.2f} ({of_few[0]:.2f} to {of_few[1]:.2f})."
+    )
+    if of_most[0] <= few <= of_most[1] or of_few[0] <= most <= of_few[1]:
         return "about as often", because
-    return ("more often" if all_right > fewer else "less often"), because
+    return ("more often" if most > few else "less often"), because
 
 
 def estimates(seeds, overconfident, names):

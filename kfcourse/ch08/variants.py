@@ -103,9 +103,12 @@ def _another_length(g):
 
 
 def _new_texts(g):
-    text = lambda n: torch.randint(0, 30, (n,), generator=g).tolist()
+    """Quotes, and a pool with texts too long, texts that share a run with another quote, and enough that will do."""
+    text = lambda n: torch.randint(0, 99, (n,), generator=g).tolist()
     lengths = [whole(g, 6, 7) for _ in range(3)]
-    return [text(n) for n in lengths], [text(n) for n in [*lengths, 6, 7, 6, 7, 6, 7, 6, 7]], 3
+    quotes = [text(n) for n in lengths]
+    shared = [quotes[k - 1][:4] + text(n - 4) for k, n in enumerate(lengths)]
+    return quotes, [text(9), *shared, *map(text, lengths), *map(text, (6, 6, 6, 7, 7, 7))], 3
 
 
 def _partners(a, b, arguments):

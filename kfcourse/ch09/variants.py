@@ -91,9 +91,10 @@ def _flatter_spectra(g):
 
 
 def _controlled(g):
-    W = real(g, whole(g, 4, 6), 3)
-    prefix = torch.randint(0, 4, (len(W),), generator=g).sort(descending=True)[0]
-    return W, torch.arange(3)[None, :] < prefix[:, None], torch.Generator().manual_seed(whole(g, 0, 9999))
+    n = whole(g, 4, 6)
+    kept = whole(g, 1, n - 1)
+    keep = (torch.arange(n) < kept)[:, None].expand(n, n).clone()
+    return real(g, n, n) + 3 * torch.eye(n, dtype=torch.float64), keep, torch.Generator().manual_seed(whole(g, 0, 9999))
 
 
 def _directions_kept(g):
@@ -105,14 +106,14 @@ def _directions_kept(g):
 
 
 def _a_cut(a, b, arguments):
-    """Other random directions give another weight: it has W's shape, is shorter than W and no cut of W's entries; for
-    the question, the number that it asks for."""
+    """Other random directions give another weight. Here whole output directions are kept, so it is P W with an
+    orthogonal projection P of that rank; for the question, the number that it asks for."""
     if isinstance(a, int):
         return float(b) == a
     W, keep, _ = arguments
-    return (
-        a.shape == b.shape and float(b.norm()) <= float(W.norm()) + 1e-9 and (not keep.any() or not alike(b, W * keep))
-    )
+    P = torch.as_tensor(b).double() @ torch.linalg.inv(W)
+    kept = float(keep.any(1).sum())
+    return alike(P, P.T) and alike(P @ P, P) and math.isclose(float(P.trace()), kept, abs_tol=1e-6)
 
 
 def _logit_changes(g):
