@@ -170,7 +170,8 @@ def uv_installer(python):
     settings = pip_settings(subprocess.run(listing, stdout=subprocess.PIPE, text=True, cwd=str(ROOT)).stdout)
     env = dict(os.environ, **uv_environment(settings, os.environ))
     no_index = ["--no-index"] if env.get("UV_NO_INDEX") else []  # uv itself has no such variable
-    return [python, "-m", "uv", "pip", "install", "--python", python, *no_index], env
+    # compiled once, as pip does it: where Python may not write its caches, every process would compile torch anew
+    return [python, "-m", "uv", "pip", "install", "--compile-bytecode", "--python", python, *no_index], env
 
 
 def install(python):

@@ -118,3 +118,10 @@ def test_what_does_not_fit_is_named():
         bands(basis, (0.5, 0.1))
     with pytest.raises(ValueError, match="another layer"):
         activity(x[:, :4], basis, bands(basis))
+
+
+def test_shuffled_bands_keep_their_sizes_and_mix_rows_and_columns():
+    pairs = torch.arange(4).repeat_interleave(30).view(8, 15).clamp(max=2)
+    mixed = act.shuffled(pairs, torch.Generator().manual_seed(0))
+    assert mixed.shape == pairs.shape and mixed.flatten().bincount().equal(pairs.flatten().bincount())
+    assert all(len(set(row.tolist())) == 3 for row in mixed) and not mixed.equal(pairs)

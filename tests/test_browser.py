@@ -1,6 +1,7 @@
-"""A real browser: JupyterLab on learner's copies as `course lab` opens them, cells run, views moved; pages read and
-searched, and every view of every page moved, without a kernel; slides shown. One chapter is run to its end in
-JupyterLab, and with `--all` every one that has a view.
+"""A real browser: JupyterLab as `course lab` opens it, cells run, a view moved; pages opened at three widths, in light
+and in dark, judged by axe-core, read, answered, searched and printed, and their views moved, without a kernel; slides
+shown. Every run looks at some pages, and `--all` at all of them; it also runs every chapter that has a view in
+JupyterLab.
 
 Without a Chromium these tests skip and say how to get one.
 """
@@ -31,10 +32,24 @@ from kfcourse.notebooks.execution import METADATA
 from kfcourse.site import slides
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: set up again with course.py")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing: set up again with course.py"
+)
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 VIEW = 'id="kfac-'  # how a view begins: see kfcourse/show/widgets.py
-READ = "09"  # the chapter that is always run to its end, and whose page and slides are looked at
+VIEW_CELL = """from kfcourse.show import widgets
+widgets.slider(lambda value: f"<p>{'*' * value}</p>", (1, 2, 4, 8), "stars")"""
+READ = "09"  # the chapter whose page and slides are looked at
+SLICE = ("01", "03", READ)  # the chapters whose views are moved in every run
+WIDTHS = (360, 1280, 1920)  # of a phone, a laptop, a projector
+# WCAG 2.2, levels A and AA, and what a screen reader's user finds a way by
+JUDGED = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    "rules": {name: {"enabled": True} for name in ("heading-order", "page-has-heading-one", "landmark-one-main")},
+    "resultTypes": ["violations"],
+    "preload": False,
+}
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,6 +74,11 @@ def with_views():
     return [p for p in notebooks.chapters() if any(map(shown, notebooks.code_cells(notebooks.read(p))))]
 
 
+def in_slices(chapters, numbers):
+    """The chapters as parameters: those of other numbers take `--all`."""
+    return [p if p.name[:2] in numbers else pytest.param(p, marks=pytest.mark.long) for p in chapters]
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
@@ -75,11 +95,12 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """visit(host) gives a page that may ask this host alone, and a list of what went wrong."""
+    """visit(host, ...) gives a page that may ask this host alone, and a list of what went wrong. The options are those
+    of playwright's `new_context`."""
     contexts = []
 
-    def open_page(host):
-        context, wrong = browser.new_context(viewport={"width": 1280, "height": 900}), []
+    def open_page(host, **options):
+        context, wrong = browser.new_context(viewport={"width": 1280, "height": 900}, **options), []
         contexts.append(context)
 
         def decide(route):
@@ -144,11 +165,11 @@ def lab(browser, tmp_path_factory, pytestconfig):
     (root / "chapters").mkdir(parents=True)
     for name in ("kfaclib", "kfcourse", "data", "pyproject.toml"):
         (root / name).symlink_to(paths.ROOT / name)
-    for path in with_views():
-        if pytestconfig.getoption("all") or path.name.startswith(READ):
-            shutil.copy(path, root / "chapters" / path.name)
-    broken = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")], metadata=METADATA)
-    notebooks.write(broken, root / "work" / "broken.ipynb")
+    for path in with_views() if pytestconfig.getoption("all") else []:
+        shutil.copy(path, root / "chapters" / path.name)
+    for name, source in {"broken": "1 / 0", "view": VIEW_CELL}.items():
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=METADATA)
+        notebooks.write(nb, root / "work" / f"{name}.ipynb")
     port = free_port()
     # as at home: checks are friendly and progress bars are drawn; only the user's own settings stay out
     env = {name: value for name, value in os.environ.items() if name not in ("CI", "KFAC_STRICT", "TQDM_DISABLE")}
@@ -266,22 +287,30 @@ def move_terrain(page, canvas):
     sync_api.expect(note).to_have_text(re.compile("From a loss of .* steps of gradient descent"), timeout=180 * SECOND)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p if p.name.startswith(READ) else pytest.param(p, marks=pytest.mark.long) for p in with_views()],
-    ids=lambda path: path.stem,
-)
-def test_a_chapter_runs_and_its_views_move(path, lab, visit):
-    page, wrong = visit(lab)
-    assert run_all(page, lab, path.name) == []
+def moved_in_lab(page, host, name):
+    """Run a notebook in JupyterLab and move its first views; how many there are."""
+    assert run_all(page, host, name) == []
     page.evaluate("""() => { const notebook = window.jupyterapp.shell.currentWidget.content;
         const html = (output) => String((output.data || {})['text/html'] || '');
         const drawn = (cell) => cell.outputs && cell.outputs.toJSON().some((o) => html(o).includes('id="kfac-'));
         notebook.activeCellIndex = [...notebook.model.cells].findIndex(drawn);
         return notebook.scrollToItem(notebook.activeCellIndex, 'center'); }""")
     sync_api.expect(page.locator("[id^=kfac-]").first).to_be_visible(timeout=180 * SECOND)
-    assert move_views(page) and wrong == []
-    shut_down(page, lab)
+    moved = move_views(page)
+    shut_down(page, host)
+    return moved
+
+
+def test_a_view_moves_in_jupyterlab(lab, visit):
+    page, wrong = visit(lab)
+    assert moved_in_lab(page, lab, "view.ipynb") == 1 and wrong == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", with_views(), ids=lambda path: path.stem)
+def test_a_chapter_runs_and_its_views_move(path, lab, visit):
+    page, wrong = visit(lab)
+    assert moved_in_lab(page, lab, path.name) and wrong == []
 
 
 def test_a_failing_cell_and_an_outside_request_are_seen(lab, visit):
@@ -320,11 +349,124 @@ def test_pages_draw_formulas_and_figures_without_asking_anybody(site, visit):
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", with_views(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", in_slices(with_views(), SLICE), ids=lambda path: path.stem)
 def test_every_view_moves_on_a_page_without_a_kernel(path, site, visit):
     page, wrong = visit(site)
     page.goto(f"http://{site}/chapters/{path.stem}.html")
     assert move_views(page) and wrong == []
+
+
+@pytest.mark.parametrize("path", in_slices(with_views(), SLICE), ids=lambda path: path.stem)
+def test_without_scripts_every_view_stands_still_and_says_what_it_shows(path, site, visit):
+    page, wrong = visit(site, java_script_enabled=False)
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    roots = page.locator("[id^=kfac-]")
+    for k in range(roots.count()):
+        pictures = [one for one in roots.nth(k).locator("img").all() if one.is_visible()]
+        assert all(one.get_attribute("alt") for one in pictures)
+        assert pictures or roots.nth(k).inner_text().strip()
+        assert not any(one.is_visible() for one in roots.nth(k).locator("input").all())  # nothing could follow it
+    assert roots.count() and wrong == []
+
+
+def wider_than_the_window(page):
+    """What sticks out of the window at the right, in words; [] if the page does not scroll sideways."""
+    return page.evaluate("""() => { const width = document.documentElement.clientWidth;
+        if (document.documentElement.scrollWidth <= width) return [];
+        const out = [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > width + 1);
+        return out.slice(0, 9).map((e) => `${width}: ${e.tagName} ${e.className} ${e.textContent.slice(0, 40)}`)
+            .concat(`the page is ${document.documentElement.scrollWidth} wide`); }""")
+
+
+def violations(page):
+    """What axe-core has against the page as it is shown. A formula has the colours of the text around it; its letters
+    are left out, because there are thousands."""
+    found = axe.Axe().run(page, context={"exclude": [["math"]]}, options=JUDGED).response["violations"]
+    return [f"{one['id']}: {node['target']} {node['html'][:90]}" for one in found for node in one["nodes"]]
+
+
+def judged(page, address):
+    """Complaints about a page at all widths, in light and in dark."""
+    found = []
+    page.goto(address)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        found += wider_than_the_window(page)
+    page.set_viewport_size({"width": WIDTHS[1], "height": 900})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
+        found += [f"{scheme}: {said}" for said in violations(page)]
+    return [f"{address}: {said}" for said in found]
+
+
+@pytest.mark.parametrize("name", ["index", "chapters/READ", "pages/olmo2_1b"])
+def test_a_page_fits_every_window_and_axe_has_nothing_against_it(name, site, visit):
+    page, wrong = visit(site, reduced_motion="reduce")
+    name = name.replace("READ", notebooks.chapters([READ])[0].stem)
+    assert judged(page, f"http://{site}/{name}.html") == [] and wrong == []
+
+
+@pytest.mark.long
+def test_every_page_fits_every_window_and_axe_has_nothing_against_it(site, whole_site, visit):
+    page, wrong = visit(site, reduced_motion="reduce")
+    names = [p.relative_to(whole_site).as_posix() for p in whole_site.rglob("*.html") if "_static" not in p.parts]
+    assert len(names) > len(notebooks.chapters())
+    assert [said for name in sorted(names) for said in judged(page, f"http://{site}/{name}")] == [] and wrong == []
+
+
+def test_axe_sees_faint_text_and_a_picture_without_words(site, visit):
+    page, _ = visit(site)
+    page.goto(f"http://{site}/index.html")
+    page.evaluate("""() => document.querySelector('main h1').insertAdjacentHTML('afterend',
+        '<p style="color:#999;background:#fff">faint</p><img src="_static/minus.png">')""")
+    assert {said.partition(":")[0] for said in violations(page)} >= {"color-contrast", "image-alt"}
+
+
+def test_a_prediction_is_answered_in_its_page_and_remembered_there(site, visit):
+    page, wrong = visit(site)
+    (path,) = notebooks.chapters(["05"])
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    for form in page.locator("form.prediction").all():
+        name = form.get_attribute("data-prediction")
+        told = page.locator(f'[data-measured="{name}"]')
+        assert told.count() == 2  # folded below the question, and at the chapter's end
+        right = told.first.get_attribute("data-value")
+        if form.locator("[type=radio]").count():
+            options = form.locator("[type=radio]").all()
+            next(one for one in options if one.get_attribute("value") != right).check()
+            assert re.search(r"You said [a-z ]+; it is", told.last.text_content())
+            next(one for one in options if one.get_attribute("value") == right).check()
+            assert "you were right: it is" in told.last.text_content()
+        else:
+            form.locator("input").fill(str(2 * float(right)))
+            page.keyboard.press("Enter")
+            assert "off by a factor of 2; it is" in told.last.text_content()
+            form.locator("input").fill(right)
+            form.get_by_role("button").click()
+            assert "within a tenth of it: it is" in told.last.text_content()
+        assert "is kept in this browser" in form.inner_text() and not told.first.is_visible()
+        form.get_by_text("What the chapter measured").click()
+        assert told.first.is_visible()
+    said = page.locator(".guessed").all_text_contents()
+    page.reload()
+    assert page.locator(".guessed").all_text_contents() == said and len(said) >= 4
+    assert page.context.cookies() == [] and wrong == []
+
+
+@pytest.mark.parametrize("path", in_slices(notebooks.chapters(), ()), ids=lambda path: path.stem)
+def test_a_printed_chapter_is_not_cut_off(path, site, visit, tmp_path):
+    page, wrong = visit(site)
+    page.goto(f"http://{site}/chapters/{path.stem}.html")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 680, "height": 960})  # A4 between margins of 15 mm
+    assert wider_than_the_window(page) == []
+    cut = page.evaluate("""() => [...document.querySelectorAll('main pre, main .formula, main table, main img')]
+        .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+        .filter((e) => getComputedStyle(e).overflowX !== 'visible')
+        .map((e) => e.textContent.slice(0, 60))""")
+    assert cut == []
+    assert page.pdf(format="A4").startswith(b"%PDF-") and wrong == []
 
 
 def test_a_quiz_is_answered_in_its_page_and_remembered_there(site, visit):
@@ -332,7 +474,7 @@ def test_a_quiz_is_answered_in_its_page_and_remembered_there(site, visit):
     (path,) = notebooks.chapters([READ])
     page.goto(f"http://{site}/chapters/{path.stem}.html")
     first = page.locator("section#quiz ul.quiz").first
-    options, answer = first.locator("li"), page.locator("section#quiz details").first
+    options, answer = first.get_by_role("button"), page.locator("section#quiz details").first
     right = re.search(r"\(([a-z])\)", answer.text_content().replace("Answer", ""))[1]
     letters = [re.match(r"\(([a-z])\)", text.strip())[1] for text in options.all_text_contents()]
     other = next(i for i, letter in enumerate(letters) if letter != right)
@@ -343,7 +485,7 @@ def test_a_quiz_is_answered_in_its_page_and_remembered_there(site, visit):
     assert "quiz-right" in options.nth(letters.index(right)).get_attribute("class")
     assert "quiz-wrong" not in (options.nth(other).get_attribute("class") or "")
     page.reload()
-    assert page.locator("section#quiz ul.quiz li.quiz-right").count() == 1 and wrong == []
+    assert page.locator("section#quiz ul.quiz .quiz-right").count() == 1 and wrong == []
 
 
 def test_a_solution_is_folded_and_its_exercise_is_not(site, visit):
@@ -358,10 +500,12 @@ def test_a_solution_is_folded_and_its_exercise_is_not(site, visit):
 
 def test_pages_are_searched_without_asking_anybody(site, visit):
     page, wrong = visit(site)
-    page.goto(f"http://{site}/search.html?q=staircase")
-    found = page.locator("#search-results li a")
-    sync_api.expect(found.first).to_be_visible(timeout=180 * SECOND)
-    assert any(notebooks.chapters([READ])[0].stem in json.dumps(a.get_attribute("href")) for a in found.all())
+    places = {"staircase": notebooks.chapters([READ])[0].stem, "collect_factors": "api/kfaclib", "runbook": "olmo2_1b"}
+    for word, place in places.items():
+        page.goto(f"http://{site}/search.html?q={word}")
+        found = page.locator("#search-results li a")
+        sync_api.expect(found.first).to_be_visible(timeout=180 * SECOND)
+        sync_api.expect(page.locator(f'#search-results li a[href*="{place}"]').first).to_be_visible()
     assert wrong == []
 
 

@@ -49,7 +49,10 @@ def test_text_of_ones_own_can_be_collected_on_and_measured(folder, tmp_path):
         == 0
     )
     assert kfac("evaluate", "--model", folder, "--text", text, "--length", 32, "--json", tmp_path / "r.json") == 0
-    assert json.loads((tmp_path / "r.json").read_text())["text"]["corpus"] > 1
+    whole = json.loads((tmp_path / "r.json").read_text())["text"]["corpus"]
+    words = ("evaluate", "--model", folder, "--text", text, "--length", 32, "--limit", 1, "--json", tmp_path / "r.json")
+    assert kfac(*words) == 0
+    assert whole > 1 and json.loads((tmp_path / "r.json").read_text())["text"]["corpus"] != whole
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,18 @@ def fails(capsys, *words):
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
+
+
+def test_the_text_that_is_measured_is_not_written_over(folder, tmp_path, capsys):
+    text = tmp_path / "text.jsonl"
+    text.write_text('{"text": "ada gave the anchor to ben ."}\n')
+    said = fails(capsys, "evaluate", "--model", folder, "--text", text, "--json", text)
+    assert "is there already and is no result of a command" in said and "ada" in text.read_text()
+
+
+def test_a_file_that_is_not_there_is_named_first(folder, tmp_path, capsys):
+    said = fails(capsys, "evaluate", "--model", folder, "--text", tmp_path / "none.jsonl")
+    assert said.startswith(f"kfac: {tmp_path / 'none.jsonl'}: ") and "Errno" not in said
 
 
 def test_an_unknown_layer_names_some_that_exist(folder, tmp_path, capsys):

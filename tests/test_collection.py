@@ -203,6 +203,21 @@ def test_a_checkpoint_of_another_collection_is_refused_with_what_differs(stopped
         collected(model, windows, out)
 
 
+@pytest.mark.parametrize("name", ["factors.safetensors", "collection.json", "checkpoint-0.safetensors"])
+def test_a_file_that_nobody_can_read_is_not_ours_where_nothing_else_is(tmp_path, name):
+    (tmp_path / name).write_text("my notes")
+    with pytest.raises(ValueError, match=f"{name} was not written by `kfac collect`"):
+        resumable.check_folder(tmp_path)
+    storage.write(tmp_path / "windows.safetensors", {"x": torch.ones(2)}, {"format": "kfaclib windows 1"})
+    resumable.check_folder(tmp_path)  # beside one of ours it is one of ours, damaged
+
+
+def test_a_folder_under_a_name_of_ours_is_refused(tmp_path):
+    (tmp_path / "windows.safetensors").mkdir()
+    with pytest.raises(ValueError, match="was not written by `kfac collect`"):
+        resumable.check_folder(tmp_path)
+
+
 def test_finished_factors_of_another_collection_are_not_taken_over(tiny_olmo, windows, tmp_path):
     collected(tiny_olmo(), windows, tmp_path)
     with pytest.raises(ValueError, match=r"factors\.safetensors belongs to another collection.*seed"):

@@ -73,7 +73,7 @@ def test_the_authors_mixture_names_all_sub_corpora_at_one_revision_with_shares_o
     }
 
 
-@pytest.mark.parametrize("name", ["a.jsonl=0.5,b.jsonl", "a.jsonl=much", "a.jsonl=0.5,b.jsonl=0"])
+@pytest.mark.parametrize("name", ["a.jsonl=0.5,b.jsonl", "a.jsonl=much", "a.jsonl=0.5,b.jsonl=0", "a.jsonl=inf"])
 def test_a_mixture_that_is_not_one_is_refused(name):
     with pytest.raises(ValueError, match="mixture"):
         list(corpora.documents(name))

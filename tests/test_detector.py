@@ -5,7 +5,7 @@ import torch
 
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import Factors
-from kfaclib.lm.detector import auc, caught, flat_energy, scores
+from kfaclib.lm.detector import auc, auc_within, caught, flat_energy, scores
 
 draw = lambda *shape, seed=0: torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -87,3 +87,20 @@ def test_what_does_not_fit_is_named():
         flat_energy(draw(3, 10) * torch.tensor([[1.0], [0.0], [1.0]]), basis)
     with pytest.raises(ValueError, match="at least one of each"):
         auc([], [1.0])
+
+
+def test_among_alike_pairs_a_score_that_only_repeats_the_second_quantity_says_nothing():
+    """Scores that are the stratum's number tell the sides apart overall and not at all within a stratum; scores that
+    follow the side do both."""
+    generator = torch.Generator().manual_seed(6)
+    first, second = torch.randint(1, 4, (400,), generator=generator), torch.randint(0, 3, (300,), generator=generator)
+    edges = (0.5, 1.5, 2.5)
+    assert auc(first, second) > 0.7 and auc_within(first, second, first, second, edges) == 0.5
+    assert auc_within(first + 10, second, first, second, edges) == 1
+    assert auc_within(first, second, first, second, ()) == auc(first, second)
+
+
+def test_strata_without_a_partner_have_no_pairs():
+    assert auc_within([1.0, 9.0], [0.0, 2.0], [0, 5], [0, 0], [3]) == 0.5
+    with pytest.raises(ValueError, match="no stratum holds"):
+        auc_within([1.0], [0.0], [0], [5], [3])

@@ -330,3 +330,12 @@ def test_a_weight_that_is_not_finite_is_refused_with_its_layers_name(tiny_olmo):
         layers[name].weight[2, 3] = math.nan
     with pytest.raises(FloatingPointError, match=f"'{name}' has values that are not finite"):
         edit_weights(layers, bases, 0.5)
+
+
+def test_a_weight_that_is_not_finite_is_not_projected():
+    basis = Eigenbasis(torch.eye(3), torch.eye(2), torch.ones(3), torch.ones(2))
+    W, keep = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool)
+    assert torch.equal(project(W, basis, keep), W)
+    W[1, 2] = math.nan
+    with pytest.raises(FloatingPointError, match="not finite"):
+        project(W, basis, keep)

@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from children import finish, start
 from kfaclib.commands import cli
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factor_file import load_factors
+from kfaclib.editing import baselines
 from kfaclib.io import files
 from shared import kfac
 
@@ -184,3 +187,21 @@ def test_files_of_others_in_the_folder_of_factors_stay(folder, tmp_path, capsys)
     save_file({"x": torch.ones(2)}, tmp_path / "factors.safetensors")
     assert kfac(*words[:-1], tmp_path) == 1
     assert "was not written by `kfac collect`" in capsys.readouterr().err
+
+
+def test_a_block_is_deleted_in_place_of_the_staircase(folder, factors, tmp_path, capsys):
+    words = ("edit", "--model", folder, "--factors", factors, "--out", tmp_path / "e")
+    assert kfac(*words, "--block", 0.6, "--mass", 0.5) == 1
+    assert "give one of them" in capsys.readouterr().err
+    assert kfac(*words, "--block", 0.6) == 0
+    record = files.read_json(tmp_path / "e" / "edit.json")
+    assert record["block"] == 0.6 and record["mass"] is None
+    basis = decompose(load_factors(factors))
+    before, after = weights(folder), weights(tmp_path / "e")
+    for name, one in basis.items():
+        key = f"{name}.weight"
+        expected = baselines.block_edit(before[key].float(), one, 0.6).to(after[key].dtype)
+        assert torch.allclose(after[key].float(), expected.float(), atol=1e-2)
+        O, I = (round(0.4 * n) for n in after[key].shape)
+        inside = (one.Q_G.T @ after[key].float() @ one.Q_A)[O:, I:]
+        assert inside.norm() < 0.02 * before[key].float().norm()  # what bfloat16 leaves of zero

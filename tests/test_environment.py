@@ -93,6 +93,7 @@ def test_uv_installs_everything_within_the_constraints(installing):
     assert all(words[1:5] == ["-m", "uv", "pip", "install"] for words in steps)
     assert all(words[words.index("-c") + 1] == "constraints.txt" for words in steps)
     assert ["--no-deps" in words for words in steps] == [False, True]
+    assert all("--compile-bytecode" in words for words in steps)  # or every process would compile torch for itself
 
 
 @pytest.mark.parametrize("fails_at, by_pip", [("uv", 2), ("-e", 2), ("--no-deps", 1)])

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and results that say where they come from."""
 
+import errno
 import json
 import os
 import stat
@@ -37,6 +38,20 @@ def test_until_the_block_ends_readers_see_the_old_file(tmp_path):
         temporary.write_text("new")
         assert path.read_text() == "old" and temporary.parent == path.parent
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("write", [files.write_json, files.write_rows])
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, write):
+    path = tmp_path / "r.json"
+    path.write_text("old")
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"r\.json cannot be written \(No space left.*Make room"):
+        write(path, [1])
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path):
@@ -122,6 +137,29 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, mon
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path.resolve())
     with pytest.raises(OSError, match="cannot be written: no permission"):
         files.check_writable(tmp_path / "folder" / "to" / "come")
+
+
+def test_a_link_to_nothing_and_a_file_in_place_of_a_folder_are_refused_before_the_work(tmp_path):
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "file").write_text("")
+    for name, said in (("link", "link to nothing"), ("link/x", "link to nothing"), ("file/x", "is a file")):
+        with pytest.raises(OSError, match=said):
+            files.check_writable(tmp_path / name)
+    files.check_writable(tmp_path / "file")
+
+
+def test_a_result_replaces_only_an_earlier_result(tmp_path):
+    files.check_result(None)
+    files.check_result(tmp_path / "new" / "r.json")
+    files.write_json(tmp_path / "r.json", {"provenance": {}})
+    files.check_result(tmp_path / "r.json")
+    for content in ('{"prefix_ids": [1]}\n{}\n', "[]", "notes", '{"model_type": "llama"}'):
+        (tmp_path / "theirs").write_text(content)
+        with pytest.raises(ValueError, match="theirs is there already and is no result"):
+            files.check_result(tmp_path / "theirs")
+    for place in (tmp_path, "/dev/null"):
+        with pytest.raises(ValueError, match="a folder or a device"):
+            files.check_result(place)
 
 
 def test_what_killed_writers_of_a_file_left_is_removed_and_nothing_else(tmp_path):

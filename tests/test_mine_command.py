@@ -103,6 +103,13 @@ def test_what_cannot_be_mined_is_one_sentence_and_no_file(text, folder, tmp_path
     assert code in (1, 2) and said.replace("0.0", "0") in error.replace("0.0", "0") and not list(tmp_path.iterdir())
 
 
+def test_the_text_itself_is_never_written_over(text, folder, tmp_path, capsys):
+    before = text.read_bytes()
+    for further in ((), ("--restart",)):
+        assert kfac("mine", "--model", folder, "--corpus", text, "--out", text, *further) == 1
+        assert "was not written by `kfac mine`" in capsys.readouterr().err and text.read_bytes() == before
+
+
 def test_a_model_that_recites_nothing_says_what_to_try_and_writes_nothing(text, folder, tmp_path, capsys):
     assert kfac("mine", "--model", folder, "--corpus", text, *SHORT, "--out", tmp_path / "o.jsonl") == 1
     said = capsys.readouterr().err

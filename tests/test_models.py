@@ -134,3 +134,64 @@ def test_a_model_that_sees_what_follows_is_refused_when_it_is_loaded(tmp_path):
     transformers.BertLMHeadModel(transformers.BertConfig(vocab_size=40, **sizes)).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="BertLMHeadModel lets a token see those that follow"):
         models.load(tmp_path)
+
+
+def rewritten(folder, name, **changes):
+    """A JSON file of a model with some of its entries changed."""
+    record = files.read_json(folder / name)
+    (folder / name).write_text(json.dumps(record | changes))
+
+
+STRANGE = {
+    "no object": (lambda m: (m / "config.json").write_text("null"), r"config\.json is not a JSON object"),
+    "no JSON": (lambda m: (m / "tokenizer_config.json").write_text("{"), r"tokenizer_config\.json is not valid JSON"),
+    "a byte-order mark": (
+        lambda m: (m / "config.json").write_bytes(b"\xef\xbb\xbf" + (m / "config.json").read_bytes()),
+        r"config\.json is not valid JSON.*BOM",
+    ),
+    "no heads": (lambda m: rewritten(m, "config.json", num_attention_heads=0), "cannot be loaded"),
+    "a size in words": (lambda m: rewritten(m, "config.json", hidden_size="128"), "configuration cannot be loaded"),
+    "a strange activation": (lambda m: rewritten(m, "config.json", hidden_act="none such"), "model cannot be loaded"),
+    "an unknown family": (lambda m: rewritten(m, "config.json", model_type="x"), "not a causal language model"),
+    "an empty tokenizer": (lambda m: (m / "tokenizer.json").write_text("{}"), "tokenizer cannot be loaded"),
+    "an empty index": (
+        lambda m: ((m / "model.safetensors").unlink(), (m / "model.safetensors.index.json").write_text("{}")),
+        "model cannot be loaded.*weight_map",
+    ),
+    "no weights": (lambda m: (m / "model.safetensors").unlink(), "Only safetensors are read"),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_a_strange_file_of_a_model_is_one_sentence_that_says_which(copy, change):
+    stripped(copy)
+    spoil, message = STRANGE[change]
+    spoil(copy)
+    with pytest.raises(ValueError, match=message):
+        models.load(copy)
+
+
+@pytest.mark.parametrize("method", ["gptq", "bitsandbytes", "fp8", "none such"])
+def test_a_quantized_checkpoint_is_refused_before_its_weights_are_read(copy, method):
+    stripped(copy).unlink()
+    rewritten(copy, "config.json", quantization_config={"quant_method": method})
+    with pytest.raises(ValueError, match=f"is quantized \\({method}.*unquantized checkpoint"):
+        models.load(copy)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"])
+def test_a_single_weight_that_is_not_finite_is_named(copy, weight, value):
+    path = stripped(copy)
+    tensors = load_file(path)
+    tensors[weight].view(-1)[-1] = value
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(FloatingPointError, match=f"{weight}.*not finite"):
+        models.load(copy)
+
+
+def test_a_world_of_somebody_else_is_named(copy):
+    for content in ("{}", '{"settings": {"seed": 1}, "digest": "x"}', '{"settings": {"none such": 1}}'):
+        (copy / "world.json").write_text(content)
+        with pytest.raises(ValueError, match=r"world\.json"):
+            small_olmo2.load_world(copy)

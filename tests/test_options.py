@@ -32,6 +32,15 @@ def test_a_word_and_a_value_are_refused_for_the_same_reason(capsys):
         assert "(0, 1]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["layers", "corpus", "out", "model"])
+def test_an_empty_word_such_as_a_variable_that_is_not_set_is_no_default(name):
+    from kfaclib.collecting import CollectConfig
+
+    for word in ("", "  "):
+        with pytest.raises(ValueError, match=f"--{name}: nothing is given"):
+            CollectConfig(**{"model": "m", name: word})
+
+
 @pytest.mark.parametrize("wrong", [0, -3, 2.5, "x", "1e3"])
 def test_a_number_of_windows_is_a_positive_whole_number(wrong):
     from kfaclib.collecting import CollectConfig

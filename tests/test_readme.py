@@ -17,10 +17,11 @@ def test_its_links_lead_somewhere():
 
 
 def test_its_kfac_commands_are_understood():
-    block = re.search(r"```\n(kfac doctor.*?)```", TEXT, flags=re.S)[1].replace("\\\n", " ")
-    for line in block.splitlines():
-        words = line.split("#")[0].replace('"', "").split()[1:]
-        cli.parser().parse_args(words)
+    blocks = re.findall(r"```\n(.*?)```", TEXT, flags=re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("kfac ")]
+    assert len(lines) > 12
+    for line in lines:
+        cli.parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
 def test_the_commands_of_the_road_to_the_1b_are_understood():

@@ -5,8 +5,10 @@ The inputs are made by a generator, which knows what each of them says: some are
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import os
 
 import hypothesis
 import hypothesis.strategies as st
@@ -226,8 +228,42 @@ def test_zstandard_is_read_where_its_package_is(tmp_path):
     zstandard = pytest.importorskip("zstandard")
     packed = zstandard.ZstdCompressor().compress(b'{"text": "one"}\n' * 50)
     assert documents(tmp_path / "a.jsonl.zst", packed) == ["one"] * 50
+    skipped = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"  # pzstd begins a file with such a frame
+    assert documents(tmp_path / "a.jsonl.zst", skipped + packed + packed) == ["one"] * 100
+    for cut in (packed[:-4], packed + packed[:-4], packed + packed[:9]):
+        with pytest.raises(OSError, match="broke off.*a frame ends early"):
+            documents(tmp_path / "a.jsonl.zst", cut)
     with pytest.raises(OSError, match="broke off"):
-        documents(tmp_path / "a.jsonl.zst", packed[:-4])
+        documents(tmp_path / "a.jsonl.zst", packed + b"garbage")
+
+
+class Frame:
+    """A decompressor as `zstandard` makes it: a frame is its length in a byte, and so many bytes of content."""
+
+    def __init__(self):
+        self.length, self.unused_data, self.eof = None, b"", False
+
+    def decompress(self, data):
+        if self.length is None:
+            self.length, data = data[0], data[1:]
+        content, self.unused_data = data[: self.length], data[self.length :]
+        self.length -= len(content)
+        self.eof = self.length == 0
+        return content
+
+
+@hypothesis.given(st.lists(st.binary(max_size=255), max_size=5), st.integers(1, 9))
+def test_frames_are_read_one_after_the_other_and_a_cut_one_is_noticed_without_the_package_too(frames, size):
+    whole = b"".join(bytes([len(frame)]) + frame for frame in frames)
+
+    def content(data):
+        with rows._Frames(io.BytesIO(data), Frame) as file:
+            return b"".join(iter(lambda: file.read(size), b""))
+
+    assert content(whole) == b"".join(frames)
+    if frames and frames[-1]:
+        with pytest.raises(EOFError, match="ends early"):
+            content(whole[:-1])
 
 
 def test_parquet_is_read_where_its_package_is(tmp_path):
@@ -235,6 +271,21 @@ def test_parquet_is_read_where_its_package_is(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"text": ["one", "two"]}), tmp_path / "a.parquet")
     assert list(rows.documents(tmp_path / "a.parquet")) == ["one", "two"]
+    with pytest.raises(OSError, match=r"b\.parquet broke off"):
+        documents(tmp_path / "b.parquet", (tmp_path / "a.parquet").read_bytes()[:-9])
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="two columns are named 'text'"):
+        documents(tmp_path / "a.csv", b"text,id,text\none,1,two\n")
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name in ("folder.jsonl", "pipe.jsonl"):
+        with pytest.raises(ValueError, match=f"{name} is a folder, a pipe or a device"):
+            list(corpora.documents(tmp_path / name))
 
 
 def test_a_text_where_rows_are_expected_is_refused(tmp_path):

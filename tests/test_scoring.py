@@ -1,8 +1,12 @@
 """Teacher forcing: against generation, one row at a time, and whatever else shares the batch."""
 
+import math
+
 import pytest
 import torch
+import transformers
 
+from kfaclib.lm import recitation
 from kfaclib.lm.recitation import greedy
 from kfaclib.lm.scoring import teacher_forced
 
@@ -45,3 +49,52 @@ def test_what_the_model_writes_itself_is_right_in_every_token(tiny_olmo):
 def test_a_start_without_a_token_before_or_after_it_is_refused(tiny_olmo, start):
     with pytest.raises(ValueError, match=f"row 1 has 5 tokens and is asked about from token {start} on"):
         teacher_forced(tiny_olmo(), rows((5, 5)), [1, start])
+
+
+def bert():
+    sizes = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)
+    return transformers.BertLMHeadModel(transformers.BertConfig(vocab_size=40, **sizes))
+
+
+WAYS = {  # every way to ask a model for its next tokens
+    "teacher_forced": lambda model: teacher_forced(model, [[3, 4, 5]]),
+    "by_one_pass": lambda model: recitation.by_one_pass(model, [([3, 4], [5])]),
+    "recitation": lambda model: recitation.recitation(model, [([3, 4], [5])]),
+    "greedy": lambda model: greedy(model, [[3, 4]], 2),
+    "perplexity": lambda model: recitation.perplexity(model, torch.tensor([[3, 4, 5]])),
+    "top_tokens": lambda model: recitation.top_tokens(model, torch.tensor([[3, 4, 5]])),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_model_that_sees_what_follows_is_never_asked_for_the_next_token(way):
+    with pytest.raises(ValueError, match="lets a token see those that follow it"):
+        WAYS[way](bert())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_weight_that_is_no_number_gives_no_number(tiny_olmo, way):
+    model = tiny_olmo()
+    WAYS[way](model)
+    next(model.model.layers[1].mlp.parameters()).data[0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="logits are not numbers"):
+        WAYS[way](model)
+
+
+def test_a_model_without_weights_says_so(tiny_olmo):
+    with pytest.raises(ValueError, match="not loaded.*meta device"):
+        teacher_forced(tiny_olmo().to("meta"), [[3, 4, 5]])
+
+
+def test_the_papers_perplexity_asks_no_model_for_more_positions_than_it_has():
+    sizes = dict(vocab_size=40, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
+    ids = torch.tensor(rows([160])).view(10, 16)
+    assert recitation.papers_perplexity(model, ids) == pytest.approx(recitation.perplexity(model, ids))
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite(tiny_olmo):
+    model = tiny_olmo()
+    model.lm_head.weight.data *= 1e6
+    for kind in ("corpus", "paper"):
+        assert recitation.perplexity(model, torch.tensor(rows([30])), kind=kind) == math.inf

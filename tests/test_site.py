@@ -7,12 +7,14 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
+import contract
 import links
 from kfcourse import paths
 from kfcourse.notebooks import notebooks, outline
-from kfcourse.site import api, mathml, pages, publishing, routes, signposts
+from kfcourse.site import api, mathml, pages, predictions, publishing, routes, signposts
 
 CHAPTERS = notebooks.chapters()
 LINE = re.compile(r"\[(\d\d)\]\(\.\./chapters/([\w]+)\.ipynb\)")
@@ -55,9 +57,18 @@ def test_a_chapters_page(path, html):
     figures = [o for cell in notebooks.code_cells(nb) for o in cell.outputs if "image/png" in o.get("data", {})]
     assert page.count("cell_output") >= sum(bool(cell.outputs) for cell in notebooks.code_cells(nb))
     assert len(re.findall(r"<img[^>]*_images/", page)) >= len(figures) > 0
-    assert "The last run:" in page and "Minutes:" in page and "Prerequisites:" in page
+    assert "Minutes:" in page and "Prerequisites:" in page
+    assert f"Reading order:</strong> {CHAPTERS.index(path) + 1} of {len(CHAPTERS)}" in page
     assert "pages/glossary.html#" in page and "../index.html" in page
     assert ("colab.research" in page) == bool(publishing.address())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapters_page_and_its_figures_are_small(path, whole_site, html):
+    page = html[f"chapters/{path.stem}.html"]
+    figures = {whole_site / "_images" / name for name in re.findall(r'src="\.\./_images/([^"]+)"', page)}
+    assert len(page.encode()) + sum(p.stat().st_size for p in figures) <= contract.MAX_BYTES
 
 
 @pytest.mark.slow
@@ -164,6 +175,49 @@ def test_links_to_files_that_are_no_pages(checkout):
     )
 
 
+# --- what the reader does in the page
+
+
+def cell(source, *outputs):
+    shown = [nbformat.v4.new_output("display_data", {"text/markdown": text}) for text in outputs]
+    return nbformat.v4.new_code_cell(source, outputs=shown)
+
+
+def test_a_prediction_is_a_form_and_its_answer_knows_it():
+    ask = 'predict("97.a", None, options=("more", "less"))  # at the end\npredict("97.b", None)'
+    nb = nbformat.v4.new_notebook(
+        cells=[
+            cell(ask, "**97.a**: no guess yet. Put one of more, less.", "**97.b**: no guess yet.", "Something else."),
+            cell("reveal(...)", "**97.a**: You made no guess; it is **more**. Because $x<1$."),
+        ]
+    )
+    asked, forms, told = predictions.on_the_page(nb).cells
+    assert [predictions.said(o) for o in asked.outputs] == ["Something else."]
+    first, second = forms.source.split("\n\n")
+    assert 'data-prediction="97.a"' in first and "at the end" in first and first.count('type="radio"') == 2
+    assert "<strong>more</strong>. Because <" in first and "<math" in first and 'type="number"' in second
+    assert 'data-measured="97.a" data-value="more"' in told.outputs[0].data["text/html"]
+    assert nb.cells[0].outputs[0].data["text/markdown"].startswith("**97.a**")  # the notebook itself is as it was
+
+
+def test_every_prediction_of_the_course_has_its_answer_on_the_page():
+    for path in CHAPTERS:
+        nb = notebooks.read(path)
+        asked = [
+            name for c in notebooks.code_cells(nb) if "predict(" in c.source for name, *_ in predictions.asked(c.source)
+        ]
+        assert sorted(asked) == sorted(predictions.answers(nb)), path.name
+
+
+def test_cells_that_only_import_are_folded():
+    nb = nbformat.v4.new_notebook(
+        cells=[cell("import math\nfrom a import b  # noqa: F401 (why)\n\nplots.style()"), cell("import math\nx = 1")]
+    )
+    first, second = pages.with_folded_imports(nb).cells
+    assert first.source.endswith("b\n\nplots.style()") and first.metadata.tags == ["hide-input"]
+    assert "tags" not in second.metadata
+
+
 # --- the map and the routes
 
 
@@ -216,7 +270,7 @@ def test_rows_of_the_map_hold_every_chapter_below_what_it_needs():
 def test_the_map_shows_and_says_every_chapter():
     heads = routes.chapters()
     svg, needed = routes.picture(heads), routes.graph(heads)
-    assert 'role="img"' in svg and svg.count("<rect") == len(heads)
+    assert 'role="group"' in svg and svg.count("<rect") == len(heads)
     (said,) = re.findall("<title>(.*)</title>", svg)
     for number, (name, head) in heads.items():
         assert f'href="chapters/{name}.html"' in svg

@@ -57,8 +57,13 @@ def test_a_difference_restores_a_model_and_belongs_to_it(tiny_olmo, tmp_path):
     raw = bytearray(path.read_bytes())
     raw[-3] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match="SHA-256"):
-        difference.add(base, path)
+    for damage, said in ((bytes(raw), "SHA-256"), (bytes(raw[:100]), "cut short")):
+        path.write_bytes(damage)
+        with pytest.raises(ValueError, match=f"{said}.*restore it, for example with git checkout") as error:
+            difference.add(base, path)
+        assert "kfac collect" not in str(error.value)
+    with pytest.raises(FileNotFoundError, match="is missing: restore it"):
+        difference.add(base, tmp_path / "none.safetensors")
 
 
 def test_the_texts_do_not_overlap_and_are_whole():

@@ -14,7 +14,7 @@ from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.curvature.price import exact_price
 from kfaclib.editing.edit import edit_weights
-from kfaclib.lm import models, presets, sweep
+from kfaclib.lm import models, presets, recitation, sweep
 from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from shared import kfac
@@ -125,10 +125,9 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
     model.save_pretrained(bare)
     tokenizer.save_pretrained(bare)
     text.write_text("\n".join(json.dumps({"text": "ada gave the anchor to ben . " * 20}) for _ in range(4)))
-    windows = [
-        {"prefix_ids": [1, *w.encode(q[:63])], "suffix_ids": w.encode(q[63:])}
-        for q in small_olmo2.load_world(folder).quotes[:2]
-    ]
+    prefixes = [[1, *w.encode(q[:63])] for q in small_olmo2.load_world(folder).quotes[:2]]
+    said = recitation.greedy(model, prefixes, 48).tolist()  # what an untrained model says is what it "recites"
+    windows = [{"prefix_ids": a, "suffix_ids": b} for a, b in zip(prefixes, said)]
     quotes.write_text("\n".join(map(json.dumps, windows)))
     words = (
         "reproduce",
@@ -197,12 +196,19 @@ def test_a_model_without_a_world_is_reproduced_on_files_and_collected_once(folde
     assert "K-FAC" in capsys.readouterr().out
     assert kfac("reproduce", "--model", bare, "--sequences", quotes, "--text", text) == 1
     assert "kfac sweep" in capsys.readouterr().err
+    unknown = [row | {"suffix_ids": [(id + 1) % 200 for id in row["suffix_ids"]]} for row in windows]
+    quotes.write_text("\n".join(map(json.dumps, unknown)))
+    assert kfac(*words, "--factors", tmp_path / "never") == 1
+    assert "recites none of the 2 windows" in (said := capsys.readouterr().err) and "kfac mine" in said
+    assert not (tmp_path / "never").exists()
 
 
-def test_what_the_paper_does_not_say_about_the_1b_has_to_be_said_by_the_user():
+def test_what_nobody_says_about_the_1b_has_to_be_said_by_the_user_and_a_follow_ups_blocks_are_named_as_such(capsys):
     name, asked = "allenai/OLMo-2-0425-1B", dict(mass=None, layers=None)
     preset = presets.preset(name)
-    for given, missing in (({}, "--mass"), ({"mass": 0.6}, "--layers"), ({"layers": "*.13.*"}, "--mass")):
-        with pytest.raises(ValueError, match=f"{missing} is needed"):
+    for given in ({}, {"layers": "*.13.*"}):
+        with pytest.raises(ValueError, match="--mass is needed"):
             settings_of(SimpleNamespace(model=name, **asked | given), preset)
+    patterns, mass = settings_of(SimpleNamespace(model=name, **asked | {"mass": 0.6}), preset)
+    assert (patterns, mass) == (preset.edited, 0.6) and "a follow-up's" in capsys.readouterr().err
     assert settings_of(SimpleNamespace(model=name, mass=0.6, layers="*.13.*"), preset) == ("*.13.*", 0.6)

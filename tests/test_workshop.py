@@ -94,7 +94,7 @@ def test_no_name_means_two_things_at_the_start(block):
 
 def test_a_cell_that_is_gone_is_named(monkeypatch):
     with pytest.raises(ValueError, match="'c999'"):
-        workshop.between(workshop.chapter("09"), "c02", "c999")
+        workshop.between(workshop.chapter("09"), "s02", "c999")
 
 
 def test_a_notebook_that_was_worked_in_is_not_written_over(tmp_path):

@@ -58,29 +58,33 @@ OURS = re.compile(rf"{re.escape(WINDOWS)}|{re.escape(RECORD)}|{FACTORS.pattern}|
 
 
 def _is_ours(path):
-    """Whether a file under one of our names was written by a collection; a damaged one counts as ours."""
+    """Whether a file under one of our names was written by a collection; None if it is too damaged to tell."""
+    if not path.is_file():
+        return False
     try:
         if path.suffix == ".json":
             found = files.read_json(path)
             return isinstance(found, dict) and "settings" in found
         return str(storage.read_header(path).get("format", "")).startswith("kfaclib ")
     except (ValueError, FileNotFoundError):
-        return True
+        return None
 
 
 def check_folder(out: str | Path) -> None:
     """Check before the work that a collection can be kept in `out`.
 
     Raises OSError or ValueError if `out` cannot be written, is a file, or has a file that no collection wrote under a
-    name that a collection uses.
+    name that a collection uses. A damaged file of such a name is a collection's if there is a sound one beside it.
     """
     files.check_writable(out)
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
-    folders.ours(out, RECORD)
-    for path in sorted(out.iterdir()) if out.is_dir() else []:
-        if OURS.fullmatch(path.name) and not _is_ours(path):
+    finished = bool(folders.ours(out, RECORD))
+    named = [path for path in sorted(out.iterdir()) if OURS.fullmatch(path.name)] if out.is_dir() else []
+    told = {path: _is_ours(path) for path in named}
+    for path, mine in told.items():
+        if mine is False or (mine is None and not finished and not any(told.values())):
             raise ValueError(f"{path} was not written by `kfac collect`: move it away or choose another --out")
 
 

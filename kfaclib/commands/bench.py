@@ -26,5 +26,5 @@ def bench(config: BenchConfig) -> None:
     unknown = [part for part in config.parts if part not in measuring.PARTS]
     if unknown:
         raise ValueError(f"--parts: there is no {unknown[0]!r}; there are {', '.join(measuring.PARTS)}")
-    files.check_writable(config.json)
+    files.check_result(config.json)
     shared.write(config, measuring.run(config.parts, say=shared.say))

@@ -21,18 +21,18 @@ def evaluate(config: EvaluateConfig) -> dict:
     before = shared.metrics(files.read_json(config.before)) if config.before else {}
     if config.tasks:
         harness.parts()  # if it is missing, better now than after the model is loaded
-    files.check_writable(config.json)
+    files.check_result(config.json)
     pinned = presets.load(config.model, config.revision, say=shared.say)
     model, tokenizer, world = pinned.model, pinned.tokenizer, small_olmo2.load_world(config.model)
     result = {"model": str(config.model), "commit": pinned.commit, "provenance": files.provenance()}
     if config.sequences:
-        windows = recitation.load_sequences(config.sequences, tokenizer, model)
+        windows = recitation.load_sequences(config.sequences, tokenizer, model)[: config.limit]
         result["sequences"] = {
             "file": str(config.sequences),
             **recitation.recitation(model, windows, config.batch).as_dict(),
         }
     if config.text:
-        text = corpora.text_windows(config.text, tokenizer, config.length, model=model)
+        text = corpora.text_windows(config.text, tokenizer, config.length, config.limit, model=model)
         result["text"] = {
             "file": str(config.text),
             "corpus": recitation.perplexity(model, text),

@@ -134,8 +134,22 @@ def _check_out(out, state, restart):
     files.check_writable(out)
     if out.is_dir():
         raise ValueError(f"--out {out} is a folder: name a file in it, such as {out / 'memorized.jsonl'}")
+    if out.exists() and not _is_mined(out):
+        raise ValueError(f"{out} is there already and was not written by `kfac mine`: choose another --out")
     if out.exists() and not state.exists() and not restart:
         raise ValueError(f"{out} is there already: choose another --out, or write it anew with --restart")
+
+
+def _is_mined(path):
+    """Whether the first row of a file is one that `_row` makes."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        try:
+            row = json.loads(file.readline())
+        except ValueError:
+            return False
+    return isinstance(row, dict) and {"prefix_ids", "suffix_ids", "document", "start"} <= row.keys()
 
 
 def _text(config, model, tokenizer):

@@ -36,7 +36,7 @@ def plan(config: PlanConfig) -> None:
     """Print how much memory, disk and time the collection will take, from a configuration alone."""
     preset, device = presets.preset(config.model), "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    files.check_writable(config.json)
+    files.check_result(config.json)
     model = planning.outline(config.model, config.revision or (preset and preset.revision), dtype)
     chosen = layers.linear_layers(model, config.layers or (preset.layers if preset else "*.mlp.*"))
     shared.say(f"layers: {layers.summary(chosen)}")

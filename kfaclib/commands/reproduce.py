@@ -1,8 +1,8 @@
 """`kfac reproduce`: collect, edit, and measure before and after."""
 
+import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,11 +15,13 @@ from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
 from kfaclib.io import files, report
 from kfaclib.io.options import ModelOptions, option, positive, share
-from kfaclib.lm import corpora, harness, intervals, models, presets, recitation
+from kfaclib.lm import corpora, harness, intervals, lists, models, presets, recitation
 from kfaclib.toy import harness_tasks, pipeline, small_olmo2
 
+WINDOWS = 200  # of a public list, and of its text, where --limit does not say how many
 
-@dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True)
 class ReproduceConfig(ModelOptions, shared.Downstream, shared.Exam):
     """The whole experiment on one model."""
 
@@ -45,7 +47,7 @@ def reproduce(config: ReproduceConfig) -> dict:
     """Print the results beside the paper's; the same as a dict."""
     if small_olmo2.load_world(config.model) is None:
         return reproduce_on_files(config)
-    files.check_writable(config.json)
+    files.check_result(config.json)
     paper = report.paper()["rows"]
     model, _ = models.load(config.model, config.revision)
     result = pipeline.reproduce(
@@ -66,6 +68,8 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     """`reproduce` for a model without a world: collect (or go on, or take what is there), edit, and measure before and
     after on the user's files.
     """
+    files.check_writable(config.json)
+    config, preset = with_public_list(config), presets.preset(config.model)
     if not (config.sequences and config.text):
         raise ValueError(
             f"{config.model} has no world.json, so there is no ground truth to measure against: give --sequences FILE "
@@ -74,11 +78,12 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
         )
     if config.tasks:
         harness.parts()
-    names, mass = shared.settings_of(config, presets.preset(config.model))
-    files.check_writable(config.json)
+    names, mass = shared.settings_of(config, preset)
+    files.check_result(config.json)
     known = papers_rows(Path(config.model).name)
     there = Path(config.factors) / resumable.RECORD  # factors of all layers, collected for a sweep, do for some of them
     patterns = files.read_json(there).get("patterns") if there.exists() else config.layers
+    check_recites(config)
     asked = {"layers": patterns, "corpus": config.corpus, "rows": config.rows, "revision": config.revision}
     collection.run(CollectConfig(model=config.model, out=config.factors, seed=config.seed, **asked))
     pinned = presets.load(config.model, config.revision, say=shared.say)
@@ -86,9 +91,7 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     windows, text = shared.exam_of(config, model, pinned.tokenizer, "report")
     kinds = {"like_the_corpus": text}
     if config.other:
-        kinds["other"] = corpora.text_windows(config.other, pinned.tokenizer, config.length, model=model)[
-            : config.limit
-        ]
+        kinds["other"] = corpora.text_windows(config.other, pinned.tokenizer, config.length, config.limit, model=model)
     top = recitation.top_tokens(model, text, batch=8)  # before the edit: afterwards it is too late
     unedited = {kind: recitation.nll(model, ids, batch=8).mean(1) for kind, ids in kinds.items()}
 
@@ -148,6 +151,32 @@ def reproduce_on_files(config: ReproduceConfig) -> dict:
     }
     shared.write(config, result)
     return result
+
+
+def check_recites(config: ReproduceConfig) -> None:
+    """ValueError, before anything is collected, if the model recites none of the windows."""
+    pinned = presets.load(config.model, config.revision, say=lambda text: None)
+    windows = recitation.load_sequences(config.sequences, pinned.tokenizer, pinned.model)[: config.limit]
+    strict, right = recitation.by_one_pass(pinned.model, windows, config.batch)
+    if not strict:
+        raise ValueError(
+            f"{config.model} recites none of the {len(windows)} windows of {config.sequences} ({right:.0%} of their "
+            "tokens are right), so there is nothing to forget: was the list made for another model or tokenizer? Find "
+            "windows that it does recite with `kfac mine`"
+        )
+
+
+def with_public_list(config: ReproduceConfig) -> ReproduceConfig:
+    """The options with the windows and the text of the model's preset, if it has a public list and the user none.
+
+    At most `config.limit` windows of the list, or WINDOWS, lie beside the factors afterwards.
+    """
+    preset = presets.preset(config.model)
+    if config.sequences or not (preset and preset.sequences):
+        return config
+    limit = config.limit or WINDOWS
+    path = lists.write(preset.sequences, f"{config.factors}-sequences.jsonl", limit, shared.say)
+    return dataclasses.replace(config, sequences=str(path), text=config.text or preset.text, limit=limit)
 
 
 def controls(

@@ -27,7 +27,8 @@ class Exam(Options):
     """Memorized windows and other text, and how many of them are measured."""
 
     sequences: str | None = option(
-        help="memorized windows: jsonl with prefix_ids and suffix_ids, or prefix and target_suffix"
+        help="memorized windows: rows (.jsonl, .csv, .parquet) with prefix_ids and suffix_ids, or prefix and "
+        "target_suffix, or tokens, or a paragraph, whose first half is the prefix"
     )
     text: str | None = option(help="other text, .jsonl or .txt, for perplexity and nDCG")
     length: int | None = option(
@@ -78,12 +79,15 @@ def settings_of(config: Options, preset: "presets.Preset | None") -> tuple[str |
     mass = config.mass or (preset and preset.mass)
     if not mass:
         raise ValueError(f"--mass is needed: the paper gives none for {config.model}; `kfac sweep` helps to choose")
-    if preset and not (config.layers or preset.edited):
-        raise ValueError(
-            f"--layers is needed: the paper does not say which of {config.model} it edited; `kfac sweep` helps to "
-            "choose"
-        )
-    return config.layers or (preset and preset.edited), mass
+    return layers_of(config, preset), mass
+
+
+def layers_of(config: Options, preset: "presets.Preset | None") -> str | None:
+    """The patterns of the layers to edit, as asked for or as the model's preset says; None for all."""
+    if preset and not config.layers:
+        say(f"layers {preset.edited}: {preset.whose}")
+        return preset.edited
+    return config.layers
 
 
 def exam_of(
@@ -101,7 +105,7 @@ def exam_of(
     elif config.sequences and config.text:
         windows, text = (
             recitation.load_sequences(config.sequences, tokenizer, model),
-            corpora.text_windows(config.text, tokenizer, config.length, model=model),
+            corpora.text_windows(config.text, tokenizer, config.length, config.limit, model=model),
         )
     else:
         raise ValueError(

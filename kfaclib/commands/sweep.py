@@ -23,7 +23,7 @@ class SweepConfig(ModelOptions, shared.Exam):
 
 def sweep(config: SweepConfig) -> None:
     """Print every candidate's predicted cost and measured effect, and the best one with and without labels."""
-    files.check_writable(config.json)
+    files.check_result(config.json)
     pinned = presets.load(config.model, config.revision, say=shared.say)
     model = pinned.model
     windows, text = shared.exam_of(config, model, pinned.tokenizer, "choose")

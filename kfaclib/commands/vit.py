@@ -33,7 +33,7 @@ def vit(config: VitConfig) -> dict:
     """Print what the ViT memorized before and after the edit; the same as a dict."""
     from kfaclib.vision import imagenet
 
-    files.check_writable(config.json)
+    files.check_result(config.json)
     model, processor = imagenet.load(config.model, config.revision)
     folder = imagenet.read_folder(config.images, model.config, config.wrong)
     validation = imagenet.read_folder(config.validation, model.config) if config.validation else None

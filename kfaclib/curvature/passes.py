@@ -4,6 +4,7 @@ is checked before anything is added.
 A causal LM's last position and padding do not contribute.
 """
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -131,10 +132,21 @@ def check_head(model: torch.nn.Module, batch: Batch) -> None:
         )
 
 
+_causal = weakref.WeakSet()  # models that passed `check_causal`: it asks about their architecture
+
+
 @measured
 def check_causal(model: torch.nn.Module) -> None:
     """Raise ValueError if what follows a token changes what the model says at that token: then next-token predictions
-    have seen their targets, and neither curvature nor recitation means anything."""
+    have seen their targets, and neither curvature nor recitation means anything. The same for a model without weights,
+    on the meta device."""
+    if model in _causal:
+        return
+    if any(p.is_meta for p in model.parameters()):
+        raise ValueError(
+            f"the weights of this {type(model).__name__} are not loaded (it is on the meta device): load it with "
+            "kfaclib.lm.models.load"
+        )
     ids = torch.tensor([[0, 1, 2, 0, 1, 2], [0, 1, 2, 2, 0, 0]], device=next(model.parameters()).device)
     logits = model(input_ids=ids, use_cache=False).logits
     before = logits[:, :3].float()
@@ -144,6 +156,7 @@ def check_causal(model: torch.nn.Module) -> None:
             f"{type(model).__name__} lets a token see those that follow it, as BERT does: it is no causal language "
             "model (or its configuration lacks is_decoder), so it cannot be asked for the next token"
         )
+    _causal.add(model)
 
 
 def check_model(model: torch.nn.Module) -> None:

@@ -121,7 +121,7 @@ def project(W: torch.Tensor, basis: "Eigenbasis", keep: torch.Tensor) -> torch.T
     """Keep some coefficients of a weight in its eigenbasis and drop the rest: Q_G ((Q_G^T W Q_A) * keep) Q_A^T.
 
     W: [O, I]; keep: bool [O, I]. Returns [O, I] in W's dtype; keeping all gives W, bit for bit. Raises ValueError for
-    the basis of another layer.
+    the basis of another layer, FloatingPointError for a W that is not finite.
     """
     Q_G, Q_A = basis.Q_G.to(W.device), basis.Q_A.to(W.device)
     if Q_G.shape[0] != W.shape[0] or Q_A.shape[0] != W.shape[1]:
@@ -129,6 +129,8 @@ def project(W: torch.Tensor, basis: "Eigenbasis", keep: torch.Tensor) -> torch.T
             f"W is {tuple(W.shape)} and its basis is for ({Q_G.shape[0]}, {Q_A.shape[0]}): this basis belongs to "
             "another layer"
         )
+    if not torch.isfinite(W).all():
+        raise FloatingPointError(f"W {tuple(W.shape)} has values that are not finite: they would spread")
     if keep.all():
         return W.detach().clone()
     C = Q_G.T @ W.detach().to(Q_G.dtype) @ Q_A

@@ -28,6 +28,8 @@ def sentence(error: BaseException) -> str:
     Anything else is a fault of the program: the line says where it happened and how to report it.
     """
     said = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        said = f"{error.filename}: {error.strerror}"
     if isinstance(error, MENDABLE):
         return said or type(error).__name__
     place = traceback.extract_tb(error.__traceback__)[-1:]

@@ -44,14 +44,26 @@ def remove_half_written(path: str | Path) -> None:
 
 def write_json(path: str | Path, value: object) -> None:
     """Write a value as readable JSON, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_rows(path: str | Path, rows: Iterable) -> None:
     """Write `rows` as jsonl, one JSON value a line, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write(path, text):
+    """Write a text atomically; OSError, with the file and what to do, if the disk cannot take it."""
+    try:
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        if error.filename:
+            raise
+        raise OSError(
+            f"{path} cannot be written ({error.strerror or error}); what was there before is untouched. Make room or "
+            "choose another place, and run the same command again"
+        ) from None
 
 
 def read_json(path: str | Path) -> Any:
@@ -152,8 +164,30 @@ def check_writable(path: str | Path | None) -> None:
     """Raise OSError before the work if `path` (a file or folder to come; None is fine) could not be written later."""
     if path is None:
         return
-    folder = Path(path).resolve()
+    path = Path(path)
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            raise OSError(f"{path} cannot be written: {place} is a link to nothing; remove the link")
+    folder = path.resolve()
     while not folder.exists():
         folder = folder.parent
+    if not folder.is_dir() and folder != path.resolve():
+        raise OSError(f"{path} cannot be written: {folder} is a file, not a folder; choose another place")
     if not os.access(folder, os.W_OK):
         raise OSError(f"{path} cannot be written: no permission in {folder}; choose another place")
+
+
+def check_result(path: str | Path | None) -> None:
+    """Raise OSError or ValueError before the work if a command's result cannot be written to `path` (None is fine), or
+    if that would replace something else than an earlier result."""
+    check_writable(path)
+    if path is None or not Path(path).exists():
+        return
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is a folder or a device: name a file to come, such as result.json")
+    try:
+        found = read_json(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "provenance" not in found:
+        raise ValueError(f"{path} is there already and is no result of a command: choose another file")

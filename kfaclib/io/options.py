@@ -94,6 +94,8 @@ class Options:
             if value is None and not rules["required"]:
                 continue
             try:
+                if isinstance(value, str) and not value.strip():
+                    raise ValueError("nothing is given (an empty word): give a value, or leave the option out")
                 if rules["choices"] and value not in rules["choices"]:
                     raise ValueError(f"{value!r} is none of {', '.join(map(str, rules['choices']))}")
                 read = rules["read"] or (str if isinstance(value, Path) else lambda x: x)

@@ -35,36 +35,39 @@ def write(path: str | Path, tensors: dict[str, torch.Tensor], header: dict) -> N
         ) from None
 
 
-def read(path: str | Path, kind: str, version: int = 1) -> tuple[dict, dict[str, torch.Tensor]]:
+COLLECT = "collect it again, with `kfac collect`"  # how most of these files are mended
+
+
+def read(path: str | Path, kind: str, version: int = 1, mend: str = COLLECT) -> tuple[dict, dict[str, torch.Tensor]]:
     """(header, tensors) of a file whose format is "kfaclib <kind> <version>", memory-mapped.
 
-    Raises ValueError, naming the file, if it is cut short, changed, or not of that kind, FileNotFoundError if it is
-    missing.
+    mend: what brings the file back, for the errors. Raises ValueError, naming the file, if it is cut short, changed, or
+    not of that kind, FileNotFoundError if it is missing.
     """
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("kfaclib", "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: collect the factors first, with `kfac collect`") from None
+        raise FileNotFoundError(f"{path} is missing: {mend.replace(' again', '', 1)}") from None
     except Exception as error:  # safetensors has one exception for every kind of damage
-        raise ValueError(
-            f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it "
-            "again"
-        ) from None
-    if not header or not str(header.get("format", "")).startswith(f"kfaclib {kind}"):
-        raise ValueError(f"{path} is a safetensors file, but not one of {kind}: was it written by `kfac collect`?")
+        raise _damaged(path, error, mend) from None
+    if not isinstance(header, dict) or not str(header.get("format", "")).startswith(f"kfaclib {kind}"):
+        raise ValueError(f"{path} is a safetensors file, but not one of {kind}: name another file, or {mend}")
     if header["format"] != f"kfaclib {kind} {version}":
         raise ValueError(
-            f"{path} is of the format {header['format']!r} and this version of kfaclib reads version {version}: "
-            "collect it again"
+            f"{path} is of the format {header['format']!r} and this version of kfaclib reads version {version}: {mend}"
         )
     recorded = header.pop("digest", None)
     if digest(tensors, header) != recorded:
-        raise ValueError(
-            f"{path} does not have its recorded SHA-256: its content changed; remove it and collect it again"
-        )
+        raise ValueError(f"{path} does not have its recorded SHA-256: its content changed; remove it and {mend}")
     return header, tensors
+
+
+def _damaged(path, error, mend):
+    return ValueError(
+        f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and {mend}"
+    )
 
 
 def read_header(path: str | Path) -> dict:
@@ -73,7 +76,4 @@ def read_header(path: str | Path) -> dict:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {}).get("kfaclib", "{}"))
     except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as safetensors ({error}): it is cut short or damaged; remove it and collect it "
-            "again"
-        ) from None
+        raise _damaged(path, error, COLLECT) from None

@@ -35,6 +35,11 @@ def bands(basis: Eigenbasis, edges: Sequence[float] = EDGES) -> torch.Tensor:
     return torch.bucketize(rank, ends, right=True).view_as(products)
 
 
+def shuffled(pairs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The control of a banding: bands as large as those of pairs, int64 [O, I], filled with random pairs."""
+    return pairs.flatten()[torch.randperm(pairs.numel(), generator=generator)].view_as(pairs)
+
+
 def activity(x: torch.Tensor, basis: Eigenbasis, pairs: torch.Tensor, power: float = 1) -> torch.Tensor:
     """Mean over a band's pairs of |v_j^T x|^power, for each input and band.
 

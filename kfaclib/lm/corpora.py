@@ -10,6 +10,7 @@ from __future__ import annotations  # naming a model's class must not load it
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,8 +84,8 @@ def parts(corpus: str | Path) -> dict[str, float] | None:
         found = {name.strip(): float(share) for name, _, share in (part.rpartition("=") for part in corpus.split(","))}
     except ValueError:
         raise ValueError(f"--corpus {corpus}: a mixture is written name=share,name=share") from None
-    if not all(name and share > 0 for name, share in found.items()):
-        raise ValueError(f"--corpus {corpus}: every part of a mixture needs a name and a share above 0")
+    if not all(name and 0 < share < math.inf for name, share in found.items()):
+        raise ValueError(f"--corpus {corpus}: every part of a mixture needs a name and a finite share above 0")
     return found
 
 
@@ -123,8 +124,8 @@ def _chunks(corpus):
             except (ValueError, rows.DamagedFileError, IsADirectoryError, PermissionError):
                 raise  # what is wrong with a file is wrong the next time, too
             except Exception as error:  # every library has its own for a connection that is gone
-                if read == 0 and isinstance(error, FileNotFoundError):
-                    raise
+                if read == 0 and (isinstance(error, FileNotFoundError) or getattr(error, "filename", None)):
+                    raise  # a file that cannot be opened
                 raise OSError(
                     f"the corpus {corpus} broke off after {read} documents ({type(error).__name__}: {error}); nothing "
                     "was collected on a part of it: run the same command again"

@@ -73,6 +73,37 @@ def auc(positive: torch.Tensor | Sequence[float], negative: torch.Tensor | Seque
     return mannwhitneyu(high.numpy(), low.numpy()).statistic.item() / (len(high) * len(low))
 
 
+def auc_within(
+    positive: Sequence[float],
+    negative: Sequence[float],
+    positive_by: Sequence[float],
+    negative_by: Sequence[float],
+    edges: Sequence[float],
+) -> float:
+    """`auc` among pairs that are alike in a second quantity: its strata's mean, each with the weight of its pairs.
+
+    positive, negative: scores [N] and [M]. positive_by, negative_by: the quantity that shall not be what tells them
+    apart, one for each score. edges: ascending, the K inner borders of K + 1 strata; a value on a border belongs to the
+    stratum above it. A stratum without one of the two sides has no pairs. Raises ValueError if none has any. Source:
+    van Elteren 1960, the stratified Mann-Whitney test.
+    """
+    sides = [torch.as_tensor(x, dtype=torch.float64).flatten() for x in (positive, negative)]
+    borders = torch.as_tensor(edges, dtype=torch.float64)
+    strata = [
+        torch.bucketize(torch.as_tensor(x, dtype=torch.float64).flatten(), borders, right=True)
+        for x in (positive_by, negative_by)
+    ]
+    total = pairs = 0
+    for stratum in range(len(borders) + 1):
+        high, low = (scores[which == stratum] for scores, which in zip(sides, strata, strict=True))
+        if len(high) and len(low):
+            total += auc(high, low) * len(high) * len(low)
+            pairs += len(high) * len(low)
+    if not pairs:
+        raise ValueError("no stratum holds a positive and a negative score: use fewer edges")
+    return total / pairs
+
+
 def caught(
     positive: torch.Tensor | Sequence[float], ordinary: torch.Tensor | Sequence[float], alarms: float = 0.01
 ) -> float:

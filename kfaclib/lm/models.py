@@ -2,6 +2,8 @@
 
 from __future__ import annotations  # naming a model's class must not load it
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from kfaclib.io import files
 logging.disable_progress_bar()  # a bar for a file of seven megabytes says nothing
 
 BUFFERS = (".inv_freq", ".masked_bias", ".attn.bias", ".attention.bias")  # in old checkpoints: computed, not learned
+JSON = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors.index.json")  # all are objects
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")  # what configurations call their number
 
 
@@ -32,44 +35,88 @@ def load(
     remote code is executed.
 
     Raises ValueError for a folder whose files differ from its `manifest.json`, that is not in the hub's format or is
-    damaged, and for a model that is not a causal one of transformers or whose checkpoint lacks weights.
+    damaged, and for a model that is not a causal one of transformers, that is stored quantized, or whose checkpoint
+    lacks weights or has values that are not finite.
     """
     folder = Path(name)
     if files.manifest_of(folder):
         files.check_manifest(folder)
     elif folder.exists() and not (folder / "config.json").exists():
         raise ValueError(f"{folder} has no config.json: it is not a model folder in the hub's format")
+    for path in (folder / part for part in JSON):
+        if path.exists() and not isinstance(files.read_json(path), dict):
+            raise ValueError(f"{path} is not a JSON object ({{...}}): restore the file that belongs to the model")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options = dict(revision=revision) if revision else {}
-    try:
+    options = dict(trust_remote_code=False, **(dict(revision=revision) if revision else {}))
+    with _loading(name, "its configuration"):
+        config = transformers.AutoConfig.from_pretrained(name, **options)
+    _check_not_quantized(name, config)
+    with _loading(name, "the model"):
         model, found = transformers.AutoModelForCausalLM.from_pretrained(
             name,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # _check_weights names them
             dtype=dtype or (torch.float32 if device == "cpu" else "auto"),
             use_safetensors=True,
-            trust_remote_code=False,
             **options,
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+    with _loading(name, "its tokenizer"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
+    _check_weights(name, found)
+    _check_finite(name, model)
+    model = model.to(device).eval()
+    check_causal(model)
+    return model, tokenizer
+
+
+@contextmanager
+def _loading(name: str | Path, part: str) -> Iterator[None]:
+    """What transformers raises inside the block as a ValueError that says which part of the model `name` it is."""
+    try:
+        yield
     except SafetensorError as error:
         raise ValueError(
             f"the weights in {name} cannot be read ({error}): the file is cut short or damaged; restore it"
         ) from None
     except OSError as error:
+        if Path(name).exists():
+            raise ValueError(
+                f"{part} in {name} cannot be read ({error}): restore what is missing. Only safetensors are read; save "
+                "weights of another format again with `save_pretrained`"
+            ) from None
         raise ValueError(
             f"{name!r} is neither a model folder here nor a model that the hub could give: {error}"
         ) from None
-    except ValueError as error:
+    except (MemoryError, RuntimeError, ImportError):
+        raise
+    except Exception as error:  # a strange configuration is noticed in many places, by an error of any kind
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(
             f"{name!r} is not a causal language model that transformers brings itself (code from the hub is never "
-            "executed): "
-            f"{str(error)[:300]}"
+            f"executed), or not as it was saved; {part} cannot be loaded: {kind}{str(error)[:300]}"
         ) from None
-    _check_weights(name, found)
-    model = model.to(device).eval()
-    check_causal(model)
-    return model, tokenizer
+
+
+def _check_not_quantized(name, config):
+    """Raise ValueError for a checkpoint that is stored quantized."""
+    said = next((x for c in (config, config.get_text_config()) if (x := getattr(c, "quantization_config", None))), None)
+    if said:
+        kind = said.get("quant_method") if isinstance(said, dict) else getattr(said, "quant_method", None)
+        raise ValueError(
+            f"the checkpoint {name} is quantized ({kind}, says its config.json): a layer's weight, which an edit "
+            "changes, is not in it; take the model's unquantized checkpoint"
+        )
+
+
+def _check_finite(name, model):
+    """Raise FloatingPointError naming the first weight that has a value which is not finite."""
+    for weight, values in model.named_parameters():
+        if values.numel() and not torch.stack(values.detach().aminmax()).isfinite().all():
+            raise FloatingPointError(
+                f"the weight {weight!r} in {name} has values that are not finite (NaN or infinity): the checkpoint is "
+                "damaged, or was saved in a dtype that cannot hold it; restore it, or save it again in bfloat16 or "
+                "float32"
+            )
 
 
 def _check_weights(name, found):

@@ -17,6 +17,7 @@ from rapidfuzz.distance import Levenshtein
 from kfaclib.curvature.capture import measured
 from kfaclib.curvature.passes import check_causal
 from kfaclib.lm import intervals, scoring
+from kfaclib.lm.models import positions
 from kfaclib.lm.sequences import load_sequences as load_sequences  # part of this module's protocol
 
 PREFIX, SUFFIX = 64, 48  # the paper's window; the prefix counts <s>
@@ -60,6 +61,7 @@ def greedy(model: torch.nn.Module, prefixes: Sequence[Sequence[int]], length: in
 
     An end-of-text token is a token like any other here, so that every continuation has its full length.
     """
+    check_causal(model)
     device, out = next(model.parameters()).device, torch.empty(len(prefixes), length, dtype=torch.int64)
     for which in _together(model, prefixes, batch):
         rows = [torch.tensor(prefixes[i]) for i in which]
@@ -79,6 +81,7 @@ def greedy(model: torch.nn.Module, prefixes: Sequence[Sequence[int]], length: in
                 logits_to_keep=1,
             )
             cache, said = getattr(step, "past_key_values", None), step.logits[:, -1:].argmax(-1)
+            scoring.check_numbers(step.logits[:, -1].gather(-1, said))
             ids, mask = torch.cat([ids, said], 1), torch.cat([mask, torch.ones_like(said)], 1)
         out[list(which)] = ids[:, -length:].cpu()
     return out
@@ -108,7 +111,6 @@ def distances(model: torch.nn.Module, windows: list, batch: int = 64) -> list[fl
 
     windows: [(prefix ids, suffix ids)].
     """
-    check_causal(model)
     lengths = [len(s) for _, s in windows]
     said = {}
     for length in sorted(set(lengths)):  # so that no row is continued beyond its window, where the positions may end
@@ -189,6 +191,7 @@ def nll(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> torch.Ten
     for rows in ids.split(batch):
         logits = model(input_ids=rows.to(device), use_cache=False).logits[:, :-1].float()
         loss = F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten().to(device), reduction="none")
+        scoring.check_numbers(loss)
         found.append(loss.view(len(rows), -1).cpu())
     return torch.cat(found)
 
@@ -207,14 +210,19 @@ def perplexity(
     found = nll(model, ids, batch)
     if kind == "paper":
         groups = found.split(group or batch)
-        return sum(math.exp(x.mean()) for x in groups) / len(groups)
-    return math.exp(found.flatten().double().mean())
+        return sum(_exp(x.mean()) for x in groups) / len(groups)
+    return _exp(found.flatten().double().mean())
+
+
+def _exp(x):
+    """exp(x); infinity where a float cannot hold it."""
+    return math.exp(x) if x < 709 else math.inf
 
 
 def papers_perplexity(model: torch.nn.Module, ids: torch.Tensor, batch: int = 32) -> float:
-    """Perplexity of the text ids [N, S] as Merullo et al. (2025) take it: cut anew into blocks of 112 tokens, the mean
-    over groups of 128 blocks of exp(group mean)."""
-    block = min(BLOCK, ids.numel())
+    """Perplexity of the text ids [N, S] as Merullo et al. (2025) take it: cut anew into blocks of 112 tokens (or of the
+    model's positions, if it has fewer), the mean over groups of 128 blocks of exp(group mean)."""
+    block = min(BLOCK, ids.numel(), positions(model) or BLOCK)
     blocks = ids.flatten()[: ids.numel() // block * block].view(-1, block)
     return perplexity(model, blocks, batch, kind="paper", group=GROUP)
 
@@ -225,13 +233,13 @@ def top_tokens(model: torch.nn.Module, ids: torch.Tensor, k: int = 10, batch: in
 
     Taken from the model before an edit, this is the baseline of `ndcg`; it cannot be taken after the edit.
     """
-    device = next(model.parameters()).device
-    return torch.cat(
-        [
-            model(input_ids=rows.to(device), use_cache=False).logits.topk(k).indices.cpu().flatten(0, 1)
-            for rows in ids.split(batch)
-        ]
-    )
+    check_causal(model)
+    device, found = next(model.parameters()).device, []
+    for rows in ids.split(batch):
+        best = model(input_ids=rows.to(device), use_cache=False).logits.topk(k)
+        scoring.check_numbers(best.values[..., 0])
+        found.append(best.indices.cpu().flatten(0, 1))
+    return torch.cat(found)
 
 
 def ndcg(model: torch.nn.Module, ids: torch.Tensor, baseline: torch.Tensor, batch: int = 32) -> float:

@@ -34,7 +34,7 @@ def _reading(path, so_far):
     """Errors of a decompressor inside the block become a `DamagedFileError` that says where; so_far: [line number]."""
     try:
         yield
-    except (ValueError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # each library has its own; an error of the disk has a number
         if getattr(error, "errno", None):
@@ -53,7 +53,8 @@ def suffix(path: str | Path) -> str:
 
 def is_file_name(path: str | Path) -> bool:
     """Does `path` end as a file that can be read here, or is it a file?"""
-    return suffix(path) in SUFFIXES or Path(path).is_file()
+    path = Path(path)
+    return suffix(path) in SUFFIXES or (path.exists() and not path.is_dir())
 
 
 def _zstd(path):
@@ -61,7 +62,37 @@ def _zstd(path):
         import zstandard  # an optional extra: Python reads the other compressions itself
     except ImportError:
         raise ValueError(f"{path} is compressed with Zstandard: pip install zstandard, or unpack it first") from None
-    return zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True, closefd=True)
+    return _Frames(open(path, "rb"), zstandard.ZstdDecompressor().decompressobj)
+
+
+class _Frames(io.RawIOBase):
+    """The content of a Zstandard file, frame after frame. EOFError where one is cut short, which the package's own
+    reader takes for the end."""
+
+    def __init__(self, file, new):
+        self.file, self.new, self.frame, self.left = file, new, None, memoryview(b"")
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        while not self.left:
+            within = self.frame is not None and not self.frame.eof
+            data = (b"" if within or self.frame is None else self.frame.unused_data) or self.file.read(1 << 14)
+            if not data and within:
+                raise EOFError("a frame ends early")
+            if not data:
+                return 0
+            if not within:
+                self.frame = self.new()
+            self.left = memoryview(self.frame.decompress(data))
+        size = min(len(buffer), len(self.left))
+        buffer[:size], self.left = self.left[:size], self.left[size:]
+        return size
+
+    def close(self):
+        self.file.close()
+        super().close()
 
 
 _OPENERS = {"": lambda path: open(path, "rb"), ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": _zstd}
@@ -73,6 +104,8 @@ def _open(path):
         start = file.read(8)
     found = next((end for end, magic in COMPRESSED.items() if start.startswith(magic)), "")
     named = Path(path).suffix.lower()
+    if named == ".zst" and start[1:4] == b"\x2a\x4d\x18":  # a frame to be skipped, with which pzstd begins a file
+        found = named
     if named in COMPRESSED and named != found:
         raise ValueError(
             f"{path} is named {named} and is {f'compressed as {found}' if found else 'not compressed in that way'}: "
@@ -109,7 +142,7 @@ def _json_rows(path, file):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            raise ValueError(f"{path}, line {number}: not JSON (one object a line is expected)") from None
+            raise ValueError(f"{path}, line {number}: not JSON by itself (one object a line is expected)") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: not a JSON object ({{...}}), but {line[:20]!r}")
         yield number, row
@@ -119,12 +152,16 @@ def _table_rows(path, file, delimiter):
     csv.field_size_limit(2**31 - 1)  # a document may be longer than the 128 KiB that a field has by default
     table = csv.DictReader((line for _, line in _lines(path, file)), delimiter=delimiter, strict=True)
     try:
+        names = table.fieldnames or []
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{path}, line 1: two columns are named {twice[0]!r}: rename one of them")
         for row in table:
             if None in row or None in row.values():
                 raise ValueError(f"{path}, line {table.line_num}: not as many fields as the first line has names")
             yield table.line_num, row
     except csv.Error as error:
-        raise ValueError(f"{path}, line {table.line_num}: not a table ({error})") from None
+        raise ValueError(f"{path}, line {max(1, table.line_num)}: not a table ({error})") from None
 
 
 def _parquet_rows(path):
@@ -148,6 +185,8 @@ def _parquet_rows(path):
 def _read(path):
     """(rows, file): the rows as (line number, dict), or None and the open file if it is plain text."""
     named = suffix(path)
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{path} is a folder, a pipe or a device: name a file, which can be read more than once")
     with open(path, "rb") as file:
         parquet = file.read(4) == b"PAR1"
     if parquet:

@@ -11,6 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kfaclib.curvature.capture import measured
+from kfaclib.curvature.passes import check_causal
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,15 @@ class Scores:
     hit: torch.Tensor
     rank: torch.Tensor | None = None
     log_p: torch.Tensor | None = None
+
+
+def check_numbers(values: torch.Tensor) -> None:
+    """Raise FloatingPointError if there is a NaN in what a model has said; one in a row of logits is its argmax."""
+    if values.isnan().any():
+        raise FloatingPointError(
+            "the model's logits are not numbers (NaN): one of its weights is not finite, or its activations overflow "
+            "(load it in bfloat16 or float32 instead of float16)"
+        )
 
 
 @measured
@@ -40,8 +50,9 @@ def teacher_forced(
     rows: token ids, [N, S] or lists of any lengths. starts: the first token of each row to score (default: 1). batch:
     rows at a time; rows of similar length share a batch. Padding is on the right, where a causal model never looks, and
     masked; positions count from the first token. Raises ValueError for a start with no token before it or none from it
-    on.
+    on, and for a model that is not causal; FloatingPointError for logits that are no numbers.
     """
+    check_causal(model)
     rows = [torch.as_tensor(row) for row in rows]
     starts = [1] * len(rows) if starts is None else list(starts)
     for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
@@ -62,9 +73,11 @@ def teacher_forced(
             given["attention_mask"] = (places < lengths[:, None]).long().to(device)
             given["position_ids"] = places.expand_as(ids).to(device)
         logits = model(**given, use_cache=False).logits
-        guess = logits.argmax(-1).cpu()
+        guess = logits.argmax(-1)
+        best, guess = logits.gather(-1, guess[..., None])[..., 0].cpu(), guess.cpu()
         for line, i in enumerate(some):
             asked, before = rows[i][starts[i] :], slice(starts[i] - 1, len(rows[i]) - 1)
+            check_numbers(best[line, before])
             hit = guess[line, before] == asked
             found[i] = Scores(hit, *_detail(logits[line, before], asked)) if detail else Scores(hit)
     return found

@@ -19,8 +19,10 @@ def load_sequences(
     """Windows from a file of rows (see `rows`): [(prefix ids, suffix ids)].
 
     Rows are {"prefix_ids": [...], "suffix_ids": [...]}, or text {"prefix": ..., "target_suffix": ...}, which is
-    tokenized as one text and cut where the suffix begins. model: the one that shall recite them; windows longer than
-    its positions and ids beyond its vocabulary are refused. ValueError names file and line of a row that will not do.
+    tokenized as one text and cut where the suffix begins; or, as public lists have them, {"tokens": [...]} or a text
+    {"paragraph": ...}, whose first half of tokens is the prefix. model: the one that shall recite them; windows longer
+    than its positions and ids beyond its vocabulary are refused. ValueError names file and line of a row that will not
+    do.
     """
     windows, size = [], max(tokenizer.get_vocab().values()) + 1
     longest = model and positions(model)
@@ -35,6 +37,11 @@ def load_sequences(
             if not (isinstance(record["prefix"], str) and isinstance(record["target_suffix"], str)):
                 raise ValueError(f"{where}: prefix and target_suffix are texts")
             window = _tokenized(where, tokenizer, record["prefix"], record["target_suffix"])
+        elif "tokens" in record or isinstance(record.get("paragraph"), str):
+            ids = record["tokens"] if "tokens" in record else tokenizer(record["paragraph"])["input_ids"]
+            if not (isinstance(ids, list) and all(type(token) is int for token in ids)):
+                raise ValueError(f"{where}: tokens are a list of whole numbers")
+            window = ids[: len(ids) // 2], ids[len(ids) // 2 :]
         else:
             raise ValueError(
                 f"{where}: neither prefix_ids and suffix_ids nor prefix and target_suffix; it has "

@@ -12,6 +12,7 @@ import torch
 from kfaclib.io import storage
 
 KIND = "difference"
+MEND = "restore it, for example with git checkout, or make it with `kfac train`"
 LEVELS = torch.tensor([-3.0, -1.0, 1.0, 3.0])
 FITS = 12  # rounds of fitting a row's scale
 
@@ -52,7 +53,7 @@ def add(model: torch.nn.Module, path: str | Path) -> dict:
 
     Raises ValueError for a file that is damaged, or that does not belong to a model of these weights.
     """
-    header, tensors = storage.read(path, KIND)
+    header, tensors = storage.read(path, KIND, mend=MEND)
     weights = dict(model.named_parameters())
     for name in [key.removesuffix(".codes") for key in tensors if key.endswith(".codes")]:
         D = decode(tensors[f"{name}.codes"], tensors[f"{name}.scales"])

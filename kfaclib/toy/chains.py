@@ -30,13 +30,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Answer:
-    """The row as the model completed it, and whether each of STEPS was right.
+    """The row as the model completed it, what it said at each step ({"owners", "homes": two words, "digits": three}),
+    and whether each of STEPS was right.
 
     "owners" and "homes": both of them. "form": three digits and a full stop. "sum": right for the numbers that were
     asked. "result": right for the problem.
     """
 
     text: str
+    said: dict[str, list[str]]
     right: dict[str, bool]
 
 
@@ -98,7 +100,8 @@ def solve(model: torch.nn.Module, problems: Sequence[Problem]) -> list[Answer]:
         }
         wanted = sum(p.numbers[c] for c in cities)
         right["result"] = right["owners"] and right["homes"] and said[:3] == list(f"{wanted:03d}"[::-1])
-        answers.append(Answer(" ".join(row), right))
+        words = {"owners": [owners[t][n][0] for t in (0, 1)], "homes": [homes[t][n][0] for t in (0, 1)]}
+        answers.append(Answer(" ".join(row), {**words, "digits": said[:3]}, right))
     return answers
 
 

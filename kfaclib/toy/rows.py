@@ -13,7 +13,7 @@ def world_rows(
 ) -> torch.Tensor:
     """Rows of the training mixture without the passages that it repeats: token ids [count, ROW].
 
-    kinds: those to draw from. Repeated passages are left out because the edit is meant to remove them; chapter 12 shows
+    kinds: those to draw from. Repeated passages are left out because the edit is meant to remove them; chapter 13 shows
     what changes when they are included.
     """
     rng = random.Random(f"collection {world.seed} {seed}")

@@ -86,8 +86,14 @@ def load_world(folder: str | Path) -> w.World | None:
     if not path.exists():
         return None
     recorded = files.read_json(path)
-    world = w.make_world(**recorded["settings"])
-    if w.digest(world) != recorded["digest"]:
+    try:
+        world, digest = w.make_world(**recorded["settings"]), recorded["digest"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not the record of a small model's world ({type(error).__name__}: {error}): move it away, or "
+            "restore it"
+        ) from None
+    if w.digest(world) != digest:
         raise ValueError(
             f"{path}: its settings no longer give the world this model was trained on: "
             "kfaclib/toy/world.py has changed since; check out the version that trained it"

@@ -112,6 +112,36 @@ def neurons(early, late, p, titles=("memorized", "generalized")):
     )
 
 
+def replay(step, curve, right, weight, train):
+    """The run at one step: where it stands on the accuracy's curve, what of the addition table is right (bool [p, p]),
+    one column of U ([p]) and its spectrum."""
+    fig, axes = plt.subplots(2, 2, figsize=(8.5, 5), width_ratios=[1.7, 1], height_ratios=[1, 1])
+    steps, seen, unseen = zip(*curve)
+    now = min(range(len(steps)), key=lambda i: abs(steps[i] - step))
+    above, table, wave, spectrum = axes.flat
+    above.plot(steps, seen, color=C["orange"], ls="--", label="training pairs")
+    above.plot(steps, unseen, color=C["blue"], label="unseen pairs")
+    above.axvline(step, color=C["black"], lw=1)
+    above.plot([step, step], [seen[now], unseen[now]], "o", color=C["black"])
+    above.set(ylim=(-0.04, 1.06), title=f"step {step}: share answered right")
+    above.legend(loc="center right", fontsize=9)
+    picture = np.where(right, 0.45, 0.0)
+    picture[train[:, 0], train[:, 1]] = np.where(right[train[:, 0], train[:, 1]], 1.0, 0.0)
+    table.imshow(picture, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
+    table.set(title="the table", xlabel="b", ylabel="a")
+    _quiet(table)
+    power = np.abs(np.fft.rfft(weight))[1:] ** 2
+    wave.plot(weight, color=C["green"], lw=1.6)
+    wave.set(xlabel="a", title="one neuron's weights")
+    spectrum.bar(range(1, len(power) + 1), power / power.sum(), color=C["green"])
+    spectrum.set(ylim=(0, 1), xlabel="frequency", title="share of power")
+    return described(
+        fig,
+        f"The run at step {step}: {seen[now]:.0%} of the training pairs and {unseen[now]:.0%} of the unseen pairs are "
+        f"right, and {(power / power.sum()).max():.0%} of the neuron's power sits in one frequency.",
+    )
+
+
 def progress(rows):
     """{step: {"test", "restricted", "leak", "excluded", "restricted loss", "excluded loss"}} in two panels: accuracies
     and losses."""

@@ -1,5 +1,5 @@
-"""Exercises of chapter 07: counting recovered labels, the exact expectation over classes, surprises, choosing, and a
-fair control.
+"""Exercises of chapter 07: counting recovered labels, the lottery by pencil, the exact expectation over classes,
+surprises, choosing, a fair control, and a fair price.
 """
 
 import math
@@ -7,6 +7,7 @@ import math
 import torch
 
 from kfcourse import Exercise
+from kfcourse.learning.results import numbers, parts
 
 KEYS = {"memorized_before", "memorized_after", "recovered", "recovered_of_memorized"}
 
@@ -167,6 +168,90 @@ def check_equal_norm(function):
     )
 
 
+def check_rare_label(function):
+    expected, share = parts(function(), 2, "the expectation, and the rarer label's share of it")
+    expected = numbers(expected, [], "the expectation").item()
+    share = numbers(share, [], "the share").item()
+    assert not math.isclose(expected, 0.82, abs_tol=1e-3), (
+        "this is the mean of the two squares: each label counts with its own probability"
+    )
+    assert not math.isclose(expected, 1.62, abs_tol=1e-3), "this is |g|^2 of one label: the expectation is over both"
+    assert not math.isclose(expected, 0.02, abs_tol=1e-3), "this is |g|^2 of one label: the expectation is over both"
+    assert not math.isclose(expected, 0, abs_tol=1e-9), "the expectation of g is zero, that of its square is not"
+    assert math.isclose(expected, 0.18, abs_tol=1e-3), (
+        "the expectation is not right: compute |g|^2 for each label by (07.1), with p_y the probability of that label"
+    )
+    assert not math.isclose(share, 0.1, abs_tol=1e-3) and not math.isclose(share, 10, abs_tol=1e-2), (
+        "the expectation is right. The share is not that of the draws: of the expectation, how much is due to the "
+        "rarer label?"
+    )
+    assert not math.isclose(share, 0.162, abs_tol=1e-3), (
+        "this is the rarer label's part of the expectation: divide it by the whole"
+    )
+    assert math.isclose(share, 0.9, abs_tol=1e-3), "the expectation is right, the rarer label's share of it is not"
+
+
+def _measured(strength):
+    """An edit whose clean accuracy rises with its strength."""
+    return {"clean": 0.5 + 0.5 * strength**2, "recovered": 0.9 - 0.8 * strength**3}
+
+
+def check_at_one_price(function):
+    for size, target in ((9, 0.9), (40, 0.73), (200, 0.98)):
+        grid, asked = [(k + 1) / size for k in range(size)], []
+
+        def measure(strength, asked=asked):
+            asked.append(strength)
+            return _measured(strength)
+
+        result = function(measure, list(grid), target)
+        assert isinstance(result, dict) and set(result) == {"clean", "recovered"}, (
+            'a dict with the keys of what measure returns is wanted, here "clean" and "recovered"'
+        )
+        assert all(any(math.isclose(s, g, abs_tol=1e-12) for g in grid) for s in asked), (
+            "measure was called with a strength that is not on the grid: a rank of 36.5 does not exist"
+        )
+        assert len(asked) <= 2 + size.bit_length(), (
+            f"measure was called {len(asked)} times for a grid of {size}; {2 + size.bit_length()} are enough, since "
+            "clean accuracy never falls along the grid: look in the middle"
+        )
+        above = next(g for g in grid if _measured(g)["clean"] >= target)
+        low, high = _measured(grid[grid.index(above) - 1]), _measured(above)
+        recovered = float(result["recovered"])
+        nearest = min((low, high), key=lambda m: abs(m["clean"] - target))
+        for neighbour in (low, high):
+            assert not math.isclose(recovered, neighbour["recovered"], rel_tol=1e-9), (
+                f"this is what one neighbour recovers, at a clean accuracy of {neighbour['clean']:.4f}: the agreed "
+                f"one is {target}, so mix the two neighbours"
+            )
+        part = (target - low["clean"]) / (high["clean"] - low["clean"])
+        mixture = lambda p: (1 - p) * low["recovered"] + p * high["recovered"]
+        assert not math.isclose(recovered, mixture(0.5), rel_tol=1e-9), (
+            "the neighbours are mixed half and half: their shares must make the mixed clean accuracy the agreed one"
+        )
+        assert not math.isclose(recovered, mixture(1 - part), rel_tol=1e-6), (
+            "the two shares are exchanged: the neighbour that is nearer to the price counts more"
+        )
+        assert math.isclose(float(result["clean"]), target, abs_tol=1e-9), (
+            f"the mixed clean accuracy is {float(result['clean']):.4f}, and the agreed one is {target}: the nearest "
+            f"point of the grid stands at {nearest['clean']:.4f}"
+        )
+        assert math.isclose(recovered, mixture(part), rel_tol=1e-9), (
+            "the clean accuracy is right, but what is recovered is not mixed with the same two shares"
+        )
+    grid = [0.1, 0.5, 0.9]
+    for target, end in ((0.2, 0.1), (0.99, 0.9)):
+        result = function(_measured, grid, target)
+        assert math.isclose(float(result["recovered"]), _measured(end)["recovered"], rel_tol=1e-9), (
+            f"no strength of the grid reaches a clean accuracy of {target}: then the end that is nearer to it counts, "
+            "with no mixing beyond it"
+        )
+    exact = function(_measured, grid, _measured(0.5)["clean"])
+    assert math.isclose(float(exact["recovered"]), _measured(0.5)["recovered"], rel_tol=1e-9), (
+        "a strength that reaches the price exactly needs no mixing"
+    )
+
+
 EXERCISES = {
     "07.healing": Exercise(
         "What was recovered?",
@@ -176,8 +261,8 @@ EXERCISES = {
             "Begin with a mask of the mislabelled images; every figure is a mean over some of them.",
             "`memorized` compares with `given`, `recovered` with `true`. They need not add up to one: there are "
             "other classes.",
-            "`learned = (given != true) & (before == given)`; the last figure is `(after == "
-            "true)[learned].double().mean().item()`.",
+            "For the last share, the mask is: mislabelled, and the wrong label was said before. Of these, how many say "
+            "the true label afterwards?",
         ),
         check_recovery,
         "Images that never took their wrong label are easy: they count as recovered over all, and are left out of "
@@ -190,7 +275,8 @@ EXERCISES = {
         (
             "The gradient of -log p(y) at the logits is p - e_y. You know the chance of each y.",
             "Loop over the classes: the residual `p - e_c` [N, C], weighted by the root of `p[:, c]`.",
-            "The sum has a closed form: `torch.diag(p.mean(0)) - p.T @ p / len(p)`.",
+            "A weighted residual times itself transposed, divided by the number of images, is one class's part. Add "
+            "the parts up. Or use the right side of (07.2) and average that.",
         ),
         check_exact_g,
         "No label was drawn. With ten classes the expectation costs ten backward passes; with a thousand one has to "
@@ -203,7 +289,8 @@ EXERCISES = {
         (
             "For one image: the chance that the drawn label is not the most likely one.",
             "Expectations add up, also over images that have nothing to do with each other.",
-            "`p = torch.softmax(logits / temperature, -1)`, then `(1 - p.max(-1)[0]).sum().item()`.",
+            "The temperature divides the logits before the softmax. One minus the largest probability of a row is that "
+            "row's chance.",
         ),
         check_expected_surprises,
         "A draw that is the favourite class has a gradient near zero, so these few surprises are all that the "
@@ -216,7 +303,7 @@ EXERCISES = {
         (
             "Every trial holds figures of two halves. Only one of them may be looked at here.",
             "First drop the trials that are not clean enough, then take the one that recovers most.",
-            "`max((t for t in trials if t['choose']['clean'] >= floor), key=lambda t: t['choose']['recovered'])`.",
+            "`max` takes a `key`. Both the condition and the key look at `trial['choose']`.",
         ),
         check_choose_edit,
         "The winner's figure on the reporting half is usually a little lower. That is no bad luck: the best of "
@@ -225,14 +312,42 @@ EXERCISES = {
     "07.equal_norm": Exercise(
         "Equally far, in no direction",
         2,
-        6,
+        10,
         (
             "Draw a random matrix first and worry about its length afterwards.",
             "The length of a matrix is `.norm()`; the length that is wanted is that of `W_edited - W`.",
-            "`noise = torch.randn(W.shape, generator=generator, dtype=W.dtype)`, then `W + noise * (W_edited - "
-            "W).norm() / noise.norm()`.",
+            "Divide the random matrix by its own length, multiply it by the wanted one, and add it to W.",
         ),
         check_equal_norm,
         "If this recovers as many labels as the edit, the direction of the edit did not matter.",
+    ),
+    "07.rare_label": Exercise(
+        "Who holds the expectation?",
+        2,
+        8,
+        (
+            "The sum of the squares of p is 0.82, and it is the same for both labels.",
+            "Compute |g|^2 twice, once with p_y = 0.9 and once with p_y = 0.1.",
+            "Weight each of the two by the probability of its label. The share is the rarer label's summand, divided "
+            "by the sum.",
+        ),
+        check_rare_label,
+        "A label that is drawn once in ten times holds nine tenths of the expectation. For a surer network the "
+        "imbalance is greater still.",
+    ),
+    "07.at_one_price": Exercise(
+        "At one price",
+        4,
+        25,
+        (
+            "Measure both ends of the grid first. If the price lies beyond one of them, you are done.",
+            "Keep two places of the grid, one below the price and one above, with what was measured at each. Measure "
+            "the place in the middle, and let it replace one of them, until they are neighbours.",
+            "The upper neighbour's share is the distance from the lower clean accuracy to the target, divided by the "
+            "distance between the two. Mix every entry of the two dicts with it.",
+        ),
+        check_at_one_price,
+        "A method whose strength goes in steps is neither flattered nor punished for standing a little beside the "
+        "price.",
     ),
 }

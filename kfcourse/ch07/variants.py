@@ -63,7 +63,30 @@ def _first_class(g):
     )
 
 
+def _another_probability(g):
+    p = tenths(g, 0.1, 0.4)
+    common, rare = 2 * p**2, 2 * (1 - p) ** 2
+    expected = (1 - p) * common + p * rare
+    return f"Answer for p = ({1 - p:.1f}, {p:.1f}).", lambda ref: lambda: (expected, p * rare / expected)
+
+
+def _priced(g):
+    power, slope = share(g, 0.5, 3), share(g, 0.3, 0.9)
+    grid = [(k + 1) / 30 for k in range(whole(g, 12, 30))]
+    return (lambda s: {"clean": 0.4 + 0.6 * s**power, "recovered": 1 - slope * s}), grid, share(g, 0.5, 0.95)
+
+
+def _price_plus(g):
+    c = tenths(g, 1.1, 3)
+    return (
+        f"Return the mixed dict with every value multiplied by {c}.",
+        lambda ref: lambda measure, grid, target: {k: c * v for k, v in ref(measure, grid, target).items()},
+    )
+
+
 VARIANTS = {
+    "07.rare_label": Variant(lambda g: (), _another_probability),
+    "07.at_one_price": Variant(_priced, _price_plus),
     "07.healing": Variant(_partly_recovered, _without_a_class),
     "07.exact_g": Variant(lambda g: (2 * real(g, whole(g, 4, 9), whole(g, 3, 5)),), _softer),
     "07.choose_edit": Variant(_trials, _price_of_damage),

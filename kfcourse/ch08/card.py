@@ -7,6 +7,7 @@ from pathlib import Path
 from kfaclib.toy import small_olmo2
 from kfaclib.toy import world as w
 from kfaclib.toy.training import BATCH
+from kfcourse.experiments.recitation import PAPER_PLACES
 
 SIGNS = len(w.SPECIAL)  # words of the vocabulary that stand for no word
 
@@ -76,4 +77,28 @@ def card(folder, model):
             f"{len(world.frequent)} of countries, each shown {frequent_over_rare(world):.1f} times as often",
         ),
         ("sums never shown", f"{unseen:,} of {unseen + seen:,}"),
+    ]
+
+
+def sheet(places):
+    """The protocol sheet of this chapter's run: [(line, what is chosen, here, the paper)] as text.
+
+    places: at how many other places the stress test asks.
+    """
+    window = f"{w.PREFIX} + {w.SUFFIX} tokens"
+    return [
+        ("1 recited", "window: prefix + suffix", window, "64 + 48 tokens"),
+        ("", "decoding", "greedy", "greedy"),
+        ("", "strict, loose", "distance 0, similarity of 0.75 or more", "the same"),
+        ("2 mined", "test", "every suffix token is the argmax, in one pass", "the same"),
+        ("", "stride", "16 tokens", "not given"),
+        ("", "near-duplicates", "Jaccard of runs of 5 tokens below 0.7", "0.7 in a file's name"),
+        ("", "control", "new stories, and echoes", "none"),
+        ("3 repetition", "known for each passage", "yes, by construction", "no"),
+        ("", "control", "new text at every prefix", "none"),
+        ("4 place", "asked at", f"its own place and {places} others", f"its own place and {PAPER_PLACES} others"),
+        ("", "control", "new text at the same places", "none"),
+        ("5 price", "perplexity", "corpus: exp of the mean", "mean of exp, by batch"),
+        ("", "nDCG@10", "baseline taken before the change", "the same, if the model is the unedited one"),
+        ("", "halves", "choose on one, report on the other", "the same"),
     ]

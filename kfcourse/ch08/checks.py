@@ -5,6 +5,7 @@ import math
 import torch
 
 from kfcourse import Exercise
+from kfcourse.learning.results import parts
 
 
 def _said(words, vocabulary=20):
@@ -202,6 +203,102 @@ def check_left_pad(function):
     )
 
 
+def _distances(a, b):
+    table = [[i + j if not i * j else 0 for j in range(len(b) + 1)] for i in range(len(a) + 1)]
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            steps = (table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + (a[i - 1] != b[j - 1]))
+            table[i][j] = min(steps)
+    return table
+
+
+def check_edit_table(function):
+    for a, b in (("abc", "abc"), ("abc", "xbyc"), ("abcd", "abd"), ("kitten", "sitting"), ("aab", "baa"), ("", "ab")):
+        right = _distances(list(a), list(b))
+        first, second = list(a), list(b)
+        result = function(first, second)
+        assert (first, second) == (list(a), list(b)), "the texts themselves were changed: build a new table"
+        try:
+            table = [[int(x) for x in row] for row in result]
+        except TypeError:
+            raise AssertionError(f"a table is wanted, a list of rows of ints, not {type(result).__name__}") from None
+        shape = [len(a) + 1, len(b) + 1]
+        assert [len(table), len(table[0]) if table else 0] == shape, (
+            f"the table of {a!r} and {b!r} has {len(table)} rows; {shape[0]} rows of {shape[1]} are wanted: row 0 and "
+            "column 0 belong to the empty beginnings"
+        )
+        edge = [row[0] for row in table] == list(range(shape[0])) and table[0] == list(range(shape[1]))
+        assert edge, (
+            "the first row or column is wrong: from nothing to the first j words it takes j insertions, and from the "
+            "first i words to nothing i deletions"
+        )
+        if a == b:
+            assert table[-1][-1] == 0, "two equal texts have a distance: where the words are the same, nothing is paid"
+        if (a, b) == ("abcd", "abd"):
+            assert table[-1][-1] != 2, (
+                "a word that is left out costs one step, a deletion, and not a replacement of all after it"
+            )
+        if (a, b) == ("abc", "xbyc"):
+            assert table[-1][-1] != 3, (
+                "a replacement costs too much: one word for another is a single step, not a deletion and an insertion"
+            )
+        assert table == right, (
+            f"between {a!r} and {b!r} the table ends in {table[-1][-1]}, and the distance is {right[-1][-1]}: each "
+            "cell is the least of three steps, from above, from the left, and along the diagonal"
+        )
+
+
+def check_verdicts(function):
+    distance, strict, loose = parts(function(), 3, "the distance, then the two verdicts")
+    assert distance != 5, "this compares place by place: words that are moved on by an insertion are not all wrong"
+    assert distance != 4, "there is a shorter way: one replacement, one insertion and one deletion"
+    assert distance == 3, "the distance is not right: which words were replaced, put in, or left out?"
+    assert not strict, "strict recall wants a distance of 0"
+    assert not loose, "loose recall wants a similarity of at least 0.75: on eight words, a distance of 2 or less"
+
+
+def check_never_read(function):
+    words = "abcdefghijklmnop"
+    quotes = [list("abcdefgh"), list("hgfedcba"), list("aabbccdde")]
+    pool = [
+        list("xxabcdxx"),  # shares a run of four with the first quote
+        list("acegikmop"),
+        list("mlkjhgfe"),  # shares a run of four with the second
+        list("pomnlkji"),
+        list("acegikmo"),
+        list("nnmmllkk"),
+        list("ponm"),
+    ]
+    result = function([list(q) for q in quotes], [list(p) for p in pool], 4)
+    try:
+        chosen = [int(i) for i in result]
+    except TypeError:
+        raise AssertionError(f"a list of indices is wanted, not {type(result).__name__}") from None
+    assert len(chosen) == len(quotes), f"{len(quotes)} partners are wanted, one for each quote, and {len(chosen)} came"
+    assert all(0 <= i < len(pool) for i in chosen), "an index points outside the pool"
+    assert len(set(chosen)) == len(chosen), "a new text is used twice, so the control has fewer texts than it seems"
+    runs = lambda text: {tuple(text[i : i + 4]) for i in range(len(text) - 3)}
+    for quote, i in zip(quotes, chosen, strict=True):
+        assert len(pool[i]) == len(quote), (
+            f"a quote of {len(quote)} words has a partner of {len(pool[i])}: a longer text has more chances to fail"
+        )
+        assert not runs(pool[i]) & runs(quote), "a partner shares a run with its quote: part of it was read in training"
+        assert not any(runs(pool[i]) & runs(q) for q in quotes), (
+            "a partner shares a run with another quote than its own: that is a near-duplicate of something read, too"
+        )
+    two = function([list("abcdefgh")], [list("xxabcxxy")], 4)
+    assert [int(i) for i in two] == [0], "a shared run shorter than n words does no harm"
+    for what, few in (("of the same length", [list("acegikm")] * 3), ("that was not read", [list("xxabcdxx")])):
+        try:
+            function([list(words[:8])], few, 4)
+        except ValueError:
+            continue
+        except Exception as error:
+            kind = type(error).__name__
+            raise AssertionError(f"where no text {what} is left, a ValueError is wanted, not {kind}") from None
+        raise AssertionError(f"where no text {what} is left, a ValueError is wanted, and something was returned")
+
+
 EXERCISES = {
     "08.memorized": Exercise(
         "Memorized, by one pass",
@@ -211,21 +308,23 @@ EXERCISES = {
             "One pass gives a guess at every place. Line up the guesses with the tokens that follow.",
             "The logits at place t are a guess of token t + 1. So the guess of token `prefix` stands at place "
             "`prefix - 1`.",
-            "`guess = logits.argmax(-1)`; compare `guess[:, prefix - 1 : -1]` with `ids[:, prefix:]`, then `.all(1)`.",
+            "The guesses of the suffix stand one place before it: from `prefix - 1` to the last but one. All of them "
+            "must be right.",
         ),
         check_memorized,
         "The guess of the first suffix token stands at the last place of the prefix. One wrong guess is enough for a "
         "no.",
     ),
     "08.deduplicate": Exercise(
-        "Near duplicates",
+        "Near-duplicates",
         3,
         12,
         (
             "Walk through the windows once and keep a list of what you have kept so far.",
             "Turn a window into the set of its n successive tokens: `{tuple(x[i : i + n]) for i in range(len(x) - n "
             "+ 1)}`.",
-            "Keep window i if for every kept one `len(a & b) / len(a | b) < threshold`; then append i.",
+            "Two sets of runs share `a & b` and have `a | b` between them. Compare each new window with all kept ones, "
+            "and with no others.",
         ),
         check_deduplicate,
         "Jaccard similarity of n-gram sets, against everything kept so far. The result depends on the order, and on "
@@ -252,9 +351,8 @@ EXERCISES = {
             "For every token the model prefers now: which rank did it have before?",
             "`now[:, :, None] == before[:, None, :]` is [P, K, K]: which token now is which token before. Relevance "
             "K - rank before, discount by the rank now.",
-            "`gain = (match * relevance).sum(-1)` is [P, K]; `(gain * discount).sum(1) / (relevance * "
-            "discount).sum()`, then the mean. "
-            "`relevance` is K, K-1 ... 1 and `discount` 1 / log2(2 + index).",
+            "Each token now gains the relevance of its match, or nothing. Weight the gains by the discounts 1 / "
+            "log2(2 + index), add up, and divide by the sum that an unchanged ranking would have.",
         ),
         check_ndcg,
         "The relevance belongs to the ranking before, the discount to the ranking now. "
@@ -267,10 +365,50 @@ EXERCISES = {
         (
             "All prompts must end in the last column. Everything else follows from their lengths.",
             "For a prompt of n tokens in a width of L: `[pad] * (L - n) + prompt`, mask `[0] * (L - n) + [1] * n`.",
-            "Positions: `(mask.cumsum(1) - 1).clamp(min=0)` counts real tokens only.",
+            "Positions count real tokens only: a cumulative sum of the mask does, up to where it starts.",
         ),
         check_left_pad,
         "Now the last column is the last word of every prompt, the mask hides the padding, and the positions are "
         "those of the prompt alone.",
+    ),
+    "08.edit_table": Exercise(
+        "The table of distances",
+        3,
+        20,
+        (
+            "Row 0 and column 0 are the distances from and to nothing. Fill the rest row by row.",
+            "Cell (i, j) looks at three cells that are already there: above, left, and on the diagonal.",
+            "From above and from the left a step costs 1. Along the diagonal it costs 1 if the two words differ, and "
+            "nothing if they are the same; mind that word i of a text stands at index i - 1.",
+        ),
+        check_edit_table,
+        "The whole table takes as many steps as it has cells. A library does the same, in C.",
+    ),
+    "08.verdicts": Exercise(
+        "Strict, loose, or neither",
+        2,
+        8,
+        (
+            "Write the two texts one under the other, and move the second so that as many words as possible match.",
+            "One word is another one, one is put in, and one is left out.",
+            "Similarity is one minus the distance divided by the length of the suffix. Compare it with 0.75.",
+        ),
+        check_verdicts,
+        "On 48 words the same three steps would count for loose recall: the limit is a share, not a number.",
+    ),
+    "08.never_read": Exercise(
+        "The same, but never read",
+        3,
+        15,
+        (
+            "Collect the runs of all quotes into one set first.",
+            "A text of the pool may serve if none of its runs is in that set. It is the right one for a quote if the "
+            "two are equally long, and it can serve only once.",
+            "Walk through the quotes; take the first text that is left, allowed and of the right length, and cross it "
+            "out. Where there is none, raise ValueError.",
+        ),
+        check_never_read,
+        "Equal length, no near-duplicates, none twice: what quotes are recited beyond this control, they owe to having "
+        "been read.",
     ),
 }

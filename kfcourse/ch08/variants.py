@@ -74,7 +74,64 @@ def _wider(g):
     )
 
 
+def _two_texts(g):
+    draw = lambda: torch.randint(0, 4, (whole(g, 1, 7),), generator=g).tolist()
+    return draw(), draw()
+
+
+def _dear_replacements(g):
+    c = one_of(g, 2, 3, 4, 5)
+
+    def function(ref):
+        def edit_table(a, b):
+            table = [list(range(0, c * (len(b) + 1), c))]
+            for i, x in enumerate(a, 1):
+                row = [c * i]
+                for j, y in enumerate(b, 1):
+                    row.append(min(table[-1][j] + c, row[-1] + c, table[-1][j - 1] + (x != y)))
+                table.append(row)
+            return table
+
+        return edit_table
+
+    return f"Insertions and deletions cost {c} each, replacements still 1.", function
+
+
+def _another_length(g):
+    c = whole(g, 12, 48)
+    return f"Answer for the same changes in a suffix of {c} words.", lambda ref: lambda: (3, False, 1 - 3 / c >= 0.75)
+
+
+def _new_texts(g):
+    text = lambda n: torch.randint(0, 30, (n,), generator=g).tolist()
+    lengths = [whole(g, 6, 7) for _ in range(3)]
+    return [text(n) for n in lengths], [text(n) for n in [*lengths, 6, 7, 6, 7, 6, 7, 6, 7]], 3
+
+
+def _partners(a, b, arguments):
+    """Any valid choice of partners; for the question, the number that it asks for."""
+    if isinstance(a, int):
+        return float(b) == a
+    quotes, pool, n = arguments
+    runs = lambda text: {tuple(text[i : i + n]) for i in range(len(text) - n + 1)}
+    taken = set().union(*map(runs, quotes))
+    chosen = [int(i) for i in b]
+    fits = [len(pool[i]) == len(q) and not runs(pool[i]) & taken for i, q in zip(chosen, quotes, strict=True)]
+    return all(fits) and len(set(chosen)) == len(chosen)
+
+
+def _how_many_words(g):
+    c = whole(g, 2, 9)
+    return (
+        f"Return the number of words in all partners together, times {c}, in the place of the indices.",
+        lambda ref: lambda quotes, pool, n: c * sum(len(pool[i]) for i in ref(quotes, pool, n)),
+    )
+
+
 VARIANTS = {
+    "08.edit_table": Variant(_two_texts, _dear_replacements),
+    "08.verdicts": Variant(lambda g: (), _another_length),
+    "08.never_read": Variant(_new_texts, _how_many_words, _partners),
     "08.memorized": Variant(_logits, _some_wrong),
     "08.deduplicate": Variant(_windows, _last_come),
     "08.two_perplexities": Variant(

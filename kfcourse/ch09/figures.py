@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import torch
 
 from kfaclib.io.report import TASKS
+from kfcourse.show import tables
 from kfcourse.show.bands import band
-from kfcourse.show.plots import COLORS, METHODS
+from kfcourse.show.plots import COLORS, METHODS, described
 
 
 def spectra(bases):
@@ -21,7 +22,9 @@ def spectra(bases):
         ax.set(xlabel="rank of the direction", title=f"spectrum of {name}")
     axes[0].set_ylabel("eigenvalue / largest")
     axes[0].legend()
-    return fig
+    return described(
+        fig, "Eigenvalues of A and G for three layers on logarithmic axes: all fall by several orders of magnitude."
+    )
 
 
 def staircases(basis, prefixes):
@@ -42,7 +45,11 @@ def staircases(basis, prefixes):
     )
     ax.grid(False)
     ax.legend(labelcolor="white", loc="upper right")
-    return fig
+    return described(
+        fig,
+        "Heat map of log curvature over pairs of output and input directions; white stairs mark the kept corner at "
+        "three masses.",
+    )
 
 
 LINES = {  # task: colour, line, marker
@@ -59,24 +66,33 @@ LINES = {  # task: colour, line, marker
 }
 
 
-def abilities(staircase, baseline, title="what goes first"):
-    """Relative accuracy of every task against the mass kept, from result rows with a "mass"."""
+def abilities(staircase, baseline, title="what goes first", zeroed=None):
+    """Relative accuracy of every task against the mass kept, from result rows with a "mass".
+
+    zeroed: {task: the same with the edited matrices at zero}, drawn to the left of the smallest mass: what a task can
+    do without these matrices.
+    """
     fig, ax = plt.subplots(figsize=(9, 5))
+    where = [-math.log10(1 - row["mass"]) for row in staircase]
+    ticks = [f"{row['mass']:g}" for row in staircase]
     for task, (color, line, marker) in LINES.items():
         if task in baseline["tasks"]:
             y = [row["tasks"][task] / baseline["tasks"][task] for row in staircase]
-            ax.plot(
-                [-math.log10(1 - row["mass"]) for row in staircase],
-                y,
-                line,
-                color=COLORS[color],
-                marker=marker,
-                label=TASKS[task],
-            )
-    ax.set_xticks([-math.log10(1 - row["mass"]) for row in staircase], [f"{row['mass']:g}" for row in staircase])
+            ax.plot(where, y, line, color=COLORS[color], marker=marker, label=TASKS[task])
+            if zeroed:
+                ax.plot([0], [zeroed[task]], ls="", color=COLORS[color], marker=marker, fillstyle="none")
+    if zeroed:
+        where, ticks = [0, *where], ["set to\nzero", *ticks]
+        ax.axvline(0.15, color=COLORS["grey"], lw=1)
+    ax.set_xticks(where, ticks)
     ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title=title, ylim=(-0.04, 1.12))
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
+    return described(
+        fig,
+        "Relative accuracy of ten abilities against the curvature mass kept: quotes fall first, then rare facts and "
+        "sums; looking up and if-then rules last. At the left, hollow marks for the matrices set to zero: looking up, "
+        "tracking and if-then rules stand near one, sums and quotes near zero.",
+    )
 
 
 def costs(rows):
@@ -94,7 +110,9 @@ def costs(rows):
         xlim=(0.95, max(ratios) * 1.12),
     )
     ax.grid(axis="y", visible=False)
-    return fig
+    return described(
+        fig, "Bars of perplexity over the baseline's: K-FAC close to 1, the random basis and SVD well above."
+    )
 
 
 def prices(rows, kinds):
@@ -116,4 +134,32 @@ def prices(rows, kinds):
         ax.set(xlabel="share of curvature mass kept", title=title, yscale="log")
     axes[0].set_ylabel("price, nats a token")
     axes[0].legend(loc="upper left")
-    return fig
+    return described(
+        fig,
+        "Price against mass kept on logarithmic axes, for two kinds of text. On text like the corpus the exact form "
+        "lies on the measured price at small edits and K-FAC's product below it; at the largest edit both lie below. "
+        "On other text the measured price is several times higher.",
+    )
+
+
+KINDS = {"like_the_corpus": "text like the corpus", "other": "other text"}
+
+
+def agreement(rows):
+    """Show how well the two forms predict the price: each mass's range over seeds. rows: as in `prices`."""
+    lines = []
+    for n, row in enumerate(rows[0]):
+        at = [seed[n] for seed in rows]
+        exact = {kind: [r["exact"][kind] / r["kl"][kind] for r in at] for kind in KINDS}
+        product = [r["kfac"] / r["kl"]["like_the_corpus"] for r in at]
+        dearer = [r["kl"]["other"] / r["kl"]["like_the_corpus"] for r in at]
+        spans = (*exact.values(), product, dearer)
+        lines.append([f"{row['mass']:g}", *(f"{min(v):.2f} to {max(v):.2f}" for v in spans)])
+    header = [
+        "mass",
+        "exact / measured, like the corpus",
+        "exact / measured, other text",
+        "K-FAC's product / measured, like the corpus",
+        "measured, other text / like the corpus",
+    ]
+    tables.table(header, lines)

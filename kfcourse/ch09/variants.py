@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from kfcourse.grading.variants import Variant, falling_spectrum, one_of, orthogonal, real, share, tenths, whole
+from kfcourse.grading.variants import Variant, alike, falling_spectrum, one_of, orthogonal, real, share, tenths, whole
 
 
 def _layer(g):
@@ -65,7 +65,75 @@ def _other_range(g):
     return f"Begin with x between {low} and {high}.", function
 
 
+def _another_weight(g):
+    a, b, c, d = (whole(g, 1, 9) for _ in range(4))
+    r, s = (a + b) / 2, (c + d) / 2
+    price = (6 * (a - b) ** 2 / 2 + 2 * (c - d) ** 2 / 2) / 2
+    return f"Answer for W = [[{a}, {b}], [{c}, {d}]].", lambda ref: lambda: ([[r, r], [s, s]], price)
+
+
+def _same_pair(a, b, _):
+    values = lambda x: torch.as_tensor(x, dtype=torch.float64)
+    return alike(values(a[0]), values(b[0])) and math.isclose(float(a[1]), float(b[1]), abs_tol=1e-6)
+
+
+def _spectra(g):
+    falling = lambda n: (-4 * torch.rand(n, generator=g, dtype=torch.float64)).exp().sort(descending=True)[0]
+    return falling(whole(g, 4, 9)), falling(whole(g, 4, 9)), share(g, 0.2, 0.98)
+
+
+def _flatter_spectra(g):
+    c = one_of(g, 0.25, 0.5, 0.75)
+    return (
+        f"Take both spectra to the power {c} first.",
+        lambda ref: lambda lambda_G, lambda_A, mass: ref(lambda_G**c, lambda_A**c, mass),
+    )
+
+
+def _controlled(g):
+    W = real(g, whole(g, 4, 6), 3)
+    prefix = torch.randint(0, 4, (len(W),), generator=g).sort(descending=True)[0]
+    return W, torch.arange(3)[None, :] < prefix[:, None], torch.Generator().manual_seed(whole(g, 0, 9999))
+
+
+def _directions_kept(g):
+    c = whole(g, 2, 9)
+    return (
+        f"Return the number of directions that the control keeps, times {c}, in the place of the weight.",
+        lambda ref: lambda W, keep, generator: c * int(keep.sum()),
+    )
+
+
+def _a_cut(a, b, arguments):
+    """Other random directions give another weight: it has W's shape, is shorter than W and no cut of W's entries; for
+    the question, the number that it asks for."""
+    if isinstance(a, int):
+        return float(b) == a
+    W, keep, _ = arguments
+    return (
+        a.shape == b.shape and float(b.norm()) <= float(W.norm()) + 1e-9 and (not keep.any() or not alike(b, W * keep))
+    )
+
+
+def _logit_changes(g):
+    T, V = whole(g, 3, 6), whole(g, 3, 6)
+    return torch.softmax(real(g, T, V), -1), real(g, T, V)
+
+
+def _scaled_change(g):
+    c = tenths(g, 1.2, 4)
+    return f"The change of the logits is {c} times dz.", lambda ref: lambda p, dz: ref(p, c * dz)
+
+
+def _same_number(a, b, _):
+    return math.isclose(float(a), float(b), rel_tol=1e-6)
+
+
 VARIANTS = {
+    "09.by_hand": Variant(lambda g: (), _another_weight, _same_pair),
+    "09.stairs": Variant(_spectra, _flatter_spectra),
+    "09.control": Variant(_controlled, _directions_kept, _a_cut),
+    "09.price_of_change": Variant(_logit_changes, _scaled_change, _same_number),
     "09.kept_pairs": Variant(lambda g: (falling_spectrum(g), share(g, 0.2, 0.98)), _power),
     "09.projected": Variant(_layer, _softly),
     "09.predicted_cost": Variant(

@@ -1,3 +1,1 @@
 """Chapter 10: its checks, figures and variants."""
-
-ROUTES = ("see it",)  # the routes that lead here

@@ -1,10 +1,11 @@
-"""Exercises of chapter 10: bands of pairs, activity in a band, an interval for a share, whose bars these are."""
-
-import math
+"""Exercises of chapter 10: an activity by hand, bands of pairs, activity in a band, inputs where an answer is
+predicted, bands of random pairs.
+"""
 
 import torch
 
 from kfcourse import Exercise
+from kfcourse.learning.results import numbers, parts
 
 
 def _layer(seed, rows=6, columns=4, tokens=9):
@@ -15,6 +16,27 @@ def _layer(seed, rows=6, columns=4, tokens=9):
         torch.outer(draw(rows), draw(columns)),
         Q_A,
         torch.randn(tokens, columns, generator=generator, dtype=torch.float64),
+    )
+
+
+def check_by_hand(function):
+    sharper, flatter = (float(v) for v in parts(function(), 2, "the activity of the sharper half, and of the flatter"))
+    near = lambda a, b: abs(sharper - a) < 5e-3 and abs(flatter - b) < 5e-3
+    assert not near(13 / 3, 5 / 3), "these are the right two numbers in the wrong order: the sharper half comes first"
+    assert not near(3, 3), (
+        "you took the rows of Pi as the two halves: order all six products, and let the three largest be the sharper "
+        "half, whatever row they stand in"
+    )
+    assert not near(2, 4), (
+        "each input direction was counted once in a half: it counts once for every *pair* of the half in which it "
+        "occurs"
+    )
+    assert not near(5, 13), "these are sums over three pairs: an activity is their mean"
+    weighted = ((36 + 9 + 24) / 3, (20 + 6 + 5) / 3)
+    assert not near(*weighted), "the products only order the pairs: they do not weigh what is averaged"
+    assert near(5 / 3, 13 / 3), (
+        f"yours are {sharper:.3f} and {flatter:.3f}: write down the six products, mark the three largest, and average "
+        "the size of the input along the second index of each marked pair; then do the same for the other three"
     )
 
 
@@ -34,9 +56,8 @@ def check_bands(function):
             sizes = [int((found <= band).sum()) for band in range(len(edges))]
             wanted = [round(e * Pi.numel()) for e in edges]
             assert sizes == wanted, (
-                f"up to the ends of the bands there should be {wanted} pairs, yours has {sizes}: edges are shares of "
-                "the "
-                "*number* of pairs, not of the mass, and each counts from the sharpest pair"
+                f"up to the ends of the bands there should be {wanted} pairs, yours has {sizes}: edges are shares "
+                "of the *number* of pairs, not of the mass, and each counts from the sharpest pair"
             )
             for band in range(len(edges)):
                 assert Pi[found == band].min() >= Pi[found > band].max(), (
@@ -75,50 +96,107 @@ def check_band_activity(function):
         )
 
 
-def check_wilson(function):
-    for k, n in ((17, 500), (0, 60), (60, 60), (143, 200)):
-        low, high = (float(v) for v in function(k, n))
-        z, p = 1.96, k / n
-        centre, half = (
-            (p + z * z / (2 * n)) / (1 + z * z / n),
-            z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
-        )
-        assert low <= high, "return the lower end first"
-        assert not (0 < k < n and math.isclose(low, p - z * math.sqrt(p * (1 - p) / n), abs_tol=1e-9)), (
-            "this is p plus or minus 1.96 standard errors; Wilson's interval moves its centre towards 1/2 and is not "
-            "empty at 0 and 1"
-        )
-        assert high > low, f"for {k} of {n} the interval is empty: nobody is that sure after {n} items"
-        assert not math.isclose(high - low, half, rel_tol=1e-6), (
-            "the interval is half as wide as it should be: centre minus *and* plus the half width"
-        )
-        assert -1e-12 <= low and high <= 1 + 1e-12, f"an end lies outside 0 and 1 for {k} of {n}"
-        assert math.isclose(low, centre - half, abs_tol=1e-9) and math.isclose(high, centre + half, abs_tol=1e-9), (
-            f"for {k} of {n} the interval is {centre - half:.4f} to {centre + half:.4f}, yours is {low:.4f} to "
-            f"{high:.4f}"
-        )
+class _Causal(torch.nn.Module):
+    """Embeds tokens, sums up what came before, and hands it to a layer: a model that cannot look ahead."""
+
+    def __init__(self, width=5, vocabulary=30, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.table = torch.randn(vocabulary, width, generator=generator)
+        self.layer = torch.nn.Linear(width, 3, bias=False)
+
+    def inputs(self, ids):
+        """What the layer is given, [.., S, width]."""
+        return self.table[ids].cumsum(-2)
+
+    def forward(self, input_ids, attention_mask=None, **ignored):
+        return self.layer(self.inputs(input_ids))
 
 
-def check_whose_bars(function):
-    rows = {
-        "a": {"baseline": 0.8, "one": 0.4, "two": 0.6},
-        "b": {"baseline": 0.5, "one": 0.45, "two": 0.5},
-        "c": {"baseline": 0.9, "one": 0.9, "two": 0.81},
-    }
-    bars = {"a": 0.751, "b": 0.899, "c": 0.9}
-    found = function(bars, rows)
-    assert isinstance(found, dict) and set(found) == set(bars), "return a dict with one entry a bar: {task: method}"
-    absolute = {t: min((m for m in rows[t] if m != "baseline"), key=lambda m: abs(rows[t][m] - bars[t])) for t in bars}
-    assert found != absolute, "a bar is accuracy *over the baseline's*: divide before you compare"
-    assert "baseline" not in found.values(), "the baseline over itself is 1 and no method: leave it out"
-    wanted = {"a": "two", "b": "one", "c": "two"}
-    assert found != {t: ("one" if wanted[t] == "two" else "two") for t in bars}, (
-        "the *nearest* ratio is wanted: take the smallest distance"
+def check_answer_inputs(function):
+    model = _Causal()
+    items = [([1, 2, 3], [4, 5]), ([6, 7], [8]), ([9, 10, 11, 12], [13, 14, 15])]
+    where = lambda first, last: torch.cat(
+        [model.inputs(torch.tensor(p + a))[len(p) + first : len(p) + len(a) + last] for p, a in items]
     )
-    assert found == wanted, f"the bars belong to {wanted}, yours says {found}: judge each bar by its own task"
+    found = function(model, "layer", [(list(p), list(a)) for p, a in items])
+    assert not model.layer._forward_hooks and not model.layer._forward_pre_hooks, (
+        "a hook is still on the layer after your function has returned: keep its handle and call `handle.remove()`"
+    )
+    assert torch.is_tensor(found), f"one tensor [T, I] is wanted, not {type(found).__name__}"
+    everything = sum(len(p + a) for p, a in items)
+    assert len(found) != everything, (
+        f"there are {everything} rows, one for each token of the texts: only those count from which a token of an "
+        "answer is predicted"
+    )
+    assert len(found) != len(items), (
+        "there is one row an item: every token of the answer is predicted from a token of its own"
+    )
+    assert found.shape == (6, 5), (
+        f"the answers have 6 tokens in all and the layer 5 inputs: [6, 5], not {list(found.shape)}"
+    )
+    assert not torch.allclose(found, where(0, 0)), (
+        "these are the inputs *at* the answer's tokens, one place too late: the first token of an answer is predicted "
+        "from the prompt's last"
+    )
+    right = where(-1, -1)
+    same_rows = torch.allclose(found.sort(0)[0], right.sort(0)[0], atol=1e-5)
+    assert torch.allclose(found, right, atol=1e-5) or not same_rows, (
+        "the rows are the right ones in another order: item after item, and in each from the first token on"
+    )
+    assert torch.allclose(found, right, atol=1e-5), (
+        "the rows are not the inputs of the layer at these places: is it the input that you keep, and not the output, "
+        "and does each item begin where its own prompt ends?"
+    )
+    assert not found.requires_grad, (
+        "no gradient is needed here: detach what the hook sees, or run under torch.no_grad()"
+    )
+
+
+def check_shuffled_bands(function):
+    pairs = torch.tensor([0] * 12 + [1] * 18 + [2] * 30).view(6, 10)
+    before = pairs.clone()
+    mixed = [function(pairs, torch.Generator().manual_seed(seed)) for seed in range(40)]
+    assert torch.equal(pairs, before), "your function has changed the bands that it was given: leave `pairs` as it is"
+    for one in mixed:
+        numbers(one, [6, 10], "the control")
+        sizes = torch.as_tensor(one).flatten().long().bincount(minlength=3).tolist()
+        assert sizes == [12, 18, 30], (
+            f"the bands should have 12, 18 and 30 pairs, yours have {sizes}: a control changes *which* pairs are in a "
+            "band and not how many"
+        )
+    mixed = torch.stack([torch.as_tensor(one).long() for one in mixed])
+    assert not (mixed == pairs).all(), "nothing was mixed"
+    again = torch.as_tensor(function(pairs, torch.Generator().manual_seed(0))).long()
+    assert torch.equal(again, mixed[0]), (
+        "the same generator state gives two different results: draw with `generator`, so that the control can be "
+        "repeated"
+    )
+    assert len(mixed.flatten(1).unique(dim=0)) > 1, "every generator gives the same result: draw with `generator`"
+    first = (mixed == 0).double()
+    per_row, per_column = (first.sum(axis).unique(dim=0) for axis in (2, 1))
+    assert len(per_row) > 1 and len(per_column) > 1, (
+        "whole rows or columns were moved, or each was mixed within itself: every pair must be able to go anywhere"
+    )
+    assert (first.mean(0) - 0.2).abs().max() < 0.35, (
+        "some pairs hardly ever change their band: every pair must be able to go anywhere with the same chance"
+    )
 
 
 EXERCISES = {
+    "10.by_hand": Exercise(
+        "Two halves by hand",
+        2,
+        10,
+        (
+            "First order the six pairs: write down Pi, two rows and three columns, and mark its three largest entries.",
+            "What is averaged over the marked pairs is the size of the input along the pair's *input* direction, so "
+            "only the column of a pair matters.",
+            "A column with two marked pairs counts twice in the mean, and a column with none does not count at all.",
+        ),
+        check_by_hand,
+        "The sharper half holds two pairs of the first column: its small input counts twice there.",
+    ),
     "10.bands": Exercise(
         "Bands of pairs",
         2,
@@ -127,8 +205,8 @@ EXERCISES = {
             "A pair's rank decides: sort all of them, then ask which edges its rank has passed.",
             "`rank[order] = torch.arange(n)` turns an order into ranks. The first band ends after `round(edges[0] * "
             "n)` pairs.",
-            "A pair of rank r lies in band number `sum(r >= end for end in ends)`. For all pairs at once: add up "
-            "`(rank >= end)` for every end.",
+            "A pair of rank r lies in the band whose number is how many ends its rank has reached. Comparisons of the "
+            "tensor of ranks with one end after the other give this for all pairs at once.",
         ),
         check_bands,
         "Bands are shares of the number of pairs. The first tenth of the pairs holds most of the curvature mass.",
@@ -141,38 +219,40 @@ EXERCISES = {
             "The size of u v^T x is |v^T x|: only the input direction of a pair matters, so first find |v_j^T x| for "
             "every token and j.",
             "Average over tokens, which leaves a vector [I]. A band's pairs are (i, j); each contributes the entry j.",
-            "`size = (x @ Q_A).abs().mean(0)`, then for every band b: `size.expand(len(pairs), -1)[pairs == "
-            "b].mean()`.",
+            "Either repeat that vector for every row of `pairs` and average where `pairs == b`, or count how many "
+            "pairs "
+            "of the band each column has and take the weighted mean.",
         ),
         check_band_activity,
         "A direction that is in a band with many output directions counts for each of them, as a random pair of the "
         "band would.",
     ),
-    "10.wilson": Exercise(
-        "An interval for a share",
-        2,
-        8,
+    "10.answer_inputs": Exercise(
+        "Inputs where an answer is predicted",
+        3,
+        25,
         (
-            "It is a formula; the work is in transcribing it. Compute p, the common denominator, the centre and the "
-            "half width.",
-            "The denominator of both is 1 + z^2/n. The centre's numerator is p + z^2/(2n).",
-            "`half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))`; return centre - half, "
-            "centre + half.",
+            "A forward pre-hook is called with the module and the tuple of its inputs. Let it append the first of them "
+            "to a list, and remove it when all items have passed.",
+            "Run the model on prompt and answer together, one item at a time. The output at place t predicts the token "
+            "at place t + 1: from which place is the first token of the answer predicted, and from which the last?",
+            "With a prompt of P tokens and an answer of n, places P - 1 to P + n - 2 are wanted (counted from 0). "
+            "Remove the hook in a `finally`, so that an error does not leave it behind.",
         ),
-        check_wilson,
-        "At 0 of 60 it still reaches up to some per cent: sixty failures do not prove that it never happens.",
+        check_answer_inputs,
+        "The last token of an answer is never an input: nothing that is asked for is predicted from it.",
     ),
-    "10.whose_bars": Exercise(
-        "Whose bars are these?",
+    "10.shuffled_bands": Exercise(
+        "Bands of random pairs",
         2,
-        6,
+        10,
         (
-            "For every bar compute what each method's bar would be, and see which is closest.",
-            "A method's bar for a task is `rows[task][method] / rows[task]['baseline']`.",
-            "`min(methods, key=lambda m: abs(rows[task][m] / rows[task]['baseline'] - bar))`, with the methods of "
-            "that task without the baseline.",
+            "Keep everything about the bands that is not curvature. What is left to change?",
+            "The numbers in `pairs` stay the same numbers; only their places are drawn at random, over the whole "
+            "matrix.",
+            "`torch.randperm` takes a generator. Apply a permutation to the flattened bands and restore the shape.",
         ),
-        check_whose_bars,
-        "Three numbers with four digits each agree with one row of the table: that is no accident.",
+        check_shuffled_bands,
+        "If a result comes out the same with random pairs, it is about the number of pairs and not about curvature.",
     ),
 }

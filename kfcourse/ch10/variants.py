@@ -1,10 +1,8 @@
 """Chapter 10: fresh inputs for every exercise, and a question of one's own for every student."""
 
-import math
-
 import torch
 
-from kfcourse.grading.variants import Variant, falling_spectrum, one_of, orthogonal, real, share, tenths, whole
+from kfcourse.grading.variants import Variant, falling_spectrum, one_of, orthogonal, real, tenths, whole
 
 
 def _weighted_columns(g):
@@ -33,42 +31,50 @@ def _mean_of_powers(g):
     return f"Take the mean of the absolute values to the power {c}.", lambda ref: band_activity
 
 
-def _other_z(g):
-    z = tenths(g, 1, 1.8)
-
-    def wilson(k, n):
-        p, scale = k / n, 1 + z * z / n
-        centre, half = (p + z * z / (2 * n)) / scale, z / scale * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return centre - half, centre + half
-
-    return f"Use {z} instead of 1.96.", lambda ref: wilson
+def _last_weighted(g):
+    c = whole(g, 2, 9)
+    return f"Return {c} times both numbers.", lambda ref: lambda: tuple(c * value for value in ref())
 
 
-def _rows(g):
-    tasks = [f"task {n}" for n in range(10)]
-    rows = {t: {"baseline": share(g, 0.3, 1), **{m: share(g, 0.1, 1) for m in ("one", "two", "three")}} for t in tasks}
-    return {t: share(g, 0.2, 1.2) for t in tasks}, rows
+class _Summing(torch.nn.Module):
+    """Embeds tokens and adds up what came before; its layer sees that."""
+
+    def __init__(self, table, layer):
+        super().__init__()
+        self.table, self.layer = table, layer
+
+    def forward(self, input_ids, **ignored):
+        return self.layer(self.table[input_ids].cumsum(-2))
 
 
-def _raised(g):
-    c = tenths(g, 0.3, 1.5)
-    return (
-        f"Add {c} to every accuracy, the baseline's too, before you divide.",
-        lambda ref: lambda bars, rows: ref(bars, {t: {m: v + c for m, v in row.items()} for t, row in rows.items()}),
-    )
+def _items(g):
+    width = whole(g, 3, 6)
+    layer = torch.nn.Linear(width, 2, bias=False).requires_grad_(False)
+    layer.weight.copy_(real(g, 2, width))
+    drawn = lambda n: torch.randint(20, (n,), generator=g).tolist()
+    items = [(drawn(whole(g, 2, 5)), drawn(whole(g, 1, 4))) for _ in range(3)]
+    return _Summing(real(g, 20, width).float(), layer), "layer", items
 
 
-def _longer(g):
-    c = whole(g, 1, 6)
-    return (
-        f"By length: divide by the length plus {c}.",
-        lambda ref: lambda scores, lengths: (ref(scores, lengths)[0], ref(scores, lengths + c)[1]),
-    )
+def _one_more(g):
+    c = whole(g, 2, 9)
+    return (f"Multiply the inputs by {c}.", lambda ref: lambda model, name, items: c * ref(model, name, items))
 
 
-def _choices(g):
-    lengths = torch.randint(1, 9, (whole(g, 5, 12),), generator=g)
-    return -lengths * (2 + real(g, len(lengths)).abs()) - 3, lengths
+def _control(g):
+    pairs = torch.randint(0, 3, (whole(g, 4, 7), whole(g, 4, 7)), generator=g)
+    return pairs, torch.Generator().manual_seed(whole(g, 0, 1000))
+
+
+def _as_large(a, b, arguments):
+    """Another mixing is as good: what counts is how many pairs a band has, and that they are not where they were."""
+    pairs, b = arguments[0], torch.as_tensor(b)
+    return b.shape == a.shape and torch.equal(b.flatten().sort()[0], a.flatten().sort()[0]) and not b.equal(pairs)
+
+
+def _numbered_from(g):
+    c = whole(g, 1, 9)
+    return f"Number the bands from {c} instead of 0.", lambda ref: lambda pairs, generator: ref(pairs, generator) + c
 
 
 VARIANTS = {
@@ -76,7 +82,7 @@ VARIANTS = {
         lambda g: (falling_spectrum(g), one_of(g, (0.1, 0.3, 0.6), (0.2, 0.5), (0.15, 0.4, 0.8))), _weighted_columns
     ),
     "10.band_activity": Variant(_bands, _mean_of_powers),
-    "10.wilson": Variant(lambda g: (whole(g, 0, 40), whole(g, 40, 300)), _other_z),
-    "10.whose_bars": Variant(_rows, _raised),
-    "10.choose": Variant(_choices, _longer),
+    "10.by_hand": Variant(lambda g: (), _last_weighted),
+    "10.answer_inputs": Variant(_items, _one_more),
+    "10.shuffled_bands": Variant(_control, _numbered_from, _as_large),
 }

@@ -1,3 +1,3 @@
 """Chapter 12: its checks, figures and variants."""
 
-ROUTES = ("see it", "prove it")  # the routes that lead here
+ROUTES = ("prove it",)  # the routes that lead here

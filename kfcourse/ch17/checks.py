@@ -1,8 +1,7 @@
-"""Exercises of chapter 17: bytes of the factors, passes under a budget, a manifest, choosing from a sweep."""
+"""Exercises of chapter 17: bytes of the factors, how many tokens, choosing from a sweep, what to report."""
 
-import hashlib
+import math
 
-from kfaclib.collecting import resumable
 from kfcourse import Exercise
 
 
@@ -30,58 +29,29 @@ def check_factor_bytes(function):
             assert found == right, f"{case}: should be {right} bytes, yours is {found}"
 
 
-def check_passes(function):
-    for sizes, room in (
-        ([4, 3, 3, 2, 5], 7),
-        ([5, 5, 5], 5),
-        ([1, 2, 3, 4], 100),
-        ([6, 1, 6, 1, 6], 8),
-        ([2, 2, 2, 2], 4),
+def check_tokens_wanted(function):
+    for widths, per_direction, rate, seconds in (
+        ([2048, 8192, 8192], 10, 1000.0, 3600),
+        ([8192, 2048], 10, 10.0, 60),
+        ([64], 2.5, 16.0, 10),
+        ([100, 300, 200], 1, 99.9, 3),
     ):
-        found, case = function(list(sizes), room), f"sizes {sizes}, room {room}"
-        assert isinstance(found, list) and all(isinstance(part, list) for part in found), (
-            f"{case}: a list of lists of indices is wanted"
+        found = function(list(widths), per_direction, rate, seconds)
+        case = f"widths {widths}, {per_direction} a direction, {rate:g} tokens/s for {seconds} s"
+        assert isinstance(found, dict) and {"tokens", "enough"} <= found.keys(), (
+            f'{case}: a dict with "tokens" and "enough" is wanted, not {found!r}'
         )
-        flat = [i for part in found for i in part]
-        assert sorted(flat) == list(range(len(sizes))), f"{case}: every index should be there once, yours are {flat}"
-        assert flat == sorted(flat), (
-            f"{case}: the jobs keep their order, so that a pass over late layers stays a short one; yours is {found}"
+        wanted, affordable = math.ceil(per_direction * max(widths)), math.floor(rate * seconds)
+        assert found["tokens"] <= affordable, (
+            f"{case}: only {affordable:,} tokens can be collected in that time; yours is {found['tokens']:,}"
         )
-        over = next((part for part in found if sum(sizes[i] for i in part) > room), None)
-        assert over is None, f"{case}: the pass {over} needs {sum(sizes[i] for i in over or [])}, more than the room"
-        right = resumable.fill(sizes, room)
-        assert len(found) == len(right), (
-            f"{case}: {len(right)} passes are enough, yours needs {len(found)}; a pass may be filled to the last byte"
+        by_sum, right = min(math.ceil(per_direction * sum(widths)), affordable), min(wanted, affordable)
+        assert found["tokens"] == right or found["tokens"] != by_sum, (
+            f"{case}: every token feeds all factors at once, so the widest one decides and not the sum of the widths"
         )
-        assert found == right, f"{case}: fill each pass from the front: {right}, yours is {found}"
-
-
-def entry(content):
-    """What a manifest says of a file."""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def check_damaged(function):
-    good = {"config.json": b"{}", "model.safetensors": bytes(range(200)), "tokenizer.json": b"words"}
-    manifest = {name: entry(content) for name, content in good.items()}
-    assert function(dict(good), manifest) == [], "all files are as the manifest says, and the list should be empty"
-    assert function(good | {"notes.txt": b"mine"}, manifest) == [], (
-        "a file that the manifest does not name is no damage"
-    )
-    try:
-        found = function({k: v for k, v in good.items() if k != "config.json"}, manifest)
-    except KeyError:
-        raise AssertionError("a file that is missing should be in the list; yours stops with a KeyError") from None
-    assert found == ["config.json"], f"config.json is missing, and should be in the list; yours is {found}"
-    cut = function(good | {"model.safetensors": good["model.safetensors"][:-1]}, manifest)
-    assert cut == ["model.safetensors"], f"the last byte of model.safetensors was cut off; your list is {cut}"
-    flipped = bytearray(good["model.safetensors"])
-    flipped[7] ^= 1
-    assert function(good | {"model.safetensors": bytes(flipped)}, manifest) == ["model.safetensors"], (
-        "one bit of model.safetensors was turned: its length is right, and its SHA-256 is not"
-    )
-    both = function({"tokenizer.json": b"swords"}, manifest)
-    assert both == list(manifest), f"the names come in the order of the manifest, {list(manifest)}; yours are {both}"
+        assert found["tokens"] >= right, f"{case}: {found['tokens']:,} tokens are fewer than the widest factor wants"
+        assert found["tokens"] == right, f"{case}: more than the widest factor wants; the rest of the time is yours"
+        assert found["enough"] == (affordable >= wanted), f"{case}: is it enough for the widest factor? {wanted:,} are"
 
 
 def row(blocks, mass, choose, report):
@@ -123,6 +93,52 @@ def check_choose(function):
     assert function(twins, 0.05) == twins[0], "of equal perplexities on the choosing half the first row is taken"
 
 
+def wilson(p, n, z=1.96):
+    """[low, high] of a share p of n, by Wilson's formula."""
+    middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
+
+
+def check_report(function):
+    rows = [
+        row(None, 1.0, (0.99, 5.0), (0.98, 4.0)),
+        row([0, 1], 0.9, (0.6, 5.1), (0.0, 4.1)),
+        row([3, 4], 0.9, (0.02, 6.0), (0.1, 5.0)),
+        row([3, 5], 0.9, (0.0, 6.4), (0.0, 5.2)),
+    ]
+    for one in rows:
+        one["report"]["windows"] = 40
+    found = function(rows, 0.05)
+    keys = ("blocks", "tried", "strict", "interval", "ratio", "optimism")
+    assert isinstance(found, dict) and set(keys) <= found.keys(), f"a dict with {', '.join(keys)} is wanted"
+    assert found["blocks"] == [3, 4], f"by the choosing half the blocks are [3, 4], yours are {found['blocks']}"
+    assert found["tried"] != 4, "the unedited model was not tried, it is what the others are compared with"
+    assert found["tried"] == 3, f"{found['tried']} candidates; there were 3, and all of them count, good or bad"
+    assert found["strict"] != 0.02, "this is recall on the half that chose; the reporting half says something else"
+    assert math.isclose(found["strict"], 0.1), f"strict recall on the reporting half is 0.1, yours is {found['strict']}"
+    low, high = found["interval"]
+    naive = 1.96 * math.sqrt(0.1 * 0.9 / 40)
+    assert not math.isclose(high - low, 2 * naive, rel_tol=1e-6), (
+        "this is the interval p plus and minus z sqrt(p (1 - p) / n), which has width 0 at p = 0; (17.5) is wanted"
+    )
+    assert max(abs(x - y) for x, y in zip((low, high), wilson(0.1, 40))) < 5e-3, (
+        f"the interval of 0.1 of 40 is not [{low:.3f}, {high:.3f}]; look at what is divided by 1 + z^2 / n"
+    )
+    assert not math.isclose(found["ratio"], 5.0 / 5.0) and math.isclose(found["ratio"], 5.0 / 4.0), (
+        "the ratio is perplexity over the unedited model's, both on the reporting half"
+    )
+    assert math.isclose(found["optimism"], 0.08, abs_tol=1e-9), (
+        f"recall is 0.1 where it is reported and 0.02 where it was chosen, so the choice flattered itself by 0.08, not "
+        f"{found['optimism']}"
+    )
+    assert function(rows[:2], 0.05) is None, "nothing forgot enough, and the answer should be None"
+    rows[3]["choose"]["perplexity"] = 5.5
+    found = function(rows, 0.05)
+    assert found["strict"] == 0 and 0.05 < found["interval"][1] < 0.12, (
+        "none of 40 windows recited still leaves room up to about a tenth: the interval should say so"
+    )
+
+
 EXERCISES = {
     "17.factor_bytes": Exercise(
         "Bytes of the factors",
@@ -132,43 +148,23 @@ EXERCISES = {
             "A projection of [O, I] has an A of I x I and a G of O x O numbers, four bytes each.",
             "gate and up are [ffn, hidden], down is [hidden, ffn]. Every projection has a G of its own; gate and up "
             "read one input and share one A.",
-            "G: `ffn**2` for each of gate and up, `hidden**2` for down. A: `hidden**2` once if gate or up is chosen, "
-            "`ffn**2` if down is. "
-            "Times `4 * blocks`.",
+            "Add up numbers first and multiply by bytes and blocks at the end. Try it on one block with gate alone, "
+            "then with gate and up: what is added, and what is not?",
         ),
         check_factor_bytes,
         "Widths enter squared. That is why factors outgrow weights, and why sharing the small A saves so little.",
     ),
-    "17.passes": Exercise(
-        "Passes under a budget",
-        2,
-        10,
-        (
-            "Go through the jobs once, and keep in mind how much of the present pass is left.",
-            "If the next job fits into what is left, it joins the pass; otherwise a new pass begins, with the whole "
-            "room.",
-            "Start with `parts, left = [], -1`. For each size: if `size > left`, append `[]` and set `left = room`; "
-            "then append the index and subtract.",
-        ),
-        check_passes,
-        "For jobs that must keep their order, filling from the front is already the fewest: no plan can have got "
-        "further with as many passes.",
-    ),
-    "17.damaged": Exercise(
-        "A manifest",
+    "17.tokens_wanted": Exercise(
+        "How many tokens",
         2,
         8,
         (
-            "For every name of the manifest ask three questions: is it there, is it as long, has it the same SHA-256?",
-            "`hashlib.sha256(content).hexdigest()` is the digest; `found.get(name)` is None for a file that is "
-            "missing.",
-            "A list comprehension over `manifest.items()`: keep the name if it is not in `found`, or its length or "
-            "digest differs.",
+            "Two numbers decide: what the factors want, and what the time affords.",
+            "Every token adds one outer product to every factor at once. Which factor is filled last?",
+            "Round what is wanted up and what is affordable down, compare the two, and remember which of them won.",
         ),
-        check_damaged,
-        "The length is compared for speed and for a better message; the digest decides. It proves that the file is "
-        "the one that was listed, "
-        "not that the list is honest.",
+        check_tokens_wanted,
+        "The corpus has no say in it: what counts is tokens for each direction of the widest factor.",
     ),
     "17.choose": Exercise(
         "Choose, and do not peek",
@@ -177,9 +173,24 @@ EXERCISES = {
         (
             "Write down which columns you may read: those of the half that is for choosing.",
             'Candidates are the rows with `blocks` that have `row["choose"]["strict"] <= bar`; there may be none.',
-            '`min(good, key=lambda row: row["choose"]["perplexity"], default=None)`',
+            "`min` takes a `key`, a function of a row, and a `default` for an empty list.",
         ),
         check_choose,
         "One half has made the choice and is used up; the other one may now say how good it is, once.",
+    ),
+    "17.report": Exercise(
+        "What to report",
+        4,
+        25,
+        (
+            "Choose first, with your function of the exercise before; everything else is read from that one row and "
+            "from the first.",
+            "Work out the two parts of (17.5), the middle and the half width, on their own, and test them with p = 0: "
+            "the lower end must be 0.",
+            "Optimism is positive if the choice looked better than it is. The number of trials counts what was tried, "
+            "not what was good.",
+        ),
+        check_report,
+        "With the number of trials and the optimism beside it, a reader can judge how much of the result was luck.",
     ),
 }

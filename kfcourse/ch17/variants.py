@@ -1,7 +1,5 @@
 """Chapter 17: fresh inputs for every exercise, and a question of one's own for every student."""
 
-import hashlib
-
 from kfcourse.grading.variants import Variant, one_of, share, whole
 
 
@@ -15,36 +13,16 @@ def _other_number(g):
     return f"Every number takes {c} bytes instead of four.", lambda ref: lambda *shape: ref(*shape) // 4 * c
 
 
-def _jobs(g):
-    return [whole(g, 1, 9) for _ in range(whole(g, 8, 16))], whole(g, 20, 30)
+def _budget(g):
+    widths = [whole(g, 50, 5000) for _ in range(whole(g, 2, 6))]
+    return widths, whole(g, 2, 12), float(whole(g, 5, 400)), whole(g, 10, 400)
 
 
-def _reserved(g):
-    c = whole(g, 3, 11)
-    return (
-        f"Of the room, {c} bytes are taken by something else in every pass.",
-        lambda ref: lambda sizes, room: ref(sizes, room - c),
-    )
-
-
-def _download(g):
-    content = lambda: bytes(whole(g, 0, 255) for _ in range(whole(g, 1, 60)))
-    good = {f"part-{i}": content() for i in range(12)}
-    manifest = {name: {"bytes": len(x), "sha256": hashlib.sha256(x).hexdigest()} for name, x in good.items()}
-    found = {"notes": b"mine"}
-    for name, x in good.items():
-        kind = whole(g, 0, 3)
-        if kind:  # 0: it is missing
-            found[name] = {1: x, 2: x[:-1], 3: bytes([x[0] ^ 1]) + x[1:]}[kind]
-    return found, manifest
-
-
-def _only_large(g):
-    c = whole(g, 12, 45)
-    return (
-        f"Name only those that have at least {c} bytes by the manifest.",
-        lambda ref: lambda found, manifest: [name for name in ref(found, manifest) if manifest[name]["bytes"] >= c],
-    )
+def _whole_windows(g):
+    c = one_of(g, 64, 112, 128, 256, 512)
+    text = f"Round the number of tokens up to whole windows of {c} tokens at the end."
+    rounded = lambda found: {**found, "tokens": -(-found["tokens"] // c) * c}
+    return text, lambda ref: lambda *budget: rounded(ref(*budget))
 
 
 def _candidates(g):
@@ -80,9 +58,25 @@ def _charged(g):
     )
 
 
+def _trials(g):
+    rows, bar = _candidates(g)
+    for row in rows:
+        row["report"]["windows"] = 64
+    return rows, bar
+
+
+def _percent(g):
+    c = one_of(g, "strict", "ratio", "optimism")
+
+    def scaled(found):
+        return found and {**found, c: 100 * found[c]}
+
+    return f"Give `{c}` as a percentage.", lambda ref: lambda rows, bar: scaled(ref(rows, bar))
+
+
 VARIANTS = {
     "17.factor_bytes": Variant(_shapes, _other_number),
-    "17.passes": Variant(_jobs, _reserved),
-    "17.damaged": Variant(_download, _only_large),
+    "17.tokens_wanted": Variant(_budget, _whole_windows),
     "17.choose": Variant(_candidates, _charged),
+    "17.report": Variant(_trials, _percent),
 }

@@ -1,5 +1,5 @@
-"""Chapter 10 on the three training seeds: each ability before and after the edit, which bands it uses and needs, and
-chains of steps.
+"""Chapters 10 and 11 on the three training seeds: each ability before and after the edit, which bands it uses and
+needs, and chains of steps.
 """
 
 import torch

@@ -1,6 +1,8 @@
-"""A detector of recitation that has seen none, on three training seeds: how well it tells quotes from other text, block
-by block; what it takes for a quote and is none; what it sees after the edit; and whether something that needs no label
-says which block to edit."""
+"""Chapter 13 on three training seeds: a detector of recitation that has seen none.
+
+How well it tells quotes from other text, block by block; what it takes for a quote and is none; what it sees after the
+edit; and whether something that needs no label says which block to edit.
+"""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Chapter 10's evidence: every edit and every control at the same forgetting, on three training seeds and two samples
+"""Chapter 11's evidence: every edit and every control at the same forgetting, on three training seeds and two samples
 of the curvature, where the edited matrices carry a part of the abilities and where they carry all of them.
 
 Three settings: the paper's choice (gate and up of the upper half), and all projections of all blocks, at a little and

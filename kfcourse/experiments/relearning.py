@@ -1,4 +1,4 @@
-"""Chapter 12 on three training seeds: train on half of the forgotten quotes and watch the other half.
+"""Chapter 14 on three training seeds: train on half of the forgotten quotes and watch the other half.
 
 "edited" models are brought to the same token accuracy on the choosing half; all that is recorded is of the reporting
 half, which is split once more, into quotes to train on and quotes to watch. Starts that are alike carry the same

@@ -1,5 +1,5 @@
-"""What changes if pairs are ranked in another way, or on other text? Every variant brought to the same forgetting, on
-three seeds.
+"""Chapters 12 and 13: what changes if pairs are ranked in another way, or on other text? Every variant brought to the
+same forgetting, on three seeds.
 
 A row says in "chosen_at" how near it came.
 

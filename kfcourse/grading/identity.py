@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u00b4`]")  # what phones and word processors make of one
 LONGEST = 100  # bytes of a file name, so that there is room for an ending
 
 # what learning platforms add to a name when submissions are downloaded
@@ -19,9 +20,10 @@ def person(name: str) -> str:
 
 def key(name: str) -> str:
     """The same for every spelling of a name: Unicode's compatible forms, upper and lower case, and runs of spaces,
-    underscores and hyphens do not matter. Accents do; see `without_accents`.
+    underscores and hyphens do not matter, nor does the kind of an apostrophe. Accents do; see `without_accents`.
     """
-    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", person(name)).casefold())
+    name = APOSTROPHES.sub("'", person(name))
+    name = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     name = "".join(c for c in name if unicodedata.category(c) != "Cf")  # marks of direction, joiners, a byte-order mark
     return re.sub(r"[\s_\-\u2010-\u2015]+", " ", name).strip()
 

@@ -1,5 +1,6 @@
 // A terrain to turn (drag, or arrow keys) and to walk on (click): the body of a function of an element `root` and of
 // `facts`, which kfcourse/show/terrain.py computes, walks included.
+root.replaceChildren(); // the still picture is for a page without scripts
 const canvas = document.createElement("canvas");
 canvas.width = 760; canvas.height = 460; canvas.tabIndex = 0;
 canvas.style.cssText = "max-width:100%;background:#fff;touch-action:none;cursor:grab";

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import torch
 
 from kfaclib.curvature import landscape
-from kfcourse.show import widgets
+from kfcourse.show import plots, widgets
 
 SCRIPT = Path(__file__).with_name("terrain.js").read_text(encoding="utf-8")
 STARTS = 7  # places along each axis from which a walk is computed
@@ -50,9 +51,20 @@ def facts(loss, params, directions, x, y, grid, *, rate, steps=40, cap=10.0, alt
     }
 
 
+def still(found):
+    """HTML of the terrain as a picture, for a page whose scripts are off. `found`: what `facts` returns."""
+    fig = plt.figure(figsize=(7.6, 4.6))
+    ax = fig.add_subplot(projection="3d", computed_zorder=False)
+    x, y = torch.meshgrid(torch.tensor(found["x"]), torch.tensor(found["y"]), indexing="xy")
+    ax.plot_surface(*(a.numpy() for a in (x, y, torch.tensor(found["height"]))), cmap="cividis", rcount=99, ccount=99)
+    ax.view_init(elev=40, azim=-50)
+    ax.set(xticks=[], yticks=[], zticks=[])
+    return widgets.image(plots.picture(fig, found["alt"]))
+
+
 def terrain(loss, params, directions, x, y, grid, **options):
     """A view of the terrain: drag to turn, click to start a walk near that place. The walk is gradient descent on the
     loss itself, not on the picture. Options as for `facts`."""
     found = facts(loss, params, directions, x, y, grid, **options)
     data = json.dumps(found).replace("</", "<\\/")
-    return widgets.page("", f"const facts = {data};\n{SCRIPT}", f"Terrain: {found['alt']}")
+    return widgets.page(still(found), f"const facts = {data};\n{SCRIPT}", f"Terrain: {found['alt']}")

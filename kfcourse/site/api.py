@@ -25,7 +25,6 @@ def settings():
         "autodoc_mock_imports": sorted(names - sys.stdlib_module_names - {ROOT.name}),
         "autodoc_member_order": "bysource",
         "autodoc_typehints_format": "short",
-        "python_maximum_signature_line_length": 100,
         "add_module_names": False,
     }
 

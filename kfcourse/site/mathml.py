@@ -6,6 +6,7 @@ from html import escape
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
+JOINER = "&#8288;"  # no line begins with the full stop behind a formula
 TAG = re.compile(r"\\tag\{([^}]*)\}")
 
 
@@ -28,7 +29,7 @@ def setup(app):
         return html
 
     def inline(visitor, node):
-        visitor.body.append(drawn(node.astext(), node, "inline"))
+        visitor.body.append(drawn(node.astext(), node, "inline") + JOINER)
         raise SkipNode
 
     def block(visitor, node):

@@ -2,6 +2,7 @@
 for anything.
 """
 
+import ast
 import copy
 import os
 import re
@@ -15,7 +16,7 @@ import nbformat
 
 from kfcourse import paths
 from kfcourse.notebooks import notebooks
-from kfcourse.site import api, publishing, routes, signposts
+from kfcourse.site import api, predictions, publishing, routes, signposts
 
 GROUPS = {  # the documents beside the chapters, by the heading they stand under
     "To look things up": ("pages/*.md",),
@@ -44,6 +45,7 @@ SETTINGS = {
     "html_show_sourcelink": False,
     "nb_execution_mode": "off",
     "nb_ipywidgets_js": {},
+    "nb_render_markdown_format": "myst",  # the tables that cells display are Markdown's
     "myst_enable_extensions": ["dollarmath", "amsmath", "html_image"],
     "myst_heading_anchors": 4,
     "suppress_warnings": [
@@ -51,6 +53,7 @@ SETTINGS = {
         "misc.highlighting_failure",  # an error that stopped a chapter is shown as it is, Python or not
     ],
 }
+NOQA = re.compile(r"[ \t]*# noqa\b.*")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -87,6 +90,24 @@ def with_folded_solutions(nb):
         cells.append(cell)
     nb.cells = cells
     return nb
+
+
+def with_folded_imports(nb):
+    """A copy of the notebook in which a cell that only imports is folded, and no cell speaks to the style checker."""
+    nb = copy.deepcopy(nb)
+    for cell in notebooks.code_cells(nb):
+        cell.source = NOQA.sub("", cell.source)
+        if cell.source.startswith(("import ", "from ")) and only_prepares(cell.source):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            prompts = {"code_prompt_show": "Show the imports", "code_prompt_hide": "Hide the imports"}
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **prompts}
+    return nb
+
+
+def only_prepares(source):
+    """True if a cell's code holds imports and bare calls such as plots.style(), and nothing else."""
+    called = lambda node: isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+    return all(isinstance(node, (ast.Import, ast.ImportFrom)) or called(node) for node in ast.parse(source).body)
 
 
 def with_signpost(nb, text):
@@ -149,7 +170,8 @@ def write_sources(executed, folder):
     for path in pages:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
-            nb = with_folded_solutions(with_alt_texts(executed[path.stem]))
+            nb = predictions.on_the_page(with_alt_texts(executed[path.stem]))
+            nb = with_folded_imports(with_folded_solutions(nb))
             nb = with_signpost(nb, signposts.signpost(path.stem, heads, where))
             for cell in nb.cells:
                 if cell.cell_type == "markdown":

@@ -109,15 +109,14 @@ def title(head):
     return re.sub(r"^\d+\s*[·.:]?\s*", "", head.title)
 
 
-def table(heads):
-    """Markdown table of the routes: what each is, its chapters, and how long they take."""
-    needed = graph(heads)
-    lines = ["| route | what it is | chapters | hours |", "|---|---|---|---:|"]
+def listing(heads):
+    """Markdown list of the routes: what each is, how long it takes, and its chapters."""
+    needed, lines = graph(heads), []
     for route in ROUTES:
         numbers = along(route, needed)
         links = " ".join(f"[{n}](chapters/{heads[n][0]}.ipynb)" for n in numbers)
         minutes = sum(heads[n][1].minutes[verb] for n in numbers for verb in route.minutes)
-        lines.append(f"| **{route.name}** | {route.how} | {links} | {minutes / 60:.1f} |")
+        lines.append(f"- **{route.name}**, {minutes / 60:.0f} hours. {route.how} Chapters {links}")
     return "\n".join(lines)
 
 
@@ -170,7 +169,7 @@ def picture(heads, link="chapters/{}.html"):
         corner.update({n: (left + i * (WIDTH + ACROSS), 2 + down * (HEIGHT + DOWN)) for i, n in enumerate(row)})
     height = len(rows) * (HEIGHT + DOWN) - DOWN + 4
     parts = [
-        f'<svg role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        f'<svg role="group" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
         f' style="max-width: {width}px; width: 100%; font-family: '
         f'sans-serif"><title>{escape(in_words(heads, needed))}</title>',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'

@@ -1,4 +1,5 @@
-"""The bill in pages/olmo2_1b.md: what each step of the road to OLMo-2-1B takes, from shapes and data sheets."""
+"""The tables in pages/olmo2_1b.md: what each step of the road to OLMo-2-1B takes, from shapes and data sheets, and the
+presets of smaller models."""
 
 TOKENS, SHARE = 20_000_000, 0.6  # the paper's; of a data sheet's speed, a target and not a measurement
 GPUS = ("H200", "RTX 4090")
@@ -34,3 +35,17 @@ def bill():
     ]
     lines = ["| step | memory | disk | time |", "|---|---|---|---|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def presets():
+    """Markdown table of the models that have a public list of what they recite."""
+    from kfaclib.lm import presets  # it loads torch
+
+    head = ["model", "layers that are edited", "mass", "windows that it recites", "licence of the list"]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|"]
+    for name, preset in presets.PRESETS.items():
+        if preset.sequences:
+            listed = preset.sequences.source.partition("@")[0] if preset.sequences.sha256 is None else "mem_strings.csv"
+            edited = preset.edited.replace(",", ", ")
+            lines.append(f"| `{name}` | `{edited}` | {preset.mass:g} | `{listed}` | {preset.sequences.licence} |")
+    return "\n".join(lines)

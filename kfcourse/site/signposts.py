@@ -13,31 +13,60 @@ WELCOME = """\
 # {title}
 
 Language models recite. This course shows why, what that looks like in the loss landscape, and how curvature lets you
-take the recitation out while the reasoning survives. These are its chapters with the outputs they were stored with. To
-run them, and to write in them, you need the repository and one command:
+take the recitation out while the reasoning survives.
+
+{picture}
+
+These pages are the chapters with the outputs they were stored with. You need nothing to read them: every slider moves,
+predictions and quizzes are answered in the page, and what you answer stays in your browser. To change the code and to
+solve the exercises you need Python 3.11, the repository and one command, which works without a GPU:
 
 ```
 python3 course.py lab
 ```
 
-Words are in the [glossary](pages/glossary.md), symbols in the [notation](pages/notation.md). {picture}
+Words are in the [glossary](pages/glossary.md), symbols in the [notation](pages/notation.md).
 
-## Three ways through
+## Three ways in
+
+### Alone
+
+{begin} Choose how far you want to go; the hours are those that the chapters' first cells say, added up, and
+every selection holds what its last chapters need.
 
 {routes}
 
-The hours are those that the chapters' first cells say, added up. A route holds what its last chapters need, so it can
-be walked from its beginning.
+**Afterwards you can** say which part of a weight matrix recites, take it out of a language model, and measure what that
+costs beside controls that forget just as much. The map below shows what leads where.
+
+### As a lecturer
+
+A plan for [six or twelve weeks](teaching/syllabi.md) with reading, minutes, objectives and marks;
+[written questions](teaching/questions.md) with rubrics; exercises that [mark themselves](teaching/grading.md), with
+questions of each student's own. Slides and quizzes for your learning platform come out of the same chapters: the
+[page for lecturers and hosts](teaching/README.md) says how.
+
+**Afterwards your students can** derive the curvature that you wrote on the board, compute it for a model they loaded
+themselves, and defend a claim about memorization with a control at the same price.
+
+### As the host of a workshop
+
+Three hours for ten to thirty people who have trained a network once: a
+[timetable, what to say, and what to do when the network fails](teaching/workshop.md). There are four notebooks, and in
+each of them one gap that the host and the room fill together.
+
+**Afterwards the people in the room can** say why recitation sits in directions that are flat for all other text, cut it
+out by hand, and name the price, which they have measured themselves.
 
 ## The map
 
-An arrow leads from what is needed to the chapter that needs it; below the title stand the routes that come by.
+An arrow leads from what is needed to the chapter that needs it; below the title stand the selections that hold it.
 
 ```{{raw}} html
 {map}
 ```
 
-## The chapters
+## The chapters, in reading order
 
 {chapters}
 
@@ -77,8 +106,12 @@ def signpost(name, heads, where):
     """
     number, needed = name[:2], routes.graph(heads)
     row = measured().get(name)
-    lines = [f"**The last run:** {run_time(row)}{f', {machine()}' if row else '; `python3 course.py` measures it'}."]
+    lines = [f"**The last run:** {run_time(row)}, {machine()}."] if row else []
     if number in needed:
+        order = list(heads)
+        place = order.index(number)
+        next_to = [f"{word} [{n}]({heads[n][0]}.ipynb)" for word, n in beside(order, place)]
+        lines.insert(0, f"**Reading order:** {', '.join([f'{place + 1} of {len(order)}', *next_to])}.")
         links = [f"[{n} {routes.title(heads[n][1])}]({heads[n][0]}.ipynb)" for n in needed[number]]
         lines.append(
             f"**Needs:** {', '.join(links) or 'no other chapter'}. "
@@ -92,6 +125,20 @@ def signpost(name, heads, where):
             f"notebook]({publishing.file_link(where, f'chapters/{name}.ipynb')})"
         )
     return "\n\n".join(lines)
+
+
+def beside(order, place):
+    """[("after", the number before), ("before", the number behind)] of a place in the reading order, where they are."""
+    return [("after", n) for n in order[:place][-1:]] + [("before", n) for n in order[place + 1 :][:1]]
+
+
+def chapter_list(heads):
+    """Markdown list of the chapters: title, question, minutes."""
+    return "\n".join(
+        f"- [{head.title}](chapters/{name}.ipynb). {head.question} "
+        f"*({', '.join(f'{head.minutes[verb]} minutes to {verb}' for verb in outline.VERBS)})*"
+        for name, head in heads.values()
+    )
 
 
 def timings(heads, names):
@@ -110,17 +157,14 @@ def start_page(heads, names, listed):
     )
     contents = [toctree("The chapters", [f"chapters/{name}" for name in names])]
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
-    picture = ""
-    if (paths.DATA / "results" / "abilities.png").is_file():
-        picture = (
-            "\n\n![Accuracy of nine abilities as less and less curvature is kept: quotes go first, then rare facts "
-        )
-        picture += "and sums, logic and open-book answers last](data/results/abilities.png)"
+    head = picture.PICTURE.relative_to(paths.ROOT).as_posix()
+    first = next(iter(heads.values()), None)
     return WELCOME.format(
         title=TITLE,
-        picture=picture,
-        routes=routes.table(heads),
+        picture=f"![{picture.ALT}]({head})" if picture.PICTURE.is_file() else "",
+        begin=f"Begin with [{first[1].title}](chapters/{first[0]}.ipynb)." if first else "",
+        routes=routes.listing(heads),
         map=routes.picture(heads),
-        chapters=outline.table(dict(heads.values())),
+        chapters=chapter_list(heads),
         contents="\n\n".join(contents),
     )

@@ -25,7 +25,7 @@ TABLES = {  # page: {name of a table: function(words of its marker, the page's t
         "work": lambda words, text: syllabi.work(words),
         "rest": lambda words, text: syllabi.rest(scheduled(text)),
     },
-    "pages/olmo2_1b.md": {"bill": lambda words, text: runbook.bill()},
+    "pages/olmo2_1b.md": {"bill": lambda words, text: runbook.bill(), "presets": lambda words, text: runbook.presets()},
     "teaching/questions.md": {"questions": lambda words, text: questions()},
 }
 

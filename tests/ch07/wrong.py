@@ -114,7 +114,79 @@ def noise_alone(W, W_edited, generator):
     return noise * (W_edited - W).norm() / noise.norm()
 
 
+def mean_of_the_two():
+    return 0.82, 0.9
+
+
+def how_often_it_is_drawn():
+    return 0.18, 0.1
+
+
+def its_part_alone():
+    return 0.18, 0.162
+
+
+def every_strength(measure, grid, target):
+    found = [measure(s) for s in grid]
+    return min(found, key=lambda m: abs(m["clean"] - target))
+
+
+def _neighbours(measure, grid, target):
+    low, high = 0, len(grid) - 1
+    below, above = measure(grid[0]), measure(grid[-1])
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = measure(grid[middle])
+        if found["clean"] < target:
+            low, below = middle, found
+        else:
+            high, above = middle, found
+    return below, above
+
+
+def the_nearest(measure, grid, target):
+    return min(_neighbours(measure, grid, target), key=lambda m: abs(m["clean"] - target))
+
+
+def half_and_half(measure, grid, target):
+    below, above = _neighbours(measure, grid, target)
+    return {k: (below[k] + above[k]) / 2 for k in below}
+
+
+def shares_exchanged(measure, grid, target):
+    below, above = _neighbours(measure, grid, target)
+    part = (target - below["clean"]) / (above["clean"] - below["clean"])
+    return {k: part * below[k] + (1 - part) * above[k] for k in below}
+
+
+def beyond_the_ends(measure, grid, target):
+    below, above = _neighbours(measure, grid, target)
+    part = (target - below["clean"]) / (above["clean"] - below["clean"])
+    return {k: (1 - part) * below[k] + part * above[k] for k in below}
+
+
+def between_the_ranks(measure, grid, target):
+    low, high = grid[0], grid[-1]
+    for _ in range(len(grid).bit_length()):
+        middle = (low + high) / 2
+        low, high = (middle, high) if measure(middle)["clean"] < target else (low, middle)
+    return measure(high)
+
+
 WRONG = {
+    "07.rare_label": [
+        (mean_of_the_two, "its own probability"),
+        (how_often_it_is_drawn, "not that of the draws"),
+        (its_part_alone, "divide it by the whole"),
+    ],
+    "07.at_one_price": [
+        (every_strength, "times for a grid"),
+        (the_nearest, "mix the two neighbours"),
+        (half_and_half, "half and half"),
+        (shares_exchanged, "exchanged"),
+        (beyond_the_ends, "no mixing beyond"),
+        (between_the_ranks, "not on the grid"),
+    ],
     "07.healing": [
         (over_everything, "counts every image"),
         (another_label_counts_as_recovered, "must be the *true* label"),

@@ -129,6 +129,16 @@ def test_a_passage_was_shown_as_often_as_the_card_counts(folder):
     assert sum(map(len, plans)) == log["rows"]
 
 
+def test_the_sheet_says_what_the_code_does():
+    rows = {what: (here, paper) for _, what, here, paper in card.sheet(26)}
+    assert rows["window: prefix + suffix"][0] == f"{recitation.PREFIX} + {recitation.SUFFIX} tokens"
+    assert "26 others" in rows["asked at"][0] and str(study.PAPER_PLACES) in rows["asked at"][1]
+    lines = [(line, what) for line, what, *_ in card.sheet(26)]
+    begins = [i for i, (line, _) in enumerate(lines) if line] + [len(lines)]
+    for at in (1, 2, 3):  # mining, repetition and place each have their control on the sheet
+        assert ("", "control") in lines[begins[at] : begins[at + 1]]
+
+
 # the shipped model, live
 
 

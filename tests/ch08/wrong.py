@@ -168,7 +168,117 @@ def without_the_last_run(windows, threshold, n=5):
     return kept
 
 
+def _filled(a, b, first, step):
+    table = first(len(a), len(b))
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            table[i][j] = step(table, i, j, a[i - 1] != b[j - 1])
+    return table
+
+
+def _edges(rows, columns):
+    return [[max(i, j) if not i * j else 0 for j in range(columns + 1)] for i in range(rows + 1)]
+
+
+def no_edges(a, b):
+    zeros = lambda rows, columns: [[0] * (columns + 1) for _ in range(rows + 1)]
+    return _filled(a, b, zeros, lambda t, i, j, differ: min(t[i - 1][j] + 1, t[i][j - 1] + 1, t[i - 1][j - 1] + differ))
+
+
+def replacements_cost_two(a, b):
+    return _filled(
+        a, b, _edges, lambda t, i, j, differ: min(t[i - 1][j] + 1, t[i][j - 1] + 1, t[i - 1][j - 1] + 2 * differ)
+    )
+
+
+def always_a_step(a, b):
+    return _filled(a, b, _edges, lambda t, i, j, differ: min(t[i - 1][j], t[i][j - 1], t[i - 1][j - 1]) + 1)
+
+
+def the_distance_alone(a, b):
+    return _filled(
+        a, b, _edges, lambda t, i, j, differ: min(t[i - 1][j] + 1, t[i][j - 1] + 1, t[i - 1][j - 1] + differ)
+    )[-1][-1]
+
+
+def without_row_zero(a, b):
+    return the_table(a, b)[1:]
+
+
+def the_table(a, b):
+    return _filled(
+        a, b, _edges, lambda t, i, j, differ: min(t[i - 1][j] + 1, t[i][j - 1] + 1, t[i - 1][j - 1] + differ)
+    )
+
+
+def place_by_place():
+    return 5, False, False
+
+
+def loose_after_all():
+    return 3, False, True
+
+
+def longer_way():
+    return 4, False, False
+
+
+def _runs(text, n):
+    return {tuple(text[i : i + n]) for i in range(len(text) - n + 1)}
+
+
+def _choose(quotes, pool, fits):
+    free, chosen = list(range(len(pool))), []
+    for quote in quotes:
+        partner = next((i for i in free if fits(pool[i], quote)), None)
+        if partner is None:
+            raise ValueError("none left")
+        free.remove(partner)
+        chosen.append(partner)
+    return chosen
+
+
+def only_its_own_quote(quotes, pool, n):
+    return _choose(quotes, pool, lambda p, q: len(p) == len(q) and not _runs(p, n) & _runs(q, n))
+
+
+def any_length(quotes, pool, n):
+    taken = set().union(*(_runs(q, n) for q in quotes))
+    return _choose(quotes, pool, lambda p, q: not _runs(p, n) & taken)
+
+
+def the_same_one_again(quotes, pool, n):
+    taken = set().union(*(_runs(q, n) for q in quotes))
+    return [next(i for i, p in enumerate(pool) if len(p) == len(q) and not _runs(p, n) & taken) for q in quotes]
+
+
+def nothing_is_raised(quotes, pool, n):
+    try:
+        taken = set().union(*(_runs(q, n) for q in quotes))
+        return _choose(quotes, pool, lambda p, q: len(p) == len(q) and not _runs(p, n) & taken)
+    except ValueError:
+        return []
+
+
 WRONG = {
+    "08.edit_table": [
+        (no_edges, "first row or column"),
+        (replacements_cost_two, "single step"),
+        (always_a_step, "nothing is paid"),
+        (the_distance_alone, "a table is wanted"),
+        (without_row_zero, "empty beginnings"),
+    ],
+    "08.verdicts": [
+        (place_by_place, "place by place"),
+        (loose_after_all, "a distance of 2 or less"),
+        (longer_way, "a shorter way"),
+    ],
+    "08.never_read": [
+        (only_its_own_quote, "another quote than its own"),
+        (any_length, "more chances to fail"),
+        (the_same_one_again, "used twice"),
+        (nothing_is_raised, "a ValueError is wanted"),
+    ],
     "08.memorized": [
         (not_shifted, "place t are about token t + 1"),
         (most_of_it, "*all* suffix tokens"),

@@ -75,6 +75,23 @@ def test_recitation_falls_before_rare_facts_and_sums_word_for_word_but_not_two_w
 
 
 @every_run
+def test_only_under_curvature_do_rare_facts_lose_more_than_quotes_of_the_same_length(run):
+    """Two words in a row. Under every control it is the other way round, so this is what curvature singles out."""
+    two = {m: row(run, m)["right_in_a_row"] for m in ("K-FAC", "SVD", "random basis", "noise")}
+    assert two["K-FAC"]["facts_rare"]["2"] < two["K-FAC"]["quotes"]["2"] - 0.05
+    for control in ("SVD", "random basis", "noise"):
+        assert two[control]["facts_rare"]["2"] > two[control]["quotes"]["2"] + 0.02
+
+
+@every_run
+def test_the_random_basis_costs_more_than_four_times_as_much_on_both_kinds_of_text(run):
+    for kind in ("like_the_corpus", "other"):
+        ours, random = (row(run, m)["text"][kind] - 1 for m in ("K-FAC", "random basis"))
+        assert random > 4 * ours and ours < 0.05
+    assert row(run, "SVD")["text"]["like_the_corpus"] > 1.1 * row(run, "random basis")["text"]["like_the_corpus"]
+
+
+@every_run
 def test_all_methods_were_brought_to_the_same_forgetting(run):
     reached = [s["token_accuracy"] for s in run["settings"]["strength"].values()]
     assert all(abs(value - pipeline.FORGOTTEN) < 0.002 for value in reached), reached

@@ -1,7 +1,5 @@
 """Plausible wrong answers to the exercises of chapter 10, with a fragment of what their check must say."""
 
-import math
-
 import torch
 
 
@@ -49,42 +47,90 @@ def once_a_band(x, Q_A, pairs):
     return torch.stack([size[(pairs == b).any(0)].mean() for b in range(int(pairs.max()) + 1)])
 
 
-def wald(k, n):
-    p = k / n
-    half = 1.96 * math.sqrt(p * (1 - p) / n)
-    return p - half, p + half
+def halves_by_row():
+    return 3.0, 3.0
 
 
-def upper_half_only(k, n):
-    z, p = 1.96, k / n
-    centre, half = (
-        (p + z * z / (2 * n)) / (1 + z * z / n),
-        z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
-    )
-    return centre, centre + half
+def once_a_direction():
+    return 2.0, 4.0
 
 
-def no_denominator(k, n):
-    z, p = 1.96, k / n
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return p + z * z / (2 * n) - half, p + z * z / (2 * n) + half
+def sums_of_three():
+    return 5.0, 13.0
 
 
-def not_relative(bars, rows):
-    return {t: min((m for m in rows[t] if m != "baseline"), key=lambda m: abs(rows[t][m] - bars[t])) for t in bars}
+def weighted_by_curvature():
+    return 23.0, 31 / 3
 
 
-def farthest(bars, rows):
-    return {
-        t: max((m for m in rows[t] if m != "baseline"), key=lambda m: abs(rows[t][m] / rows[t]["baseline"] - bars[t]))
-        for t in bars
-    }
+def flatter_first():
+    return 13 / 3, 5 / 3
 
 
-def one_for_all(bars, rows):
-    methods = [m for m in next(iter(rows.values())) if m != "baseline"]
-    best = min(methods, key=lambda m: sum(abs(rows[t][m] / rows[t]["baseline"] - bars[t]) for t in bars))
-    return {t: best for t in bars}
+def _seen(model, name, items):
+    seen = []
+    layer = model.get_submodule(name)
+    handle = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0].detach()))
+    for prompt, answer in items:
+        model(input_ids=torch.tensor([prompt + answer]))
+    handle.remove()
+    return seen
+
+
+def every_token(model, name, items):
+    return torch.cat(_seen(model, name, items))
+
+
+def at_the_answer(model, name, items):
+    return torch.cat([x[len(p) :] for x, (p, _) in zip(_seen(model, name, items), items)])
+
+
+def prompts_end(model, name, items):
+    return torch.cat([x[len(p) - 1 : len(p)] for x, (p, _) in zip(_seen(model, name, items), items)])
+
+
+def last_item_first(model, name, items):
+    seen = _seen(model, name, items)
+    return torch.cat([x[len(p) - 1 : -1] for x, (p, _) in reversed(list(zip(seen, items)))])
+
+
+def hook_left(model, name, items):
+    seen = []
+    model.get_submodule(name).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0].detach()))
+    for prompt, answer in items:
+        model(input_ids=torch.tensor([prompt + answer]))
+    return torch.cat([x[len(p) - 1 : -1] for x, (p, _) in zip(seen, items)])
+
+
+def outputs_padded(model, name, items):
+    seen = []
+    layer = model.get_submodule(name)
+    handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output[0].detach()))
+    for prompt, answer in items:
+        model(input_ids=torch.tensor([prompt + answer]))
+    handle.remove()
+    found = torch.cat([x[len(p) - 1 : -1] for x, (p, _) in zip(seen, items)])
+    return torch.nn.functional.pad(found, (0, model.get_submodule(name).in_features - found.shape[1]))
+
+
+def drawn_anew(pairs, generator):
+    return torch.randint(0, int(pairs.max()) + 1, pairs.shape, generator=generator)
+
+
+def rows_only(pairs, generator):
+    return pairs[torch.randperm(len(pairs), generator=generator)]
+
+
+def columns_only(pairs, generator):
+    return pairs[:, torch.randperm(pairs.shape[1], generator=generator)]
+
+
+def without_the_generator(pairs, generator):
+    return pairs.flatten()[torch.randperm(pairs.numel())].view_as(pairs)
+
+
+def always_the_same(pairs, generator):
+    return pairs.flatten().flip(0).view_as(pairs)
 
 
 WRONG = {
@@ -99,6 +145,26 @@ WRONG = {
         (squares, "mean of squares"),
         (once_a_band, "once for every *pair*"),
     ],
-    "10.wilson": [(wald, "moves its centre"), (upper_half_only, "half as wide"), (no_denominator, "the interval is")],
-    "10.whose_bars": [(not_relative, "over the baseline's"), (farthest, "*nearest*"), (one_for_all, "its own task")],
+    "10.by_hand": [
+        (halves_by_row, "rows of Pi"),
+        (once_a_direction, "for every *pair*"),
+        (sums_of_three, "sums over three"),
+        (weighted_by_curvature, "do not weigh"),
+        (flatter_first, "wrong order"),
+    ],
+    "10.answer_inputs": [
+        (every_token, "one for each token of the texts"),
+        (at_the_answer, "one place too late"),
+        (prompts_end, "one row an item"),
+        (last_item_first, "another order"),
+        (hook_left, "a hook is still on the layer"),
+        (outputs_padded, "and not the output"),
+    ],
+    "10.shuffled_bands": [
+        (drawn_anew, "12, 18 and 30 pairs"),
+        (rows_only, "whole rows or columns"),
+        (columns_only, "whole rows or columns"),
+        (without_the_generator, "two different results"),
+        (always_the_same, "every generator gives the same"),
+    ],
 }

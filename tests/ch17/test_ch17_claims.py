@@ -17,7 +17,7 @@ from kfaclib.curvature.factor_file import load_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.io import report
 from kfaclib.io.files import read_json
-from kfaclib.lm import presets, sweep
+from kfaclib.lm import intervals, presets, sweep
 from kfcourse.ch17 import prices, subject
 from kfcourse.experiments import choices
 from kfcourse.paths import DATA
@@ -108,9 +108,9 @@ def test_what_was_chosen_on_one_half_forgets_on_the_other(rows):
     assert same["report"]["strict"] < 0.15 and rows[0]["report"]["strict"] > 0.9
 
 
-def test_the_paper_publishes_results_of_the_1b_and_no_settings():
+def test_the_paper_publishes_results_of_the_1b_and_no_settings_and_the_presets_blocks_are_a_follow_ups():
     preset = presets.preset(subject.NAME)
-    assert preset.mass is None and preset.edited is None and len(preset.revision) == 40
+    assert preset.mass is None and "not the paper's" in preset.whose and len(preset.revision) == 40
     assert {r["method"] for r in report.paper()["rows"] if r["model"] == "OLMo-2-0425-1B"} >= {
         "baseline",
         "K-FAC",
@@ -138,3 +138,19 @@ def test_a_killed_collection_goes_on_and_ends_with_the_same_bits(tmp_path):
     assert "going on from window" in said.getvalue()
     (one,), (two,) = (load_factors(tmp_path / out).values() for out in ("killed", "whole"))
     assert torch.equal(one.A, two.A) and torch.equal(one.G, two.G)
+
+
+def test_the_rank_of_g_is_at_most_the_number_of_tokens_and_flat_spectra_spread_as_marchenko_and_pastur_say():
+    torch.manual_seed(0)
+    for c in (0.5, 2, 10):
+        g = torch.randn(int(400 * c), 400, dtype=torch.float64)
+        values = torch.linalg.eigvalsh(g.T @ g / len(g))
+        assert (values > 1e-9).sum() <= len(g)
+        if c > 1:
+            assert values[0] == pytest.approx((1 - c**-0.5) ** 2, abs=0.05)
+            assert values[-1] == pytest.approx((1 + c**-0.5) ** 2, rel=0.08)
+
+
+def test_the_quiz_gives_wilsons_interval_of_none_of_sixteen():
+    low, high = intervals.share(0, 16)
+    assert low == 0 and high == pytest.approx(0.19, abs=0.005)

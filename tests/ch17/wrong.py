@@ -1,6 +1,6 @@
 """Plausible wrong answers to the exercises of chapter 17, with a fragment of what their check must say."""
 
-import hashlib
+import math
 
 
 def an_A_for_each(hidden, ffn, blocks, projections):
@@ -20,53 +20,22 @@ def the_weights(hidden, ffn, blocks, projections):
     return 4 * blocks * hidden * ffn * len(projections)
 
 
-def largest_first(sizes, room):
-    parts, left = [], -1
-    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        if sizes[i] > left:
-            parts.append([])
-            left = room
-        parts[-1].append(i)
-        left -= sizes[i]
-    return parts
+def by_the_sum(widths, per_direction, rate, seconds):
+    wanted, affordable = math.ceil(per_direction * sum(widths)), math.floor(rate * seconds)
+    return {"tokens": min(wanted, affordable), "enough": affordable >= wanted}
 
 
-def never_full(sizes, room):
-    parts, left = [], -1
-    for i, size in enumerate(sizes):
-        if size >= left:
-            parts.append([])
-            left = room
-        parts[-1].append(i)
-        left -= size
-    return parts
+def all_that_it_wants(widths, per_direction, rate, seconds):
+    wanted = math.ceil(per_direction * max(widths))
+    return {"tokens": wanted, "enough": wanted <= rate * seconds}
 
 
-def one_too_late(sizes, room):
-    parts, total = [[]], 0
-    for i, size in enumerate(sizes):
-        parts[-1].append(i)
-        total += size
-        if total > room:
-            parts.append([])
-            total = 0
-    return [part for part in parts if part]
+def all_the_time(widths, per_direction, rate, seconds):
+    return {"tokens": math.floor(rate * seconds), "enough": rate * seconds >= per_direction * max(widths)}
 
 
-def lengths_only(found, manifest):
-    return [name for name, known in manifest.items() if len(found.get(name, b"?")) != known["bytes"]]
-
-
-def missing_is_an_error(found, manifest):
-    return [name for name, known in manifest.items() if hashlib.sha256(found[name]).hexdigest() != known["sha256"]]
-
-
-def what_is_there(found, manifest):
-    return [
-        name
-        for name, content in found.items()
-        if hashlib.sha256(content).hexdigest() != manifest.get(name, {}).get("sha256")
-    ]
+def always_enough(widths, per_direction, rate, seconds):
+    return {"tokens": min(math.ceil(per_direction * max(widths)), math.floor(rate * seconds)), "enough": True}
 
 
 def by_the_report(rows, bar):
@@ -87,6 +56,43 @@ def strictly_below(rows, bar):
     return min(good, key=lambda r: r["choose"]["perplexity"], default=None)
 
 
+def reported(rows, bar, half="report", naive=False, tried=0, before="report"):
+    """The report of the worked notebook, with one thing done in another way."""
+    good = [row for row in rows if row["blocks"] and row["choose"]["strict"] <= bar]
+    if not good:
+        return None
+    best = min(good, key=lambda row: row["choose"]["perplexity"])
+    p, n, z = best[half]["strict"], best["report"]["windows"], 1.96
+    middle, width = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (middle - width) / (1 + z**2 / n), (middle + width) / (1 + z**2 / n)
+    if naive:
+        low, high = (p + sign * z * math.sqrt(p * (1 - p) / n) for sign in (-1, 1))
+    return {
+        "blocks": best["blocks"],
+        "tried": len(rows) - 1 + tried,
+        "strict": p,
+        "interval": [low, high],
+        "ratio": best["report"]["perplexity"] / rows[0][before]["perplexity"],
+        "optimism": p - best["choose"]["strict"],
+    }
+
+
+def on_the_half_that_chose(rows, bar):
+    return reported(rows, bar, half="choose")
+
+
+def an_interval_of_nothing(rows, bar):
+    return reported(rows, bar, naive=True)
+
+
+def the_unedited_was_tried(rows, bar):
+    return reported(rows, bar, tried=1)
+
+
+def halves_mixed(rows, bar):
+    return reported(rows, bar, before="choose")
+
+
 WRONG = {
     "17.factor_bytes": [
         (an_A_for_each, "share one A"),
@@ -94,20 +100,22 @@ WRONG = {
         (numbers_not_bytes, "float32 takes four"),
         (the_weights, "A is [I, I]"),
     ],
-    "17.passes": [
-        (largest_first, "keep their order"),
-        (never_full, "to the last byte"),
-        (one_too_late, "more than the room"),
-    ],
-    "17.damaged": [
-        (lengths_only, "its length is right"),
-        (missing_is_an_error, "KeyError"),
-        (what_is_there, "does not name is no damage"),
+    "17.tokens_wanted": [
+        (by_the_sum, "the widest one decides"),
+        (all_that_it_wants, "in that time"),
+        (all_the_time, "the rest of the time is yours"),
+        (always_enough, "is it enough"),
     ],
     "17.choose": [
         (by_the_report, "nothing left to report"),
         (lowest_recall, "the lowest recall"),
         (the_model_itself, "without an edit"),
         (strictly_below, "at most"),
+    ],
+    "17.report": [
+        (on_the_half_that_chose, "the half that chose"),
+        (an_interval_of_nothing, "width 0 at p = 0"),
+        (the_unedited_was_tried, "was not tried"),
+        (halves_mixed, "both on the reporting half"),
     ],
 }

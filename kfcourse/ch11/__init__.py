@@ -1,0 +1,3 @@
+"""Chapter 11: its checks, figures and variants."""
+
+ROUTES = ("see it",)  # the routes that lead here

@@ -1,0 +1,3 @@
+"""Chapter 14: its checks, figures and variants."""
+
+ROUTES = ("prove it",)  # the routes that lead here
