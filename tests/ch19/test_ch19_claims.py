@@ -43,8 +43,9 @@ def test_the_same_mass_costs_a_net_with_nothing_to_forget_more_than_the_memorize
 @pytest.mark.parametrize("seed", SEEDS)
 def test_curvature_beats_a_random_basis_on_digits_of_both_widths_and_loses_on_tones(seed):
     digits = [starters.wrong_labels(seed=seed, widths=widths) for widths in ((96, 96), (192, 192))]
+    narrow, wide = (one["before"]["recited"] for one in digits)
+    assert 0.3 < narrow < wide - 0.1  # the narrower net has less to forget
     for one in digits:
-        assert one["before"]["recited"] > 0.8
         assert one["K-FAC"]["test"] > one["random basis"]["test"] + 0.1
         assert one["K-FAC"]["test"] > one["before"]["test"] - 0.05
     tones = starters.wrong_labels(starters.tones(seed), seed)
