@@ -110,6 +110,16 @@ def apart(factors):
     tables.table(["measured over predicted", *factors], rows)
 
 
+def reported(found):
+    """Show the report of a search, a dict as exercise 17.4 returns it; a sentence if nothing was good enough (None)."""
+    if found is None:
+        print("no candidate forgot enough")
+        return
+    text = lambda x: f"{x:.3f}" if isinstance(x, float) else str(x)
+    spoken = {name: " to ".join(map(text, x)) if isinstance(x, list) else text(x) for name, x in found.items()}
+    tables.table(["what is reported", "this run"], list(spoken.items()))
+
+
 MEASURES = {"strict": "strict recall", "loose": "loose recall", "levenshtein": "distance", "ndcg": "nDCG@10"}
 
 
