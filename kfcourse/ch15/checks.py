@@ -46,13 +46,16 @@ def check_rows_to_tip(function):
             f"{where}: at {got:.0f} rows the intensity is half of the ridge: a triangle takes T d² operations"
         )
         assert math.isclose(intensity(got), ridge, rel_tol=1e-3), (
-            f"{where}: at {got:.1f} rows, (15.3) gives {intensity(got):.1f} operations a byte, and the ridge is {ridge:g}"
+            f"{where}: at {got:.1f} rows, (15.3) gives {intensity(got):.1f} operations a byte, and the ridge is "
+            f"{ridge:g}"
         )
     for d, ridge in [(400, 206.0), (412, 206.0)]:
         try:
             got = float(function(d, ridge))
         except ZeroDivisionError:
-            raise AssertionError(f"d = {d}, ridge {ridge:g}: you divide by zero: think of what no number of rows does") from None
+            raise AssertionError(
+                f"d = {d}, ridge {ridge:g}: you divide by zero: think of what no number of rows does"
+            ) from None
         assert got == math.inf, (
             f"d = {d}, ridge {ridge:g}: however many rows there are, the intensity stays below d / 2 = {d / 2:g}, so "
             f"nothing tips: return math.inf, not {got:g}"
@@ -98,7 +101,8 @@ def check_row_sum_kernel(function):
         )
         extra = wanted + (-d) % block
         assert d % block == 0 or not torch.allclose(sums[:T], extra, atol=1e-5), (
-            f"{where}: each sum is too large by the number of masked columns: what stands in their place must add nothing"
+            f"{where}: each sum is too large by the number of masked columns: what stands in their place must add "
+            f"nothing"
         )
         assert torch.allclose(sums[:T], wanted, atol=1e-5), (
             f"{where}: the sums are off by up to {(sums[:T] - wanted).abs().max():.3g}"
@@ -249,14 +253,18 @@ def check_fair_ratio(function):
         for story, (changes, advice) in stories.items():
             machine = Machine(seconds, **changes)
             got = float(function(lambda: machine.run("ours"), lambda: machine.run("theirs"), rounds))
-            assert machine.started == set(seconds), "run both, ours() and theirs(): each call gives the seconds of one run"
+            assert machine.started == set(seconds), (
+                "run both, ours() and theirs(): each call gives the seconds of one run"
+            )
             assert not math.isclose(got, 1 / true, rel_tol=0.08) or math.isclose(got, true, rel_tol=0.08), (
                 f"{story}: yours says {got:.2f}, which is ours over theirs; the other way round is asked for"
             )
             assert math.isclose(got, true, rel_tol=0.08), (
                 f"{story}: theirs takes {true:.2f} times as long as ours, and yours says {got:.2f}; {advice}"
             )
-            assert machine.runs <= 3 * rounds, f"{machine.runs} runs for {rounds} rounds: one of each in a round will do"
+            assert machine.runs <= 3 * rounds, (
+                f"{machine.runs} runs for {rounds} rounds: one of each in a round will do"
+            )
 
 
 def check_label_gradient(function):
@@ -335,7 +343,8 @@ EXERCISES = {
         ),
         check_rows_to_tip,
         "For wide factors it is about four times the ridge, whatever the width: a few hundred rows are too few, and "
-        "many thousands are enough. A narrow factor never tips, since every number of X takes part in too few products.",
+        "many thousands are enough. A narrow factor never tips, since every number of X takes part in too few "
+        "products.",
     ),
     "15.copy_kernel": Exercise(
         "Copy with a mask",
@@ -391,8 +400,8 @@ EXERCISES = {
             "A tile is needed if one of its entries has column <= row. Which of its entries is the likeliest to?",
             "The one in its last row and first column. Tiles need not be square, so compare entries, not numbers of "
             "tiles.",
-            "Write down the first column of tile (i, j) and its last row. The last row may lie beyond d, and the number "
-            "of tiles in a direction has to be rounded up.",
+            "Write down the first column of tile (i, j) and its last row. The last row may lie beyond d, and the "
+            "number of tiles in a direction has to be rounded up.",
         ),
         check_needed_tiles,
         "The same comparison will stand in a kernel, as the condition of a `return`.",
@@ -416,8 +425,8 @@ EXERCISES = {
         3,
         12,
         (
-            "Three things spoil a comparison: a first run that is not like the others, a machine that changes while you "
-            "measure, and other jobs. Which of them hits both works alike, if you arrange it well?",
+            "Three things spoil a comparison: a first run that is not like the others, a machine that changes while "
+            "you measure, and other jobs. Which of them hits both works alike, if you arrange it well?",
             "Run both once and forget it. Then let them take turns, so that what changes slowly changes for both.",
             "From the pairs of one round make one number that a few bad rounds cannot move, such as a median.",
         ),

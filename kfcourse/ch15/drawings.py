@@ -37,9 +37,9 @@ def programs(n=10, block=4, behind=4):
     arrow(ax, (left + (n + 1.4) * step, 4.3), (left + (n + 1.4) * step, 4.07))
     return plots.described(
         fig,
-        "A vector x of ten numbers lies in memory above a vector y; memory of somebody else follows both. Three programs "
-        "stand between them, each with a block of four numbers. The last block covers two numbers of the vectors and two "
-        "places behind them, which a mask leaves out of the load and of the store.",
+        "A vector x of ten numbers lies in memory above a vector y; memory of somebody else follows both. Three "
+        "programs stand between them, each with a block of four numbers. The last block covers two numbers of the "
+        "vectors and two places behind them, which a mask leaves out of the load and of the store.",
     )
 
 
@@ -68,7 +68,9 @@ def one_tile():
             color = "purple" if tile else "grey" if above else "sky"
             alpha = 0.55 if tile else 0.0 if above else 0.15
             shade = (*plt.matplotlib.colors.to_rgb(COLORS[color]), alpha)
-            ax.add_patch(Rectangle(corner, cell, cell, fc=shade, ec=COLORS["grey"], lw=1.2, hatch="//" if above else ""))
+            ax.add_patch(
+                Rectangle(corner, cell, cell, fc=shade, ec=COLORS["grey"], lw=1.2, hatch="//" if above else "")
+            )
             if tile:
                 ax.text(corner[0] + cell / 2, corner[1] + cell / 2, "$C_{IJ}$", ha="center", va="center", fontsize=16)
     arrow(ax, (x0 + width + 0.3, y0 + height / 2), (c0 - 1.15, y0 + height / 2), "$X_I^\\top X_J$", size=15)
@@ -77,7 +79,7 @@ def one_tile():
     note(ax, c0 + side / 2, 0.45, "$C = X^\\top X$   [d, d], hatched: known from below", size=13)
     return plots.described(
         fig,
-        "Left, the matrix X with one strip of columns for the rows of a tile and one strip for its columns; the program "
-        "walks down both in steps. Right, the square matrix C cut into sixteen tiles; one tile below the diagonal is "
-        "filled, and the six tiles above the diagonal are hatched because they mirror those below.",
+        "Left, the matrix X with one strip of columns for the rows of a tile and one strip for its columns; the "
+        "program walks down both in steps. Right, the square matrix C cut into sixteen tiles; one tile below the "
+        "diagonal is filled, and the six tiles above the diagonal are hatched because they mirror those below.",
     )

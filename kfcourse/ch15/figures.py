@@ -92,7 +92,9 @@ def roofline(found, devices, bounds):
         one = found[work]
         ax.loglog(one["flops"] / one["bytes"], one["flops"] / one["seconds"] / 1e9, marker, color=color, markersize=9,
                   linestyle="", label=f"measured: {work}")  # fmt: skip
-    ax.set(xlabel="operations per byte moved", ylabel="GFLOP/s", title="Measured points, and roofs of data sheets", xlim=x)
+    ax.set(
+        xlabel="operations per byte moved", ylabel="GFLOP/s", title="Measured points, and roofs of data sheets", xlim=x
+    )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
     return plots.described(
         fig,
@@ -140,9 +142,9 @@ def sums(rows):
     left.legend()
     return plots.described(
         fig,
-        "Left: the relative error of sums in bfloat16 rises from two thousandths to nearly a fifth, in float16 it stays "
-        "below a hundredth, in float32 below a millionth. Right: bfloat16 sums have over ten eigenvalues below zero, "
-        "float16 sums about half as many, float32 sums none.",
+        "Left: the relative error of sums in bfloat16 rises from two thousandths to nearly a fifth, in float16 it "
+        "stays below a hundredth, in float32 below a millionth. Right: bfloat16 sums have over ten eigenvalues below "
+        "zero, float16 sums about half as many, float32 sums none.",
     )
 
 
@@ -205,8 +207,8 @@ def tiles(d, block, needed, limits, published):
     right.legend(loc="lower right", fontsize=10.5)
     return plots.described(
         fig,
-        "Left: a matrix of 2000 by 2000 cut into tiles, those on or below the diagonal filled. Right: our limit is 1 up "
-        "to width 2048, then jumps between 1.3 and 2; published kernels lie between 0.7 and 1.7 at width 2048 and "
+        "Left: a matrix of 2000 by 2000 cut into tiles, those on or below the diagonal filled. Right: our limit is 1 "
+        "up to width 2048, then jumps between 1.3 and 2; published kernels lie between 0.7 and 1.7 at width 2048 and "
         "narrower, and around 1.5 at width 8192.",
     )
 

@@ -1,4 +1,5 @@
-"""Exercises of chapter 19: is a planted secret above its decoys, could it be chance, and what differs between two runs."""
+"""Exercises of chapter 19: is a planted secret above its decoys, could it be chance, and what differs between two "
+"runs."""
 
 import math
 
@@ -43,7 +44,9 @@ def check_p_value(function):
     assert clear > 0, (
         "two groups that never touch gave 0: the split that was observed is one of the possible ones, so count it too"
     )
-    assert clear < 0.02, f"two groups three deviations apart gave {clear:.2f}: how many shuffled differences are as large?"
+    assert clear < 0.02, (
+        f"two groups three deviations apart gave {clear:.2f}: how many shuffled differences are as large?"
+    )
     assert asked(alike, apart, 0) < 0.02, (
         "a difference in the other direction was not counted: compare magnitudes, since nobody knew the sign before"
     )
@@ -53,8 +56,8 @@ def check_p_value(function):
         found.append(asked(both[:8], both[8:], k))
     small = sum(p <= 0.1 for p in found) / len(found)
     assert small < 0.3, (
-        f"groups from one distribution got p <= 0.1 in {small:.0%} of 30 cases, and 10% is expected: both groups must be "
-        "shuffled together, and keep their sizes"
+        f"groups from one distribution got p <= 0.1 in {small:.0%} of 30 cases, and 10% is expected: both groups must "
+        "be shuffled together, and keep their sizes"
     )
     assert sum(found) / len(found) > 0.3, "groups from one distribution get p values near zero: is p turned round?"
 
@@ -67,12 +70,16 @@ def check_one_change(function):
     pairs = {tuple(sorted(pair)) for pair in got}
     wanted = {(0, 1), (0, 2), (1, 3), (2, 3), (1, 4), (2, 4)}
     assert (0, 4) not in pairs, "runs 0 and 4 do not differ at all: that is a repetition, not a comparison"
-    assert (0, 3) not in pairs, "runs 0 and 3 differ in two settings: whatever differs between them has two explanations"
+    assert (0, 3) not in pairs, (
+        "runs 0 and 3 differ in two settings: whatever differs between them has two explanations"
+    )
     assert pairs <= wanted, f"{sorted(pairs - wanted)} differ in more or fewer settings than one"
     assert pairs == wanted, f"{sorted(wanted - pairs)} differ in exactly one setting and are missing"
     assert len(got) == len(pairs), "a pair is listed twice"
     more = function([{"seed": 0}, {"seed": 0, "noise": 0.1}])
-    assert {tuple(sorted(pair)) for pair in more} == {(0, 1)}, "a setting that one of the runs does not have is a difference"
+    assert {tuple(sorted(pair)) for pair in more} == {(0, 1)}, (
+        "a setting that one of the runs does not have is a difference"
+    )
 
 
 EXERCISES = {
@@ -83,7 +90,8 @@ EXERCISES = {
         (
             "Take every planted score together with every decoy's score. How many pairs are there?",
             "Broadcasting compares all pairs at once: one list as a column, the other as a row.",
-            "A pair counts one if the planted score is larger, half if the two are equal, nothing otherwise; then a mean.",
+            "A pair counts one if the planted score is larger, half if the two are equal, nothing otherwise; then a "
+            "mean.",
         ),
         check_above_decoys,
         "It is the area under the ROC curve: one half is chance, whatever the scores' scale.",
@@ -93,16 +101,16 @@ EXERCISES = {
         3,
         15,
         (
-            "If both groups came from one distribution, any split of all values into groups of these sizes would have been "
-            "as likely as yours.",
-            "Put the values together, shuffle them, cut them at the first group's size, and compute the difference of means "
-            "again, many times.",
-            "Count the shuffles whose difference is at least as large in magnitude as the observed one. Count the observed "
-            "split as well, above and below the fraction.",
+            "If both groups came from one distribution, any split of all values into groups of these sizes would have "
+            "been as likely as yours.",
+            "Put the values together, shuffle them, cut them at the first group's size, and compute the difference of "
+            "means again, many times.",
+            "Count the shuffles whose difference is at least as large in magnitude as the observed one. Count the "
+            "observed split as well, above and below the fraction.",
         ),
         check_p_value,
-        "No assumption about the shape of the distribution is needed; with few seeds the smallest p is limited by the number "
-        "of splits, which is a reason for more seeds.",
+        "No assumption about the shape of the distribution is needed; with few seeds the smallest p is limited by the "
+        "number of splits, which is a reason for more seeds.",
     ),
     "19.one_change": Exercise(
         "What differs?",

@@ -23,8 +23,8 @@ def bills(found):
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return plots.described(
         fig,
-        "Bars of test accuracy before and after two edits that forget half of what was recited. For secrets written into "
-        "a weight and for wrong labels of digits, K-FAC's edit costs little and the random basis much; for tones, "
+        "Bars of test accuracy before and after two edits that forget half of what was recited. For secrets written "
+        "into a weight and for wrong labels of digits, K-FAC's edit costs little and the random basis much; for tones, "
         "K-FAC's edit costs more than the random basis.",
     )
 

@@ -78,7 +78,8 @@ def compare(net, data, recited, x, seed=0):
 
 
 def wrong_labels(data=None, seed=0, widths=(96, 96)):
-    """Questions 4 and 5: what the edit costs a net of other widths, or one for other data, that recites wrong labels."""
+    """Questions 4 and 5: what the edit costs a net of other widths, or one for other data, that recites wrong "
+    "labels."""
     net, data, given, wrong = memorizer(data, seed, widths)
     return compare(net, data, lambda: digits.accuracy(net, data.x[wrong], given[wrong]), data.x, seed)
 
@@ -133,8 +134,9 @@ def energy(change, basis):
 
 
 def imprint(optimizer="Adam", seed=0, count=30, most=3000):
-    """Question 2: teach a trained net `count` wrong labels, by "SGD" or "Adam", with the other images in every step, until
-    it says nearly all of them. Where does the change of the weight lie? "any direction" is the control: a random change.
+    """Question 2: teach a trained net `count` wrong labels, by "SGD" or "Adam", with the other images in every step,
+    until it says nearly all of them. Where does the change of the weight lie? "any direction" is the control: a random
+    change.
     """
     net, data, _, _ = memorizer(seed=seed, share=0.0)
     _, bases = bases_of(net, data.x)

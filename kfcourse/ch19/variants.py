@@ -6,7 +6,9 @@ from kfcourse.grading.variants import Variant, one_of, real, tenths, whole
 
 
 def _scores(g):
-    return torch.randint(0, 9, (whole(g, 3, 9),), generator=g).float(), torch.randint(0, 9, (whole(g, 3, 9),), generator=g).float()
+    return torch.randint(0, 9, (whole(g, 3, 9),), generator=g).float(), torch.randint(
+        0, 9, (whole(g, 3, 9),), generator=g
+    ).float()
 
 
 def _lifted(g):

@@ -40,8 +40,8 @@ def elsewhere():
 
 
 class Largest(TorchFunctionMode):
-    """Within the block, `entries` is the size of the largest tensor that a function of torch gave back, views of `known`
-    tensors left out: how much memory a reader's function asks for. What runs in another process is not seen."""
+    """Within the block, `entries` is the size of the largest tensor that a function of torch gave back, views of
+    `known` tensors left out: how much memory a reader's function asks for. What runs in another process is not seen."""
 
     def __init__(self, *known):
         super().__init__()

@@ -6,7 +6,7 @@ import platform
 from kfaclib.io.files import read_json
 from kfcourse import paths
 from kfcourse.notebooks import outline
-from kfcourse.site import publishing, routes
+from kfcourse.site import picture, publishing, routes
 
 TITLE = "Where does a language model keep what it recites?"
 WELCOME = """\

@@ -110,7 +110,9 @@ def triangle_in_a_branch(X, C, T, d, BLOCK: tl.constexpr, BLOCK_T: tl.constexpr)
         for start in range(0, T, BLOCK_T):
             t = start + tl.arange(0, BLOCK_T)
             x = tl.load(X + t[None, :] * d + rows[:, None], mask=(t < T)[None, :] & (rows < d)[:, None], other=0.0)
-            y = tl.load(X + t[:, None] * d + columns[None, :], mask=(t < T)[:, None] & (columns < d)[None, :], other=0.0)
+            y = tl.load(
+                X + t[:, None] * d + columns[None, :], mask=(t < T)[:, None] & (columns < d)[None, :], other=0.0
+            )
             total = tl.dot(x, y, total)
         tl.store(C + rows[:, None] * d + columns[None, :], total, mask=inside)
 

@@ -120,7 +120,6 @@ def test_the_roofline_is_measured_in_seconds_of_the_same_works_that_it_counts(mo
     assert all(one["seconds"] > 0 for one in roofline.points(1).values())
 
 
-
 def test_the_recorded_cpu_run_says_what_the_chapter_says():
     times = CPU["collection"]["times_plain"]
     assert times["plain, 4 blocks a pass, checkpointing"] > 2 and min(times.values()) > 1
