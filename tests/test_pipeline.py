@@ -41,7 +41,7 @@ def test_the_bisection_finds_the_strength_where_a_score_reaches_its_target(small
     name = next(iter(layers))
     left = lambda: (layers[name].weight.double().norm() / norm[name].double().norm()).item()
     find = lambda target: matching.bring_to(
-        target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, steps=16
+        target, lambda s: {n: s * x.double() for n, x in norm.items()}, layers, left, tolerance=0.0
     )
     for target in (0.3, 0.86, 0.995, 0.99999):
         strength, reached = find(target)

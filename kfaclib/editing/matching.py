@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from kfaclib.editing.edit import edited
 
+NEAR = 0.0015  # how far from the target a search may end: two methods are then within .003 of one another
 FURTHEST = 30.0  # no bracket is widened beyond: 1 - exp(-30) is one to twelve digits
 
 
@@ -54,7 +55,7 @@ def nearest(
 
 
 def bring_to(
-    target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 7, tolerance: float = 0.0
+    target: float, edit: Callable, layers: dict, score: Callable[[], float], steps: int = 16, tolerance: float = NEAR
 ) -> tuple[float, float]:
     """The strength at which score() under the edit is nearest to `target`: (strength, score there).
 

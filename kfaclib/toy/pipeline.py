@@ -28,7 +28,6 @@ EVERYWHERE = "*_proj"  # all projections of all blocks: without them the model k
 ROWS = 512  # rows of 128 tokens that curvature is collected on
 # token accuracy, on the quotes for choosing, that every method is brought to; a passage never seen has about 0.5
 FORGOTTEN = 0.91
-TOLERANCE = 0.0015  # how far from it a method may end
 LOUDEST = 4.0  # the norm of noise at strength 0, in norms of the weight
 DOCUMENTS = 48  # of every kind of text in an exam
 STAIRCASE = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -107,7 +106,7 @@ def at_forgetting(
     layers: dict,
     score: Callable[[], float],
     grid: Sequence[float] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = matching.NEAR,
 ) -> list[tuple[float, float, float]]:
     """The strengths that bring score() to `target`: [(strength, score there, its share)].
 
@@ -116,7 +115,7 @@ def at_forgetting(
     target is out of reach.
     """
     if grid is None:
-        return [(*matching.bring_to(target, edit, layers, score, steps=16, tolerance=tolerance), 1.0)]
+        return [(*matching.bring_to(target, edit, layers, score, tolerance=tolerance), 1.0)]
 
     @functools.cache  # the ends of the grid are looked at twice
     def under(strength):
@@ -137,7 +136,7 @@ def brought_to(
     layers: dict[str, torch.nn.Linear],
     score: Callable[[], float],
     measure: Callable[[], dict],
-    tolerance: float = TOLERANCE,
+    tolerance: float = matching.NEAR,
 ) -> tuple[float, float, dict]:
     """(strength, score() there, measure() there) of one edit, brought to where score() is `target`.
 

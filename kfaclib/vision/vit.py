@@ -110,26 +110,6 @@ def _clean(model, images, layers, change):
     return clean
 
 
-def matched(
-    model: torch.nn.Module,
-    images,
-    layers: dict[str, torch.nn.Linear],
-    change: Callable[[float], dict[str, torch.Tensor]],
-    target: float = CLEAN,
-    steps: int = 9,
-    tolerance: float = 0.0,
-) -> tuple[float, float]:
-    """Find the strength at which the clean accuracy on the choosing half is closest to `target`: (strength, accuracy).
-
-    change: one of `methods`. The search is over x between 0 and 12, with strength = 1 - exp(-x), because a random basis
-    needs strengths very close to one. Accuracy goes in steps, and so does a rank: see `at_price` for what to do where
-    the nearest is not near.
-    """
-    strength, clean = (lambda x: -math.expm1(-x)), _clean(model, images, layers, change)
-    x, reached = matching.nearest(lambda x: clean(strength(x)), target, 0.0, 12.0, steps=steps, tolerance=tolerance)
-    return strength(x), reached
-
-
 def at_price(
     model: torch.nn.Module,
     images,
@@ -140,13 +120,16 @@ def at_price(
 ) -> list[tuple[float, float]]:
     """The strengths at which the clean accuracy on the choosing half is `target`: [(strength, share)].
 
-    One strength, within NEAR of it if there is one. Where strengths go in steps, `grid`, and none comes so near, its
+    change: one of `methods`.  One strength, within NEAR of the target if there is one: the search is over x between 0
+    and 12, with strength = 1 - exp(-x), because a random basis needs strengths very close to one. Where strengths go in steps, `grid`, and none comes so near, its
     two neighbours, with the shares by which what is measured there is to be mixed (`mixed`).
     """
+    clean = _clean(model, images, layers, change)
     if grid is None:
-        strength, _ = matched(model, images, layers, change, target, steps=16, tolerance=NEAR)
-        return [(strength, 1.0)]
-    found = matching.on_grid(_clean(model, images, layers, change), target, grid, NEAR)
+        strength = lambda x: -math.expm1(-x)
+        x, _ = matching.nearest(lambda x: clean(strength(x)), target, 0.0, 12.0, steps=16, tolerance=NEAR)
+        return [(strength(x), 1.0)]
+    found = matching.on_grid(clean, target, grid, NEAR)
     return [(strength, part) for strength, _, part in found]
 
 

@@ -141,10 +141,9 @@ def measure(model, world, seed, settings):
             "tasks": tasks.accuracy(model, suite),
         }
 
-    def brought(edit, target, score):
-        strength, reached = matching.bring_to(target, edit, layers, score)
-        with edited(layers, edit(strength)):
-            return {"strength": strength, "reached": reached, **exam()}
+    def brought(method, edit, target, score):
+        strength, reached, row = pipeline.brought_to(target, method, edit, layers, score, exam)
+        return {"strength": strength, "reached": reached, **row}
 
     accuracy = lambda windows: lambda: token_accuracy(model, windows)
     cheapness = lambda: base["choose"] / perplexity(model, text["choose"])
@@ -157,14 +156,14 @@ def measure(model, world, seed, settings):
         on_few[method] = train(method, model, layers, seen_ids[:FEW], rows, settings[method], 4 * EPOCHS[method])[0]
 
     forgetting = {
-        method: brought(edit, pipeline.FORGOTTEN, accuracy(seen))
+        method: brought(method, edit, pipeline.FORGOTTEN, accuracy(seen))
         for method, edit in tqdm(edits.items(), desc="at equal forgetting")
     }
     price = {
-        method: brought({**edits, **late}[method], 1 / PERPLEXITY, cheapness)
+        method: brought(method, {**edits, **late}[method], 1 / PERPLEXITY, cheapness)
         for method in tqdm(("K-FAC", "SVD", *settings), desc="at equal perplexity")
     }
-    few_labels = {method: brought(edit, pipeline.FORGOTTEN, accuracy(few)) for method, edit in on_few.items()}
+    few_labels = {method: brought(method, edit, pipeline.FORGOTTEN, accuracy(few)) for method, edit in on_few.items()}
 
     return {
         "baseline": exam(),

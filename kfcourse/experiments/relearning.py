@@ -73,14 +73,14 @@ def measure(seed):
     edits, runs = pipeline.methods(pipeline.Curvature(layers, bases, {}), seed), []
     for start, (target, names) in DEPTHS.items():
         for name in names:
-            strength, _ = matching.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
+            strength, met = matching.bring_to(target, edits[name], layers, lambda: token_accuracy(model, choosing))
             with edited(layers, edits[name](strength)):
                 cut = copy.deepcopy(model)
             if name == "K-FAC":
                 reached = token_accuracy(cut, reporting)
-            runs.append(attack(start, name, copy.deepcopy(cut), strength=strength))
+            runs.append(attack(start, name, copy.deepcopy(cut), strength=strength, chosen_at=met))
             if name == "K-FAC" and start == "shallow":
-                runs.append(attack(start, name, cut, "fresh text", strength=strength))
+                runs.append(attack(start, name, cut, "fresh text", strength=strength, chosen_at=met))
         new = copy.deepcopy(stranger)
         spent = relearning.train_to(new, reporting, reached, every=8, seed=seed)
         runs.append(attack(start, "never trained", new, before=spent))

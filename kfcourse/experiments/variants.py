@@ -24,7 +24,6 @@ from kfcourse.experiments.seeds import CHECKPOINTS, each, stranger_of
 ALPHAS = (0.25, 0.5, 1.0)  # share of arithmetic in mixed factors; ordinary text has about a tenth of its own
 DOMAIN_ROWS = 192  # rows of arithmetic, and of quotes
 ITEMS = 100  # of a task
-STEPS = 8  # of bisection to the same forgetting
 KS, SAMPLES = (1, 5, 10), (1, 100, 10_000)  # ranks and numbers of samples that are looked at
 DIGITS = 5  # significant digits that are recorded
 
@@ -121,9 +120,7 @@ def measure(model, stranger, world, seed):
     left["before"], left["never trained"] = remains(model, exam.windows), remains(stranger, exam.windows)
     left["before, fresh text"] = remains(model, fresh)
     for name, (edit, kept) in variants(model, world, layers, seed).items():
-        mass, reached = matching.bring_to(
-            pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, choosing), STEPS
-        )
+        mass, reached = matching.bring_to(pipeline.FORGOTTEN, edit, layers, lambda: token_accuracy(model, choosing))
         with edited(layers, edit(mass)):
             rows.append(
                 {"variant": name, "mass": mass, "kept": kept(mass), "chosen_at": reached, **pipeline.take(model, exam)}

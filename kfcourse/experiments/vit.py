@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from kfaclib.curvature.eigenbasis import decompose
 from kfaclib.curvature.factors import collect_factors
 from kfaclib.curvature.layers import linear_layers
-from kfaclib.editing.baselines import noise_edit
+from kfaclib.editing.baselines import low_ranks, noise_edit
 from kfaclib.io import files
 from kfaclib.toy import mislabelled
 from kfaclib.vision import vit
@@ -56,13 +56,12 @@ def curvature(model, images, layers, labels="exact", noise=True, temperature=1, 
     )
 
 
-def at_matched(model, images, layers, change, learned):
+def at_matched(model, images, layers, change, learned, grid=None):
     """One row: strength at the agreed clean accuracy, and what was measured on both halves there."""
-    strength, _ = vit.matched(model, images, layers, change)
-    weights = change(strength)
+    found = vit.at_price(model, images, layers, change, grid=grid)
     return {
-        "strength": strength,
-        **{half: vit.outcome(model, images, layers, weights, half, learned[half]) for half in mislabelled.HALVES},
+        "strength": sum(strength * share for strength, share in found),
+        **{half: vit.mixed(model, images, layers, change, found, half, learned[half]) for half in mislabelled.HALVES},
     }
 
 
@@ -91,7 +90,8 @@ def examine(folder, seed):
         return {**record, "estimates": estimates(model, images, every, learned)}
     bases, rows, curves = curvature(model, images, every), [], []
     for method, change in tqdm(vit.methods(every, bases, seed).items(), desc=f"seed {seed}, methods"):
-        rows.append({"method": method, **at_matched(model, images, every, change, learned)})
+        ranks = low_ranks(every) if method == "SVD" else None
+        rows.append({"method": method, **at_matched(model, images, every, change, learned, ranks)})
         for part in CURVE:
             strength = 1 - (1 - rows[-1]["strength"]) ** part
             curves.append(
