@@ -2,10 +2,13 @@
 
 import re
 import shlex
+from statistics import mean
 
 from kfaclib.commands import cli
+from kfaclib.io import files
 from kfaclib.lm import presets
-from kfcourse.paths import ROOT
+from kfcourse.experiments import evidence
+from kfcourse.paths import DATA, ROOT
 from kfcourse.site import picture
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,5 +41,18 @@ def test_the_commands_of_the_road_to_the_1b_are_understood():
         assert presets.preset(config(**said).model).revision == said["revision"]
 
 
-def test_its_picture_has_words():
-    assert all(alt.strip() for alt in re.findall(r"!\[([^\]]*)\]", TEXT)) and picture.PICTURE.exists()
+def test_its_pictures_have_words_and_the_first_one_says_what_it_shows():
+    alts = re.findall(r"!\[([^\]]*)\]", TEXT)
+    assert all(alt.strip() for alt in alts) and alts[0] == picture.ALT and picture.PICTURE.exists()
+
+
+def test_the_first_picture_shows_what_its_words_say():
+    runs = files.read_json(DATA / "results" / "evidence.json")["seeds"]
+    left = {m: {t: mean(v) for t, v in evidence.kept(runs, evidence.MUCH, m).items()} for m in picture.METHODS}
+    price = {m: evidence.prices_of(runs, evidence.MUCH, m) for m in picture.METHODS}
+    kfac, controls = picture.METHODS[0], picture.METHODS[1:]
+    for text in picture.TEXTS:
+        assert mean(price[kfac][text]) < min(mean(price[m][text]) for m in controls) - 0.05
+    for ability in ("arithmetic", "deduction_chain"):
+        assert left[kfac][ability] > 0.75 and max(left[m][ability] for m in ("random basis", "noise")) < 0.6
+    assert left[kfac]["facts_rare"] < min(left[m]["facts_rare"] for m in controls) - 0.2

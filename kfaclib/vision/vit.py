@@ -120,9 +120,10 @@ def at_price(
 ) -> list[tuple[float, float]]:
     """The strengths at which the clean accuracy on the choosing half is `target`: [(strength, share)].
 
-    change: one of `methods`.  One strength, within NEAR of the target if there is one: the search is over x between 0
-    and 12, with strength = 1 - exp(-x), because a random basis needs strengths very close to one. Where strengths go in steps, `grid`, and none comes so near, its
-    two neighbours, with the shares by which what is measured there is to be mixed (`mixed`).
+    change: one of `methods`. One strength, within NEAR of the target if there is one: the search is over x between
+    0 and 12, with strength = 1 - exp(-x), because a random basis needs strengths very close to one. Where strengths
+    go in steps, `grid`, and none comes so near, its two neighbours, with the shares by which what is measured there
+    is to be mixed (`mixed`).
     """
     clean = _clean(model, images, layers, change)
     if grid is None:

@@ -48,7 +48,7 @@ def staircases(basis, prefixes):
     return described(
         fig,
         "Heat map of log curvature over pairs of output and input directions; white stairs mark the kept corner at "
-        "three masses.",
+        f"mass {', '.join(f'{mass:g}' for mass in prefixes)}.",
     )
 
 
@@ -66,7 +66,7 @@ LINES = {  # task: colour, line, marker
 }
 
 
-def abilities(staircase, baseline, title="what goes first", zeroed=None):
+def abilities(staircase, baseline, zeroed=None):
     """Relative accuracy of every task against the mass kept, from result rows with a "mass".
 
     zeroed: {task: the same with the edited matrices at zero}, drawn to the left of the smallest mass: what a task can
@@ -85,7 +85,12 @@ def abilities(staircase, baseline, title="what goes first", zeroed=None):
         where, ticks = [0, *where], ["set to\nzero", *ticks]
         ax.axvline(0.15, color=COLORS["grey"], lw=1)
     ax.set_xticks(where, ticks)
-    ax.set(xlabel="share of curvature mass kept", ylabel="accuracy / accuracy before", title=title, ylim=(-0.04, 1.12))
+    ax.set(
+        xlabel="share of curvature mass kept",
+        ylabel="accuracy / accuracy before",
+        title="what goes first",
+        ylim=(-0.04, 1.12),
+    )
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return described(
         fig,
