@@ -240,6 +240,16 @@ def steps(record):
     return described(fig, "Share of chains in which a step is right, means over seeds. " + "; ".join(spoken) + ".")
 
 
+def weakest_step(record):
+    """The step, but for the mere form of the sum, of which K-FAC leaves the smallest share of what was right."""
+    left = {
+        name: mean(step_of(record, "K-FAC", step)) / mean(step_of(record, "before", step))
+        for step, name in STEPS.items()
+        if step != "form"
+    }
+    return min(left, key=left.get)
+
+
 def digits(record):
     """Show a table of which digits of a sum are right under every edit, with a carry and without."""
     rows = []

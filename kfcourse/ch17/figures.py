@@ -150,3 +150,8 @@ def found(mine, recorded):
     papers, mines = ratio(theirs, "perplexity"), ratio(mine, "perplexity_paper")
     rows.append(("perplexity over before", papers, ratio(ours, "perplexity_paper"), mines))
     return rows
+
+
+def removed(left):
+    """How much of the recall an edit removes, in the words of the chapter's guess; left: the share that stays."""
+    return "nearly nothing" if left > 2 / 3 else "about half" if left > 1 / 3 else "nearly all"

@@ -157,11 +157,11 @@ def start_page(heads, names, listed):
     )
     contents = [toctree("The chapters", [f"chapters/{name}" for name in names])]
     contents += [toctree(heading, [p.with_suffix("").as_posix() for p in found]) for heading, found in listed.items()]
-    head = picture.PICTURE.relative_to(paths.ROOT).as_posix()
+    head = f"data/results/{picture.PICTURE.name}"
     first = next(iter(heads.values()), None)
     return WELCOME.format(
         title=TITLE,
-        picture=f"![{picture.ALT}]({head})" if picture.PICTURE.is_file() else "",
+        picture=f"![{picture.ALT}]({head})" if (paths.ROOT / head).is_file() else "",
         begin=f"Begin with [{first[1].title}](chapters/{first[0]}.ipynb)." if first else "",
         routes=routes.listing(heads),
         map=routes.picture(heads),
