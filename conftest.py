@@ -16,6 +16,7 @@ from kfcourse.notebooks.execution import environment
 BEGAN = time.monotonic()
 LEARNER = paths.BUILD / "learner"  # copies with nothing solved, to their end
 EXERCISES = paths.BUILD / "exercises"  # one notebook: the exercises of all these copies, and what they need
+BEGIN = '%reset -f\n__import__("torch").set_grad_enabled(True)'  # chapter 08 switches them off for itself
 IN_FULL = "01"  # the chapter whose learner's copy every run executes to its end
 FIRST = ("test_browser.py", ".ipynb", "test_grading.py", "test_site.py", "test_course.py", "test_suite.py")
 NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
@@ -52,11 +53,12 @@ def write_copies():
 
 def joined(chapters):
     """The exercises of all chapters, and what they need, in one notebook: a kernel of its own for each chapter would
-    import the same again and again. A chapter begins with no names, and its number stands on top of every cell."""
+    import the same again and again. A chapter begins with no names and with gradients switched on, as in a kernel of
+    its own, and its number stands on top of every cell."""
     cells = []
     for path, nb in chapters.items():
         chapter = path.stem.partition("_")[0]
-        cells.append(new_code_cell("%reset -f", id=f"{chapter}-begin"))
+        cells.append(new_code_cell(BEGIN, id=f"{chapter}-begin"))
         for cell in slices.part(nb, is_exercise).cells:
             cells.append(new_code_cell(f"# chapter {chapter}\n{cell.source}", id=f"{chapter}-{cell.id}"))
     return new_notebook(cells=cells, metadata=nb.metadata)

@@ -184,7 +184,7 @@ def test_factors_collected_in_another_precision_belong_to_the_same_model_and_oth
     assert "another model: layer 'model.layers.1.mlp.up_proj'" in capsys.readouterr().err
 
 
-def test_the_presets_are_the_papers():
+def test_the_presets_are_the_papers_or_say_whose_they_are():
     seven = presets.preset("allenai/OLMo-2-1124-7B")
     assert seven.mass == 0.6 and seven.corpus == "dolmino" and len(seven.revision) == 40
     names = [f"model.layers.{i}.mlp.{p}_proj" for i in range(32) for p in ("gate", "up", "down")]
@@ -193,5 +193,7 @@ def test_the_presets_are_the_papers():
     edited = [n for n in names if any(fnmatchcase(n, p) for p in seven.edited.split(","))]
     assert edited == [f"model.layers.{i}.mlp.{p}_proj" for i in (23, 24, 25) for p in ("gate", "up")]
     one = presets.preset("allenai/OLMo-2-0425-1B")
-    assert one.mass is None and one.edited is None  # not published
+    edited = [n for n in names if any(fnmatchcase(n, p) for p in one.edited.split(","))]
+    assert edited == [f"model.layers.{i}.mlp.{p}_proj" for i in (11, 12, 13) for p in ("gate", "up")]
+    assert one.mass is None and "not the paper's" in one.whose  # the paper publishes neither for this model
     assert presets.preset("acme/tiny") is None

@@ -75,11 +75,11 @@ def distort(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     )
 
 
-def make_images(seed: int = 0, count: int = IMAGES, different: int = BASE) -> Images:
-    """Make `count` distorted copies of `different` digits, a tenth with a wrong label; `seed` only decides the wrong
-    labels."""
+def make_images(seed: int = 0, count: int | None = None, different: int = BASE) -> Images:
+    """Make `count` distorted copies (IMAGES, if it is None) of `different` digits, a tenth with a wrong label; `seed`
+    only decides the wrong labels."""
     d = digits.load(BASE)
-    base = torch.arange(count) % different
+    base = torch.arange(IMAGES if count is None else count) % different
     x = distort(d.x[base].view(-1, 1, SIDE, SIDE), torch.Generator().manual_seed(0))
     given, wrong = digits.corrupt(d.y[base], WRONG, seed)
     return Images(x, given, d.y[base], wrong, base, d.x_test.view(-1, 1, SIDE, SIDE), d.y_test)

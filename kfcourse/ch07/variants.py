@@ -64,7 +64,7 @@ def _first_class(g):
 
 
 def _another_probability(g):
-    p = tenths(g, 0.1, 0.4)
+    p = tenths(g, 0.2, 0.4)
     common, rare = 2 * p**2, 2 * (1 - p) ** 2
     expected = (1 - p) * common + p * rare
     return f"Answer for p = ({1 - p:.1f}, {p:.1f}).", lambda ref: lambda: (expected, p * rare / expected)

@@ -20,7 +20,9 @@ def _more_outputs(g):
 
 
 def _width_and_ridge(g):
-    return 64 * whole(g, 2, 128), float(whole(g, 20, 300))
+    """Wide factors, narrow ones that never tip, and the width at which the formula divides by zero."""
+    ridge = whole(g, 20, 300)
+    return one_of(g, 64 * whole(g, 10, 128), 2 * ridge, 2 * ridge - whole(g, 1, 30)), float(ridge)
 
 
 def _faster_memory(g):

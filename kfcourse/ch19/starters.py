@@ -12,7 +12,7 @@ from kfaclib.curvature.exact import exact_factors
 from kfaclib.curvature.layers import linear_layers
 from kfaclib.editing import baselines
 from kfaclib.editing.edit import edit_weights, edited
-from kfaclib.editing.matching import nearest
+from kfaclib.editing.matching import bring_to
 from kfaclib.toy import digits
 
 EPOCHS, WRONG, TRAIN = 60, 0.1, 500
@@ -52,12 +52,7 @@ def at_half(net, layers, bases, recited, abilities, target):
 
     recited and each of `abilities` {name: function} are asked while the layers are edited.
     """
-
-    def score(mass):
-        with edited(layers, edit_weights(layers, bases, mass)):
-            return recited()
-
-    mass, left = nearest(score, target, 0.0, 1.0, steps=14, tolerance=1e-3)
+    mass, left = bring_to(target, lambda mass: edit_weights(layers, bases, mass), layers, recited)
     with edited(layers, edit_weights(layers, bases, mass)):
         return {"mass": mass, "recited": left} | {name: ask() for name, ask in abilities.items()}
 
@@ -78,8 +73,7 @@ def compare(net, data, recited, x, seed=0):
 
 
 def wrong_labels(data=None, seed=0, widths=(96, 96)):
-    """Questions 4 and 5: what the edit costs a net of other widths, or one for other data, that recites wrong "
-    "labels."""
+    """Questions 4 and 5: what the edit costs a net of other widths, or for other data, that recites wrong labels."""
     net, data, given, wrong = memorizer(data, seed, widths)
     return compare(net, data, lambda: digits.accuracy(net, data.x[wrong], given[wrong]), data.x, seed)
 

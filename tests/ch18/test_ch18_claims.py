@@ -122,7 +122,7 @@ def test_the_chapter_does_not_hide_a_gpu_run():
     """It says that none is recorded as long as none is; with one, this test asks for the chapter to be executed
     again.
     """
-    cells = read_json(next((DATA.parent / "chapters").glob("15_*.ipynb")))["cells"]
+    cells = read_json(next((DATA.parent / "chapters").glob("18_*.ipynb")))["cells"]
     said = any(
         "no GPU run is recorded here" in "".join(o.get("text", "")) for cell in cells for o in cell.get("outputs", [])
     )
