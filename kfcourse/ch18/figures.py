@@ -1,9 +1,11 @@
-"""Figures of chapter 18: eigendecompositions shared out, what tokens cost, and what they are worth."""
+"""Figures and tables of chapter 18: eigendecompositions shared out, what tokens cost, and what they are worth."""
 
 import matplotlib.pyplot as plt
 
-from kfaclib.io.report import TASKS
-from kfcourse.show.plots import COLORS
+from kfaclib.io import report
+from kfcourse.ch18 import scaling as shapes
+from kfcourse.show import tables
+from kfcourse.show.plots import COLORS, described
 
 
 def gantt(costs, plans):
@@ -25,29 +27,119 @@ def gantt(costs, plans):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
     axes[-1].set_xlabel("time, in eigendecompositions of the widest matrix")
-    return fig
+    return described(
+        fig,
+        "Two Gantt charts of nine eigendecompositions on three processes. In turn, one process does all three small "
+        "ones and idles; most expensive first, all three end together.",
+    )
 
 
-LINES = ("-", "--", "-.", ":")
+def lateness(jobs, ways, counts):
+    """Show a table: how long all wait for the busiest process, in multiples of the mean. ways: {name: function of
+    (jobs, processes)}; counts: numbers of processes."""
+    rows = []
+    for processes in counts:
+        row = [processes]
+        for share_out in ways.values():
+            busiest = max(shapes.loads(jobs, share_out(jobs, processes), processes))
+            row.append(f"{busiest / (sum(jobs) / processes):.2f}")
+        rows.append(row)
+    tables.table(["processes", *ways], rows)
 
 
-def cost(tokens, hours, marks):
-    """GPU hours against tokens on logarithmic axes: tokens [n], hours {model: [n]}, marks {label: tokens}."""
-    fig, ax = plt.subplots(figsize=(9, 4.4))
-    for (model, values), color, line in zip(hours.items(), ("blue", "orange", "red", "purple"), LINES):
-        ax.loglog(tokens, values, line, color=COLORS[color], label=model)
-    for label, where in marks.items():
-        ax.axvline(where, color=COLORS["grey"], linestyle=":")
-        ax.text(where, 1.02, label, ha="center", fontsize=10.5, transform=ax.get_xaxis_transform())
-    for label, h in {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365}.items():
-        ax.axhline(h, color=COLORS["grey"], linewidth=1)
-        below = h < min(min(values) for values in hours.values())  # the lines begin just above it
-        ax.text(tokens[0], h, label, va="top" if below else "bottom", fontsize=10.5)
-    ax.set(xlabel="tokens", ylabel="GPU hours, at the assumed rate")
-    ax.set_ylim(bottom=4e-3)
-    ax.set_title("what curvature costs: linear in the tokens", pad=24)  # above the marks' names
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
+def scaling(cases, rates, processes, samples, efficiency):
+    """Show the table of what real models take. samples: tokens, the larger number first; hours are of one GPU."""
+    rows = []
+    for label, case in cases.items():
+        one_pass = case["one_pass"] * samples[0] / rates["products"] / 3600
+        collect = case["flops"] * samples[0] / rates["products"] / 3600
+        shared = [shapes.shared(case, n, rates, processes, efficiency) for n in samples]
+        rows.append(
+            [
+                label,
+                f"{case['room'] / 1e9:.0f}",
+                f"{case['sums'] / 1e9:.0f}",
+                case["passes"],
+                f"{one_pass:.2f}",
+                f"{collect:.2f}",
+                f"{sum(shapes.eigh_seconds(case, rates)) / 3600:.2f}",
+                f"{case['exchanged'] / rates['link']:.1f}",
+                *(f"{value:.2f}" for value in shared),
+            ]
+        )
+    header = ["", "room, GB", "sums, GB", "passes", "hours if one pass did", "hours", "hours, eigh", "exchange, s"]
+    tables.table([*header, f"efficiency of {processes}", f"with {samples[1]:,} tokens"], rows)
+
+
+MARKS = {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365, "a century": 24 * 365 * 100}  # hours
+
+
+def cost(lines):
+    """GPU hours against parameters on logarithmic axes, large enough for a projector. lines: {label: [(parameters,
+    hours)]}, from the smallest sample to the largest."""
+    fig, ax = plt.subplots(figsize=(11, 6.2))
+    for (label, points), color, mark in zip(lines.items(), ("blue", "orange", "red"), "osD"):
+        sizes, hours = zip(*points)
+        ax.loglog(sizes, hours, mark + "-", color=COLORS[color], lw=4, ms=13)
+        ax.text(1.15 * sizes[-1], hours[-1], label, color=COLORS[color], fontsize=19, va="center", weight="bold")
+    first = sizes[0]
+    for label, h in MARKS.items():
+        ax.axhline(h, color=COLORS["grey"], lw=1)
+        ax.text(first / 1.9, h * 1.15, label, fontsize=15, color=COLORS["grey"])
+    ax.set_xticks(sizes, [f"{size / 1e9:.0f}B" for size in sizes], minor=False)
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(first / 2, sizes[-1] * 14)
+    ax.grid(False)
+    ax.tick_params(labelsize=18)
+    ax.set_xlabel("parameters", fontsize=20)
+    ax.set_ylabel("GPU hours", fontsize=20)
+    ax.set_title("curvature of all MLP layers, one H200", fontsize=22)
+    return described(
+        fig,
+        "GPU hours against parameters on logarithmic axes for three models, a line for each sample. The two lower lines "
+        "rise from minutes to about a day and lie close together; the line of a training corpus lies far above them, "
+        "from years to more than a century.",
+    )
+
+
+def measured(record, nine):
+    """Rows of all edits at equal forgetting: those of the record of this chapter, and chapter 9's own.
+
+    record, nine: {seed: run}. Each row has windows, tokens, shrunk, price (perplexity over before) and kept {task:
+    accuracy over before}.
+    """
+    rows = []
+    for run in record.values():
+        rows += [row | {"kept": report.relative(row, run["before"])} for row in run["rows"]]
+    for run in nine.values():
+        before, settings = run["rows"][0], run["settings"]
+        after = next(row for row in run["rows"] if row["method"] == "K-FAC")
+        facts = {"windows": settings["rows"], "tokens": settings["tokens"], "shrunk": False}
+        kept = report.relative(after, before)
+        rows.append(facts | {"price": after["perplexity"] / before["perplexity"], "kept": kept})
+    return rows
+
+
+def controls(nine):
+    """{method: mean price over the seeds} of two edits that know nothing of curvature, at the same forgetting."""
+    found = {}
+    for method in ("SVD", "random basis"):
+        prices = []
+        for run in nine.values():
+            after = next(row for row in run["rows"] if row["method"] == method)
+            prices.append(after["perplexity"] / run["rows"][0]["perplexity"])
+        found[method] = sum(prices) / len(prices)
+    return found
+
+
+def _prices(rows, windows, shrunk=False):
+    return [row["price"] for row in rows if (row["windows"], row["shrunk"]) == (windows, shrunk)]
+
+
+def dearer(rows, control):
+    """The largest number of windows at which the edit as collected costs more, in the mean, than `control`."""
+    sizes = sorted({row["windows"] for row in rows})
+    return max(n for n in sizes if sum(_prices(rows, n)) / len(_prices(rows, n)) > control)
 
 
 def _points(ax, rows, key, color, marker, line, label):
@@ -74,9 +166,31 @@ def quality(rows, controls, width):
     axes[0].set(xscale="log", xlabel="tokens", ylabel="perplexity over before", title="the price of the edit")
     axes[0].legend()
     for task, (color, marker, line) in ABILITIES.items():
-        _points(axes[1], plain, lambda r: r["kept"][task], color, marker, line, TASKS[task])
+        _points(axes[1], plain, lambda r: r["kept"][task], color, marker, line, report.TASKS[task])
     axes[1].set(xscale="log", xlabel="tokens", ylabel="accuracy over before", ylim=(0, 1.2), title="what it leaves")
     axes[1].legend(loc="lower right")
     for ax in axes:
         ax.axvline(width, color=COLORS["grey"], linestyle=":")
-    return fig
+    return described(
+        fig,
+        "Left: the perplexity price of the edit falls steeply with the tokens and levels off below both controls; one "
+        "shrunk window is far cheaper than one as collected. Right: accuracy over before of rare facts, unseen sums "
+        "and open book, which is the most robust, at all sizes.",
+    )
+
+
+def found(sample, rows, live):
+    """Show the table of the chapter's end. sample: the paper's tokens; rows: `measured`; live: [one window shrunk,
+    sixteen as collected]."""
+    theirs = {r["method"]: r["perplexity"] for r in report.paper()["rows"] if r["model"] == "OLMo-2-1124-7B"}
+    shrunk, plain = live
+    lines = [("tokens of the sample", f"about {sample:,}", f"{plain['tokens']:,}", f"{plain['tokens']:,}")]
+    for label, row, paper in (
+        ("perplexity over before", plain, f"{theirs['K-FAC'] / theirs['baseline']:.2f}"),
+        ("the same from one window, shrunk", shrunk, None),
+        ("the same from one window, as it is", {"windows": shrunk["windows"], "shrunk": False}, None),
+    ):
+        prices = _prices(rows, row["windows"], row["shrunk"])
+        ours = f"{sum(prices) / len(prices):.2f} ({min(prices):.2f} to {max(prices):.2f})"
+        lines.append((label, paper, ours, f"{row['price']:.2f}" if "price" in row else None))
+    tables.found(lines)
