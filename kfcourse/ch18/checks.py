@@ -1,5 +1,5 @@
-"""Exercises of chapter 18: shards into one mean, a triangle back into a matrix, eigendecompositions shared out,
-efficiency, tokens needed.
+"""Exercises of chapter 18: shards into one mean, a triangle back into a matrix, a ring, eigendecompositions shared out,
+efficiency, where collecting begins to matter, tokens needed.
 """
 
 import math
@@ -63,6 +63,80 @@ def check_from_triangle(function):
         assert torch.allclose(result, full), (
             "the entries are in the wrong places: row after row, row i has i + 1 of them"
         )
+
+
+def _ring_run(function, processes, width):
+    """(vectors, sums, steps) of the ring on float64 vectors, after what can be said of any of them."""
+    g = torch.Generator().manual_seed(processes)
+    vectors = [torch.randn(width, generator=g, dtype=torch.float64) for _ in range(processes)]
+    before = [v.clone() for v in vectors]
+    found = function(vectors)
+    assert all(torch.equal(v, b) for v, b in zip(vectors, before)), "you changed the vectors: work on copies of them"
+    assert isinstance(found, (list, tuple)) and len(found) == 2, (
+        "two things are wanted: the list of sums, and the list of steps with the messages of each"
+    )
+    sums, steps = found
+    assert len(sums) == processes, f"{processes} processes need {processes} sums, one for each; there are {len(sums)}"
+    return vectors, sums, steps
+
+
+def _check_messages(vectors, steps):
+    """What travels must be what a process can know at that step: first partial sums, then complete chunks."""
+    processes, width = len(vectors), len(vectors[0])
+    for step, messages in enumerate(steps):
+        for rank, message in enumerate(messages):
+            first = step < processes - 1
+            came = [(rank - k) % processes for k in range(step + 1 if first else processes)]
+            known = sum(vectors[r] for r in came).view(processes, -1)
+            own = vectors[came[-1]].view(processes, -1)
+            if any(torch.allclose(message, chunk) for chunk in known):
+                continue
+            assert not (first and step and any(torch.allclose(message, chunk) for chunk in own)), (
+                f"step {step}, process {rank} hands on what it received and nothing of its own: add your own chunk "
+                "first"
+            )
+            assert first, (
+                f"step {step}, process {rank}: in the second half complete chunks are handed on, and one that arrives "
+                "replaces what was there; adding it counts some vectors twice"
+            )
+            raise AssertionError(
+                f"step {step}, process {rank}: the message should be one chunk, summed over the processes "
+                f"{sorted(came)}, since no other vector can have come this far"
+            )
+    assert width % processes == 0
+
+
+def check_ring(function):
+    for processes, width in ((3, 6), (2, 4), (4, 8), (5, 15)):
+        vectors, sums, steps = _ring_run(function, processes, width)
+        assert len(steps) > 0, "no message was sent: how does process 1 know what process 0 holds?"
+        for messages in steps:
+            assert len(messages) == processes, (
+                f"in every step each process sends one message: {processes} messages, not {len(messages)}"
+            )
+            assert all(m.numel() != width for m in messages), (
+                "whole vectors travel here: cut them into as many chunks as there are processes, and send one in each "
+                "step"
+            )
+            assert all(m.shape == (width // processes,) for m in messages), (
+                f"a message is one chunk, [{width // processes}] for vectors of {width} and {processes} processes"
+            )
+        wanted = 2 * (processes - 1)
+        assert len(steps) != processes - 1, (
+            "after these steps each chunk is complete at one process only: it takes as many steps again to hand the "
+            "complete chunks round"
+        )
+        assert len(steps) == wanted, f"{processes} processes need {wanted} steps, yours takes {len(steps)}"
+        _check_messages(vectors, steps)
+        total = sum(vectors)
+        for rank, found in enumerate(sums):
+            assert found.shape == total.shape, f"the sum of process {rank} is {list(found.shape)}, not [{width}]"
+            assert torch.allclose(found, total), (
+                f"process {rank} of {processes} ends with a wrong sum: in the second half a chunk that arrives "
+                "replaces what was there, and every chunk goes back to its place"
+            )
+    vectors, sums, steps = _ring_run(function, 1, 3)
+    assert torch.equal(sums[0], vectors[0]) and not steps, "a single process has nobody to send to, and no steps"
 
 
 def _loads(costs, ranks, processes):
@@ -139,6 +213,26 @@ def check_efficiency(function):
     )
 
 
+def check_tokens_to_tip(function):
+    for flops, rate, busiest, processes in ((2.0, 10.0, 3.0, 4), (4e10, 4e14, 1200.0, 1), (1e12, 2e14, 50.0, 8)):
+        found, one = float(function(flops, rate, busiest, processes)), rate * busiest / flops
+        case = f"{flops:g} operations a token, {rate:g} a second, {busiest:g} s, {processes} processes"
+        close = lambda value: math.isclose(found, value, rel_tol=1e-9)
+        assert close(processes * one) or not close(one), (
+            f"{case}: this is the answer for one process; several collect faster"
+        )
+        assert close(processes * one) or not close(one / processes), (
+            f"{case}: several processes collect faster, so it takes more tokens until collecting takes longer, not fewer"
+        )
+        assert close(processes * one) or not close(1 / (processes * one)), (
+            f"{case}: this is tokens upside down; operations a token stand below"
+        )
+        assert close(processes * one) or not close(processes * rate / flops), (
+            f"{case}: this is how many tokens are collected in a second, not while the busiest process decomposes"
+        )
+        assert close(processes * one), f"{case}: should be {processes * one:g} tokens, yours is {found:g}"
+
+
 def check_tokens_needed(function):
     tokens, prices = [100, 200, 400, 800], [1.9, 1.2, 1.04, 1.01]
     assert function(tokens, prices, 1.05) == 400, (
@@ -172,7 +266,7 @@ EXERCISES = {
             "What you want is one sum over all tokens, divided once. What you have are sums that were divided too "
             "early.",
             "Mean times count is the sum again. Add the sums, add the counts, and only then divide.",
-            "`sum(m * n for m, n in zip(means, counts)) / sum(counts)`",
+            "Try it on paper with two means, 4 over three tokens and 0 over one: which sum, and which count?",
         ),
         check_merged,
         "A mean knows nothing of how many it speaks for. That is why the library exchanges sums and counts and "
@@ -186,11 +280,27 @@ EXERCISES = {
             "Three steps: the width, the lower triangle, the mirror image.",
             "n = d (d + 1) / 2 gives d = (sqrt(8 n + 1) - 1) / 2. `torch.tril_indices(d, d)` lists the places of the "
             "lower triangle row by row.",
-            "`M = packed.new_zeros(d, d)`, `M[i, j] = packed` and `M[j, i] = packed` for `i, j = "
-            "torch.tril_indices(d, d)`.",
+            "`math.isqrt` takes the root of an integer without rounding. `packed.new_zeros(d, d)` makes the matrix; "
+            "with the indices of the lower triangle you can assign to it, and once more with the two swapped.",
         ),
         check_from_triangle,
         "Writing both places instead of adding the transpose spares the diagonal from being counted twice.",
+    ),
+    "18.ring": Exercise(
+        "A ring of processes",
+        4,
+        25,
+        (
+            "Draw three processes with three chunks each, and follow one chunk from the process where it starts. "
+            "Everyone sends at the same time, so write down all messages of a step before anything is changed.",
+            "Let process r send chunk r first, then the chunk that it has just received and added to. So in step s it "
+            "sends chunk (r - s) modulo P, and what arrives belongs to chunk (r - 1 - s) modulo P.",
+            "The same two formulas hold in both halves. What differs is what is done with the chunk that arrives: "
+            "as long as s < P - 1 it is added, afterwards it takes the place of what was there.",
+        ),
+        check_ring,
+        "Each chunk is added up once, along the ring, and then copied. That is why all processes end with the same "
+        "bits, and why nobody sends more than twice what it holds, however many take part.",
     ),
     "18.share_out": Exercise(
         "Who decomposes what",
@@ -213,12 +323,27 @@ EXERCISES = {
         (
             "Efficiency is the time of one process over (number of processes times their time together).",
             "Collecting divides evenly. The eigendecompositions take as long as the busiest process needs.",
-            "`load = [0.0] * processes`; add each job, the most expensive first, to the smallest entry; the time is "
-            "`collect / processes + max(load)`.",
+            "Keep a list of loads as in the exercise before, but of seconds; the largest load is what all wait for. Then put the two times together as in (18.4).",
         ),
         check_efficiency,
         "What does not divide sets the limit: from some number of processes on, the largest single matrix is all "
         "that one waits for.",
+    ),
+    "18.tokens_to_tip": Exercise(
+        "Where tokens begin to matter",
+        2,
+        8,
+        (
+            "Write down two times in seconds: collecting n tokens with P processes, and decomposing. Where are they "
+            "equal?",
+            "P processes collect n tokens in n F / (P R) seconds. The decompositions take as long as the busiest of "
+            "them.",
+            "Set the two times equal and multiply by P R / F. Then check the direction: what happens to your n when "
+            "the processes become more, and when a token becomes more expensive?",
+        ),
+        check_tokens_to_tip,
+        "Below this number the eigendecompositions take longer, and a smaller sample saves less than half of the "
+        "time.",
     ),
     "18.tokens_needed": Exercise(
         "How many are needed",
@@ -227,8 +352,7 @@ EXERCISES = {
         (
             "One good value may be luck. What is asked is: from where on is it always good?",
             "Go from the largest size downwards, and stop at the first that fails.",
-            "`bad = [t for t, p in zip(tokens, prices) if p > limit]`; the answer is the smallest size above "
-            "`max(bad)`.",
+            "Which is the largest size that failed at least once? Only sizes above it can be the answer.",
         ),
         check_tokens_needed,
         "Looking for the first success would reward noise, the more so the more sizes one tries.",

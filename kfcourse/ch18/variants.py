@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from kfcourse.grading.variants import Variant, real, share, shuffled, tenths, whole
+from kfcourse.grading.variants import Variant, alike, real, share, shuffled, tenths, whole
 
 
 def _shards(g):
@@ -36,6 +36,26 @@ def _below_times(g):
         return from_triangle
 
     return f"Every entry above the diagonal is {c} times the one below it.", function
+
+
+def _ring(g):
+    processes = whole(g, 2, 4)
+    width = processes * whole(g, 1, 4)
+    return ([real(g, width) for _ in range(processes)],)
+
+
+def _counted_twice(g):
+    c = tenths(g, 1.5, 4)
+    return (
+        f"The vector of process 0 enters the sum {c} times.",
+        lambda ref: lambda vectors: ref([c * vectors[0], *vectors[1:]]),
+    )
+
+
+def _same_ring(expected, got, _):
+    """Equal sums, and as many messages of the same lengths: which chunk goes first is a matter of choice."""
+    lengths = lambda steps: [[len(message) for message in messages] for messages in steps]
+    return alike(expected[0], got[0]) and lengths(expected[1]) == lengths(got[1])
 
 
 def _busy_first(g):
@@ -76,6 +96,18 @@ def _times(g):
     return 5 + 50 * share(g), [1 + 20 * share(g) for _ in range(whole(g, 3, 9))], whole(g, 2, 5)
 
 
+def _tip(g):
+    return 1e9 * whole(g, 5, 900), 1e12 * whole(g, 20, 400), float(whole(g, 10, 4000)), whole(g, 2, 16)
+
+
+def _with_restarts(g):
+    c = whole(g, 20, 600)
+    return (
+        f"Before it collects, every process loads the model for {c} seconds, which count as collecting.",
+        lambda ref: lambda flops, rate, busiest, processes: ref(flops, rate, max(0.0, busiest - c), processes),
+    )
+
+
 def _prices(g):
     n = whole(g, 5, 9)
     prices = [1 + 1.5 / 2**i * (0.4 + 1.2 * share(g, 0, 1)) for i in range(n)]
@@ -94,7 +126,9 @@ def _in_hundreds(g):
 VARIANTS = {
     "18.merged": Variant(_shards, _diagonal_up),
     "18.from_triangle": Variant(_triangle, _below_times),
+    "18.ring": Variant(_ring, _counted_twice, _same_ring),
     "18.share_out": Variant(_costs, _busy_first),
     "18.efficiency": Variant(_times, _with_reduction, lambda a, b, _: math.isclose(float(a), float(b), rel_tol=1e-6)),
+    "18.tokens_to_tip": Variant(_tip, _with_restarts),
     "18.tokens_needed": Variant(_prices, _in_hundreds),
 }

@@ -48,6 +48,46 @@ def square_of_the_width(packed):
     return packed.new_zeros(d, d)
 
 
+def ringed(vectors, complete=True, add=True, replace=True):
+    """The ring of the worked notebook, with one thing done in another way."""
+    P = len(vectors)
+    held, steps = [list(v.clone().chunk(P)) for v in vectors], []
+    for step in range((2 if complete else 1) * (P - 1)):
+        messages = [held[rank][(rank - step) % P].clone() for rank in range(P)]
+        for rank in range(P):
+            place, arrived = (rank - 1 - step) % P, messages[rank - 1]
+            adding = add if step < P - 1 else not replace
+            held[rank][place] = held[rank][place] + arrived if adding else arrived
+        steps.append(messages)
+    return [torch.cat(chunks) for chunks in held], steps
+
+
+def nobody_sends(vectors):
+    return [sum(vectors) for _ in vectors], []
+
+
+def whole_vectors(vectors):
+    P, total, steps = len(vectors), [v.clone() for v in vectors], []
+    moving = list(vectors)
+    for _ in range(P - 1):
+        steps.append(moving)
+        moving = [moving[rank - 1] for rank in range(P)]
+        total = [t + m for t, m in zip(total, moving)]
+    return total, steps
+
+
+def first_half_only(vectors):
+    return ringed(vectors, complete=False)
+
+
+def handed_on_only(vectors):
+    return ringed(vectors, add=False)
+
+
+def added_in_both_halves(vectors):
+    return ringed(vectors, replace=False)
+
+
 def round_robin(costs, processes):
     return [job % processes for job in range(len(costs))]
 
@@ -91,6 +131,22 @@ def tokens_everywhere(collect, jobs, processes):
     return (collect + sum(jobs)) / (processes * (collect + _time(0, jobs, processes)))
 
 
+def one_process(flops, rate, busiest, processes):
+    return rate * busiest / flops
+
+
+def fewer_with_more(flops, rate, busiest, processes):
+    return rate * busiest / (flops * processes)
+
+
+def upside_down(flops, rate, busiest, processes):
+    return flops / (rate * busiest * processes)
+
+
+def in_a_second(flops, rate, busiest, processes):
+    return processes * rate / flops
+
+
 def first_success(tokens, prices, limit):
     return min((t for t, p in zip(tokens, prices) if p <= limit), default=None)
 
@@ -126,6 +182,13 @@ WRONG = {
         (column_by_column, "wrong places"),
         (square_of_the_width, "solved for d"),
     ],
+    "18.ring": [
+        (nobody_sends, "no message was sent"),
+        (whole_vectors, "whole vectors travel"),
+        (first_half_only, "one process only"),
+        (handed_on_only, "nothing of its own"),
+        (added_in_both_halves, "replaces what was there"),
+    ],
     "18.share_out": [
         (round_robin, "in turn"),
         (in_their_order, "begin with the most expensive"),
@@ -136,6 +199,12 @@ WRONG = {
         (evenly, "busiest process"),
         (jobs_everywhere, "does all eigendecompositions"),
         (tokens_everywhere, "collects on all tokens"),
+    ],
+    "18.tokens_to_tip": [
+        (one_process, "for one process"),
+        (fewer_with_more, "not fewer"),
+        (upside_down, "upside down"),
+        (in_a_second, "in a second"),
     ],
     "18.tokens_needed": [
         (first_success, "lucky"),
