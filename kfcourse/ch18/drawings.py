@@ -22,7 +22,7 @@ def plan():
         drawing.box(ax, 3.6, y, 2.4, 1.1, f"$S_{rank}$, $T_{rank}$", color, size=15)
         drawing.arrow(ax, (6.0, y + 0.55), (6.8, y + 0.55), color=color)
         drawing.arrow(ax, (9.2, y + 0.55), (10.0, y + 0.55), color=color)
-        drawing.box(ax, 10.0, y, 2.4, 1.1, f"$Q$ of its\nmatrices", color)
+        drawing.box(ax, 10.0, y, 2.4, 1.1, "$Q$ of its\nmatrices", color)
         drawing.arrow(ax, (12.4, y + 0.55), (13.2, y + 0.55), color=color)
     drawing.box(ax, 6.8, 0.5, 2.4, 4.6, "$\\frac{\\sum_r S_r}{\\sum_r T_r}$", "purple", size=24)
     drawing.box(ax, 13.2, 0.5, 2.4, 4.6, "every $Q$,\neverywhere", "purple", size=14)

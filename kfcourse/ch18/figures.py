@@ -74,21 +74,38 @@ def scaling(cases, rates, processes, samples, efficiency):
 MARKS = {"a minute": 1 / 60, "a day": 24, "a year": 24 * 365, "a century": 24 * 365 * 100}  # hours
 
 
+UNITS = {"trillion": 1e12, "million": 1e6, "thousand": 1e3}
+
+
+def in_words(count):
+    """A count of a thousand or more in words, such as "20 million"."""
+    unit = next(word for word, size in UNITS.items() if count >= size)
+    return f"{count / UNITS[unit]:.0f} {unit}"
+
+
 def cost(lines):
-    """GPU hours against parameters on logarithmic axes, large enough for a projector. lines: {label: [(parameters,
+    """GPU hours against parameters on logarithmic axes, large enough for a projector. lines: {tokens: [(parameters,
     hours)]}, from the smallest sample to the largest."""
     fig, ax = plt.subplots(figsize=(11, 6.2))
-    for (label, points), color, mark in zip(lines.items(), ("blue", "orange", "red"), "osD"):
+    for (tokens, points), color, mark in zip(lines.items(), ("blue", "orange", "red"), "osD"):
         sizes, hours = zip(*points)
         ax.loglog(sizes, hours, mark + "-", color=COLORS[color], lw=4, ms=13)
-        ax.text(1.15 * sizes[-1], hours[-1], label, color=COLORS[color], fontsize=19, va="center", weight="bold")
+        ax.text(
+            1.15 * sizes[-1],
+            hours[-1],
+            f"{in_words(tokens)} tokens",
+            color=COLORS[color],
+            fontsize=18,
+            va="center",
+            weight="bold",
+        )
     first = sizes[0]
     for label, h in MARKS.items():
-        ax.axhline(h, color=COLORS["grey"], lw=1)
+        ax.hlines(h, first / 2, 1.1 * sizes[-1], color=COLORS["grey"], lw=1)
         ax.text(first / 1.9, h * 1.15, label, fontsize=15, color=COLORS["grey"])
     ax.set_xticks(sizes, [f"{size / 1e9:.0f}B" for size in sizes], minor=False)
     ax.set_xticks([], minor=True)
-    ax.set_xlim(first / 2, sizes[-1] * 14)
+    ax.set_xlim(first / 2, sizes[-1] * 18)
     ax.grid(False)
     ax.tick_params(labelsize=18)
     ax.set_xlabel("parameters", fontsize=20)
@@ -96,9 +113,9 @@ def cost(lines):
     ax.set_title("curvature of all MLP layers, one H200", fontsize=22)
     return described(
         fig,
-        "GPU hours against parameters on logarithmic axes for three models, a line for each sample. The two lower lines "
-        "rise from minutes to about a day and lie close together; the line of a training corpus lies far above them, "
-        "from years to more than a century.",
+        "GPU hours against parameters on logarithmic axes for three models, a line for each sample. The two lower "
+        "lines rise from minutes to about a day and lie close together; the line of a training corpus lies far above, "
+        "from years to centuries.",
     )
 
 

@@ -92,9 +92,9 @@ def shared(found, tokens, rates, processes, efficiency):
 
 
 def by_size(found, samples, rates):
-    """{label: [(parameters, GPU hours)]} for all MLP layers of three models. samples: {label: tokens}."""
+    """{tokens: [(parameters, GPU hours)]} for all MLP layers of three models. samples: numbers of tokens."""
     models = [one for label, one in found.items() if label.endswith("all MLP")]
     lines = {}
-    for label, tokens in samples.items():
-        lines[label] = [(one["parameters"], hours(one, tokens, rates)) for one in models]
+    for tokens in samples:
+        lines[tokens] = [(one["parameters"], hours(one, tokens, rates)) for one in models]
     return lines

@@ -2,6 +2,8 @@
 against theorems.
 """
 
+import itertools
+
 import pytest
 import torch
 
@@ -13,10 +15,15 @@ from kfaclib.io.files import read_json
 from kfaclib.lm import models, presets
 from kfaclib.toy import pipeline, small_olmo2
 from kfaclib.toy.rows import world_rows
+from kfcourse.ch18 import figures, scaling
 from kfcourse.experiments import tokens
+from kfcourse.learning import exercises
 from kfcourse.paths import DATA
 
 RECORD = read_json(DATA / "results" / "tokens.json")
+NINE = read_json(DATA / "results" / "seeds.json")["seeds"]
+H200 = costs.DEVICES["H200"]
+RATES = {"products": 0.4 * H200.flops, "eigh": 1e12, "link": 0.4 * costs.LINKS["NVLink 4"]}  # the chapter's
 ROWS = [row for run in RECORD["seeds"].values() for row in run["rows"]]
 every_seed = pytest.mark.parametrize("run", RECORD["seeds"].values(), ids=RECORD["seeds"])
 
@@ -63,21 +70,114 @@ def test_more_tokens_are_shrunk_less_and_a_round_covariance_entirely():
     assert tokens.intensity(torch.tensor([1.0, 1.0 - 1e-9, 1.0], dtype=torch.float64), 50) == 1
 
 
+def answer(name, **names):
+    """The chapter's own answer to an exercise."""
+    return exercises.reference(f"18.{name}", {"torch": torch, **names})
+
+
+def test_the_mean_of_unequal_means_turns_the_sharpest_direction_and_of_equal_ones_it_is_right():
+    a = torch.tensor([[2.0, 0.0], [2.0, 1.0], [2.0, -1.0], [0.0, 3.0]], dtype=torch.float64)
+    means = lambda cut: sum(x.T @ x / len(x) for x in (a[:cut], a[cut:])) / 2
+    whole = a.T @ a / len(a)
+    assert torch.allclose(answer("merged")([a[:3].T @ a[:3] / 3, a[3:].T @ a[3:]], [3, 1]), whole)
+    assert whole.diagonal().argmax() == 0 and means(3).diagonal().argmax() == 1
+    assert torch.allclose(means(2), whole)  # equal shards hide it
+
+
+@pytest.mark.parametrize("halves", (1, 2, 7))
+def test_every_order_of_a_sum_keeps_within_the_bound(halves):
+    x = 0.1 + torch.rand(700, generator=torch.Generator().manual_seed(halves))
+    total = torch.tensor(0.0)
+    for part in x.split(700 // halves):
+        inside = torch.tensor(0.0)
+        for value in part:
+            inside = inside + value
+        total = total + inside
+    exact = x.double().sum()
+    assert (total - exact).abs() <= (len(x) - 1) * 2.0**-24 * x.double().abs().sum()
+
+
+@pytest.mark.parametrize("count", (2, 3, 5, 8))
+def test_a_ring_ends_with_the_same_bits_everywhere_and_sends_less_than_twice_the_vector(count):
+    vectors = [torch.randn(40 * count, generator=torch.Generator().manual_seed(k)) for k in range(count)]
+    sums, steps = answer("ring")(vectors)
+    sent = sum(len(messages[0]) for messages in steps)
+    assert sent == 2 * (count - 1) * 40 < 2 * len(vectors[0]) and len(steps) == 2 * (count - 1)
+    assert all(torch.equal(end, sums[0]) for end in sums)
+    assert torch.allclose(sums[0], sum(vectors), atol=1e-5)
+    assert count == 2 or not torch.equal(sums[0], sum(vectors))  # two numbers have one order only
+
+
+def test_most_expensive_first_is_within_a_third_of_the_best_plan_and_in_turn_is_not():
+    share_out, g, worst = answer("share_out"), torch.Generator().manual_seed(0), {"first": 0.0, "in turn": 0.0}
+    for _ in range(40):
+        jobs = torch.randint(1, 20, (6,), generator=g).tolist()
+        busiest = lambda ranks: max(scaling.loads(jobs, ranks, 3))
+        best = min(busiest(ranks) for ranks in itertools.product(range(3), repeat=6))
+        worst["first"] = max(worst["first"], busiest(share_out(jobs, 3)) / best)
+        worst["in turn"] = max(worst["in turn"], busiest(scaling.in_turn(jobs, 3)) / best)
+    assert worst["first"] <= 4 / 3 < worst["in turn"]
+
+
 def test_the_widths_of_the_large_models_are_shared_out_no_worse_than_in_turn():
-    model = costs.meta_model("OLMo-2-1124-7B")
-    chosen = layers.linear_layers(model, presets.LATE_7B)
-    owner = costs.owners(chosen)
-    jobs = [
-        w**3
-        for n, layer in chosen.items()
-        for w in ((layer.in_features, layer.out_features) if owner[n] == n else (layer.out_features,))
-    ]
-    busiest = lambda ranks, world: max(sum(c for c, r in zip(jobs, ranks) if r == rank) for rank in range(world))
+    jobs = [d**3 for d in scaling.widths("OLMo-2-1124-7B", presets.LATE_7B)]
+    busiest = lambda ranks, world: max(scaling.loads(jobs, ranks, world))
     late = {
-        world: busiest([i % world for i in range(len(jobs))], world) / busiest(distributed.assign(jobs, world), world)
+        world: busiest(scaling.in_turn(jobs, world), world) / busiest(distributed.assign(jobs, world), world)
         for world in range(2, 9)
     }
     assert min(late.values()) >= 1 and late[3] > 1.4
+    assert answer("share_out")(jobs, 3) == distributed.assign(jobs, 3)
+
+
+def test_triangles_once_send_half_of_whole_matrices_and_a_fraction_of_every_batch():
+    sent = scaling.traffic(scaling.widths("OLMo-2-1124-7B", "*.mlp.*"), 8, 101)
+    assert sent["triangles, once"] < 0.55 * sent["whole, once"] < sent["whole, after every batch"] / 100
+    matrix = torch.randn(1300, 1300)
+    assert scaling.packed(1300) == len(distributed.pack(matrix))
+    chosen = layers.linear_layers(costs.meta_model("OLMo-2-1124-7B"), presets.LATE_7B)
+    eigenvectors = 4 * sum(d * d for d in costs.widths(chosen))
+    triangles = scaling.traffic(costs.widths(chosen), 8, 1)["triangles, once"]
+    assert costs.exchanged(chosen, 8) == pytest.approx(triangles + eigenvectors)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return scaling.cases(H200, 8)
+
+
+def test_below_some_ten_million_tokens_the_decompositions_take_longer_than_the_passes(cases):
+    tip = {}
+    for label, case in cases.items():
+        tip[label] = answer("tokens_to_tip")(case["flops"], 0.4 * H200.flops, sum(scaling.eigh_seconds(case, RATES)), 1)
+        at = lambda n: scaling.hours(case, n, RATES)
+        assert at(tip[label]) == pytest.approx(2 * at(0))
+    assert all(1e6 < n < 2e7 for n in tip.values()) and max(tip.values()) > 9e6
+    few = NINE["0"]["settings"]["tokens"]
+    for case in cases.values():  # a hundredth of the tokens is not a hundredth of the time
+        assert scaling.hours(case, few, RATES) > 0.05 * scaling.hours(case, 20e6, RATES)
+
+
+def test_the_hours_grow_faster_than_the_parameters_and_a_training_corpus_takes_years_to_centuries(cases):
+    year = 24 * 365
+    few = NINE["0"]["settings"]["tokens"]
+    lines = scaling.by_size(cases, (few, 20e6, scaling.TRAINED_ON), RATES)
+    lines = dict(zip(("few", "paper", "all"), lines.values()))
+    for points in lines.values():
+        assert [round(size / 1e9) for size, _ in points] == [1, 7, 32]
+        assert points[-1][1] / points[0][1] > 2 * points[-1][0] / points[0][0]
+    assert lines["few"][0][1] < lines["paper"][0][1] < 1 and 5 < lines["few"][-1][1] < lines["paper"][-1][1] < 48
+    assert 20 < lines["paper"][-1][1] < 33  # about a quarter of a hundred hours
+    assert lines["all"][0][1] > year and lines["all"][-1][1] > 200 * year
+
+
+def test_more_processes_do_not_reduce_the_passes_and_the_efficiency_counts_the_exchange(cases):
+    efficiency = answer("efficiency")
+    assert scaling.cases(H200, 2)["32B, all MLP"]["passes"] == cases["32B, all MLP"]["passes"] > 1
+    for case in cases.values():
+        collect, jobs = case["flops"] * 20e6 / RATES["products"], scaling.eigh_seconds(case, RATES)
+        alone = efficiency(collect, jobs, 8)
+        assert 0.95 * alone < scaling.shared(case, 20e6, RATES, 8, efficiency) < alone <= 1
 
 
 def test_a_corpus_of_trillions_is_out_of_reach_and_the_papers_sample_is_not():
@@ -171,8 +271,22 @@ def controls(method):
         yield price[method] / price["baseline"]
 
 
-def test_with_too_little_text_the_edit_is_worse_than_the_controls():
-    assert mean(row["price"] for row in pick(ROWS, 1)) > mean(controls("SVD"))
+def test_with_too_little_text_the_edit_is_worse_than_the_controls_and_four_windows_are_better_than_both():
+    rows, price = figures.measured(RECORD["seeds"], NINE), figures.controls(NINE)
+    assert price == {method: pytest.approx(mean(controls(method))) for method in ("SVD", "random basis")}
+    assert mean(row["price"] for row in pick(ROWS, 1)) > max(price.values())
+    assert mean(row["price"] for row in pick(ROWS, 4)) < min(price.values())
+    assert figures.dearer(rows, price["SVD"]) == 1 and len(rows) == len(ROWS) + len(NINE)
+
+
+def test_the_papers_sample_is_larger_than_a_hundred_times_what_suffices_here_scaled_by_width():
+    rows, price = figures.measured(RECORD["seeds"], NINE), figures.controls(NINE)
+    plain, limit = [row for row in rows if not row["shrunk"]], 1 + (min(price.values()) - 1) / 4
+    enough = answer("tokens_needed")([r["tokens"] for r in plain], [r["price"] for r in plain], limit)
+    width = RECORD["seeds"]["0"]["widths"]["G"]
+    wide = max(scaling.widths("OLMo-2-1124-7B", presets.LATE_7B))
+    assert width < enough < 10 * width
+    assert 100 * enough / width * wide < presets.PRESETS["allenai/OLMo-2-1124-7B"].tokens
 
 
 def test_shrinking_makes_the_smallest_samples_cheaper():
