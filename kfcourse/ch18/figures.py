@@ -105,7 +105,7 @@ def cost(lines):
         ax.text(first / 1.9, h * 1.15, label, fontsize=15, color=COLORS["grey"])
     ax.set_xticks(sizes, [f"{size / 1e9:.0f}B" for size in sizes], minor=False)
     ax.set_xticks([], minor=True)
-    ax.set_xlim(first / 2, sizes[-1] * 18)
+    ax.set_xlim(first / 2, sizes[-1] * 12)
     ax.grid(False)
     ax.tick_params(labelsize=18)
     ax.set_xlabel("parameters", fontsize=20)

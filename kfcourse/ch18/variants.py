@@ -103,7 +103,8 @@ def _tip(g):
 def _with_restarts(g):
     c = whole(g, 20, 600)
     return (
-        f"Before it collects, every process loads the model for {c} seconds, which count as collecting.",
+        f"Before it collects, every process loads the model for {c} seconds, which count as collecting. "
+        "No answer is below 0.",
         lambda ref: lambda flops, rate, busiest, processes: ref(flops, rate, max(0.0, busiest - c), processes),
     )
 
