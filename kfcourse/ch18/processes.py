@@ -39,3 +39,8 @@ def apart(found, other):
             u, v = getattr(found[name], side), getattr(other[name], side)
             far = max(far, ((u - v).norm() / v.norm()).item())
     return far
+
+
+def agreement(far):
+    """How two results agree, in the words of the chapter's guess; far: what `apart` found."""
+    return "the same bits" if far == 0 else "equal up to rounding" if far < 1e-6 else "clearly different"
