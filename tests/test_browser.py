@@ -500,7 +500,7 @@ def test_a_solution_is_folded_and_its_exercise_is_not(site, visit):
 
 def test_pages_are_searched_without_asking_anybody(site, visit):
     page, wrong = visit(site)
-    places = {"staircase": notebooks.chapters([READ])[0].stem, "collect_factors": "api/kfaclib", "runbook": "olmo2_1b"}
+    places = {"staircase": notebooks.chapters([READ])[0].stem, "collect_factors": "api/kfaclib", "dolmino": "olmo2_1b"}
     for word, place in places.items():
         page.goto(f"http://{site}/search.html?q={word}")
         found = page.locator("#search-results li a")
