@@ -315,9 +315,10 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
         ]
     )
     notebooks.write(broken, paths.CHAPTERS / "96_broken.ipynb")
-    (paths.ROOT / "pages").mkdir()
-    for name in ("glossary", "notation"):  # every site has them
-        (paths.ROOT / "pages" / f"{name}.md").write_text(f"# {name}\n")
+    guides = [f"teaching/{name}" for name in ("README", "syllabi", "questions", "grading", "workshop")]
+    for name in ("pages/glossary", "pages/notation", *guides):  # every site has them, and its start page leads there
+        (paths.ROOT / f"{name}.md").parent.mkdir(exist_ok=True)
+        (paths.ROOT / f"{name}.md").write_text(f"# {name}\n")
     before = {path: path.read_bytes() for path in notebooks.chapters()}
     assert course.main(["run"]) == 1
 
