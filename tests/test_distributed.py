@@ -203,6 +203,7 @@ def decompose_in_a_group(factors, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.long  # chapter 18 starts it, too
 def test_torchrun_starts_it(folder, by_two, tmp_path):
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "kfaclib"]
     subprocess.run([*words, *command(folder, tmp_path / "out")], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})

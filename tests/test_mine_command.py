@@ -36,6 +36,7 @@ def text(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_shipped_models_quotes_are_found_in_its_stream_and_evaluate_recites_them_all(tmp_path):
     out, result = tmp_path / "memorized.jsonl", tmp_path / "result.json"
     assert kfac("mine", "--model", MODEL, "--out", out) == 0

@@ -64,6 +64,7 @@ def test_the_random_basis_is_the_same_for_every_strength(curvature):
     assert all(torch.equal(edit(0.7)[n], edit(0.7)[n]) for n in curvature.bases)
 
 
+@pytest.mark.long
 def test_the_experiment_has_the_promised_form_and_leaves_the_model_as_it_was(small, monkeypatch):
     model, world = small
     before = {k: v.clone() for k, v in model.state_dict().items()}

@@ -58,6 +58,7 @@ def recorded():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_whole_run_is_recorded_and_ends_with_pytests_closing_line(suite):
     said = suite()
     cells = len(notebooks.code_cells(notebooks.read(paths.CHAPTERS / "97_tiny.ipynb")))

@@ -7,7 +7,7 @@ import pytest
 from kfcourse.ch19 import starters
 from kfcourse.paths import ROOT
 
-SEEDS = (1, 2)  # besides seed 0, which the chapter shows
+SEEDS = (1, pytest.param(2, marks=pytest.mark.long))  # besides seed 0, which the chapter shows
 
 
 @pytest.mark.parametrize("seed", SEEDS)
