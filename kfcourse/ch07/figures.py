@@ -1,13 +1,12 @@
 """Figures of chapter 07, editing a ViT."""
 
-from statistics import mean
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from kfaclib.lm import intervals
 from kfcourse.show import tables
 from kfcourse.show.plots import COLORS, METHODS, described
+from kfcourse.show.tables import spread
 
 LINES = {
     **{m: METHODS[m] for m in ("K-FAC", "SVD", "random basis")},
@@ -153,11 +152,6 @@ def lottery(traces, expected, drawn):
     )
 
 
-def span(values):
-    """Mean with the smallest and the largest value in parentheses, as text."""
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
 def by_siblings(back, siblings):
     """Show the share of images that got their true label by how many other copies of the same digit had theirs.
 
@@ -263,7 +257,7 @@ def found(record, paper, before, rows):
                 ours = [seed["before"]["report"][key] for seed in record["seeds"]]
             else:
                 ours = [r["report"][key] for seed in record["seeds"] for r in seed["rows"] if r["method"] == method]
-            lines.append((f"{method}: {label}", theirs.get(method, {}).get(key), span(ours), mine[method][key]))
+            lines.append((f"{method}: {label}", theirs.get(method, {}).get(key), spread(ours), mine[method][key]))
     best = [max(line["test"] for line in seed["training"]) for seed in record["seeds"]]
-    lines.append(("stopped at the best test accuracy: test images", None, span(best), None))
+    lines.append(("stopped at the best test accuracy: test images", None, spread(best), None))
     return lines

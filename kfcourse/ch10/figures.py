@@ -13,6 +13,7 @@ from kfcourse.ch09.figures import LINES
 from kfcourse.show import tables
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, described
+from kfcourse.show.tables import spread
 
 TOP, BOTTOM = 0, 3  # numbers of the sharpest and of the flattest band
 TWO = {TOP: ("blue", "o", "-"), BOTTOM: ("red", "s", "--")}  # band: colour, marker, line
@@ -113,11 +114,6 @@ def certain(record):
     return described(fig, "Activity over that on fresh text, means in the last block: " + "; ".join(spoken) + ".")
 
 
-def span(values, digits=2):
-    """Mean, with the smallest and the largest in parentheses."""
-    return f"{mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
-
-
 def against_tasks(record, paper, number, live=None):
     """Show a table of activity on memorized and on fresh text over that on each task, in one band.
 
@@ -125,7 +121,7 @@ def against_tasks(record, paper, number, live=None):
     """
     rows = []
     for task in list(TASKS)[1:]:
-        of = lambda over: span([late(table, number, over, task) for table in activities(record)])
+        of = lambda over: spread([late(table, number, over, task) for table in activities(record)])
         cells = [of("quotes"), of("fresh text")]
         if live:
             cells.append(f"{late(live, number, 'quotes', task):.2f}")
@@ -246,7 +242,7 @@ def perplexities(record):
             [run["without"][name]["perplexity"] / run["without"]["before"]["perplexity"] for run in record.values()]
             for name in (label, f"random {label}")
         ]
-        rows.append([label, *map(span, found)])
+        rows.append([label, *map(spread, found)])
     tables.table(["taken out", "x perplexity", "as many random pairs"], rows)
 
 
@@ -266,12 +262,12 @@ def found(record, controls, paper, live, live_controls):
     for number, extreme in ((TOP, min), (BOTTOM, max)):
         values = [ratio(table, last, number) for table in activities(record)]
         rows.append((f"{BANDS[number]}: memorized / fresh, strongest block", f"{extreme(paper[BANDS[number]]):.2f}",
-                     span(values), f"{ratio(live, last, number):.2f}"))  # fmt: skip
+                     spread(values), f"{ratio(live, last, number):.2f}"))  # fmt: skip
     for text in list(TEXTS)[1:]:
         values = [ratio(table, last, BOTTOM, text) for table in driven(controls)]
         yours = f"{ratio(live_controls, last, BOTTOM, text):.2f}" if text in live_controls[last] else None
-        rows.append((f"{BANDS[BOTTOM]}: {TEXTS[text][0]} / fresh", None, span(values), yours))
+        rows.append((f"{BANDS[BOTTOM]}: {TEXTS[text][0]} / fresh", None, spread(values), yours))
     for group, label in (("quotes", BANDS[BOTTOM]), ("arithmetic", BANDS[BOTTOM]), ("arithmetic", BANDS[TOP])):
         rows.append((f"{name_of(group)}: words right without the {label}", None,
-                     span(kept_without(controls, label, group)), None))  # fmt: skip
+                     spread(kept_without(controls, label, group)), None))  # fmt: skip
     return rows

@@ -13,6 +13,7 @@ from kfcourse.experiments import evidence
 from kfcourse.show import tables
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, METHODS, described
+from kfcourse.show.tables import spread
 
 METHOD_ORDER = ("K-FAC", "SVD", "random basis", "noise")
 PANELS = {"gate and up, upper half": "upper", "all projections, all blocks": evidence.MUCH}
@@ -31,11 +32,6 @@ CHOICES = 24  # questions of each local task that are asked in both formats
 def name_of(group):
     """What a group of questions is called in a table."""
     return {"quotes": TASKS["recitation"]}.get(group) or TASKS[group]
-
-
-def span(values):
-    """Mean, with the smallest and the largest in parentheses."""
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def questions(tokenizer, items):
@@ -147,7 +143,7 @@ def prices(runs):
     """Show a table of what every method costs two kinds of text, and what it leaves of quotes that it was not shown."""
     rows = []
     for method in (*METHOD_ORDER, "flattest block", "uphill"):
-        rows.append([method, *map(span, evidence.prices_of(runs, evidence.MUCH, method).values())])
+        rows.append([method, *map(spread, evidence.prices_of(runs, evidence.MUCH, method).values())])
     tables.table(["method", "x perplexity, like the corpus", "x, other text", "words right, unseen quotes"], rows)
 
 
@@ -156,7 +152,7 @@ def spared(runs, tasks=("facts_rare", "arithmetic", "deduction_chain")):
     rows = []
     for method in ("K-FAC", "flattest block", "uphill"):
         found = evidence.kept(runs, evidence.MUCH, method)
-        rows.append([method, *(span(found[task]) for task in tasks)])
+        rows.append([method, *(spread(found[task]) for task in tasks)])
     tables.table(["accuracy after / before", *(TASKS[task] for task in tasks)], rows)
 
 
@@ -180,7 +176,7 @@ def two_words(runs):
     rows = []
     for method in METHOD_ORDER:
         found = evidence.in_a_row(runs, evidence.MUCH, method, SAME_LENGTH)
-        rows.append([method, *(span(found[text]["2"]) for text in SAME_LENGTH)])
+        rows.append([method, *(spread(found[text]["2"]) for text in SAME_LENGTH)])
     tables.table(["two words in a row", *(name for name, *_ in SAME_LENGTH.values())], rows)
 
 
@@ -256,7 +252,7 @@ def digits(record):
     for edit in EDITS:
         for which in ("carry", "no carry"):
             of = lambda place: [run["steps"][edit]["digits"][which][place] for run in record.values()]
-            rows.append([f"{edit}, {which}", *(span(of(place)) for place in ("form", "ones", "tens", "hundreds"))])
+            rows.append([f"{edit}, {which}", *(spread(of(place)) for place in ("form", "ones", "tens", "hundreds"))])
     tables.table(["sums alone", "form", "ones", "tens", "hundreds"], rows)
 
 
@@ -308,13 +304,13 @@ def found(kept, paper, before, after, runs, record, cut):
         group = {"recitation": "quotes"}.get(task, task)
         yours = after[group].sum().item() / before[group].sum().item()
         theirs = f"{paper[task]:.2f}" if task in paper else None
-        rows.append((f"{TASKS[task]}, after / before", theirs, span(kept[task]), f"{yours:.2f}"))
+        rows.append((f"{TASKS[task]}, after / before", theirs, spread(kept[task]), f"{yours:.2f}"))
     for method in METHOD_ORDER:
         ratios = evidence.kept(runs, evidence.MUCH, method)
         for task in ("facts_rare", "arithmetic"):
-            rows.append((f"all projections, {method}: {TASKS[task]}", None, span(ratios[task]), None))
+            rows.append((f"all projections, {method}: {TASKS[task]}", None, spread(ratios[task]), None))
     for step in ("homes", "sum"):
-        rows.append((f"chains: {STEPS[step]} right after the edit", None, span(step_of(record, "K-FAC", step)),
+        rows.append((f"chains: {STEPS[step]} right after the edit", None, spread(step_of(record, "K-FAC", step)),
                      f"{cut[step]:.2f}"))  # fmt: skip
-        rows.append((f"chains: {STEPS[step]} right, noise", None, span(step_of(record, "noise", step)), None))
+        rows.append((f"chains: {STEPS[step]} right, noise", None, spread(step_of(record, "noise", step)), None))
     return rows

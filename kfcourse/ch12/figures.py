@@ -11,6 +11,7 @@ from kfcourse.experiments import evidence
 from kfcourse.show import shares, tables
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, METHODS, described
+from kfcourse.show.tables import spread
 
 MARKS = METHODS | {
     "BalancedSubnet": ("green", "v", "-"),
@@ -20,11 +21,6 @@ MARKS = METHODS | {
 TRAINED = ("BalancedSubnet", "gradient ascent")
 EDITS = ("K-FAC", "flattest block", "uphill", "SVD", "random basis", "noise")  # of the record `evidence`
 ABILITIES = {"facts_rare": "rare facts", "arithmetic": "sums", "boolean": "boolean"}
-
-
-def spread(values):
-    """Mean of some numbers, with the smallest and the largest in parentheses."""
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def runs_of(texts, length):

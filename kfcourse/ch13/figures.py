@@ -10,6 +10,7 @@ from kfcourse.experiments import evidence
 from kfcourse.show import tables
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, described
+from kfcourse.show.tables import spread
 
 AGAINST = {  # what quotes' tokens are compared with: label, colour, marker, line
     "windows": ("fresh text, whole windows", "black", "o", ":"),
@@ -40,11 +41,6 @@ LOSSES = {
     "deduction_chain": ("if-then, two steps", "blue", "o"),
 }
 ABILITIES = {"facts_rare": "rare facts", "arithmetic": "sums", "boolean": "boolean", "open_book": "open book"}
-
-
-def spread(values):
-    """Mean of some numbers, with the smallest and the largest in parentheses."""
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def controls(record):

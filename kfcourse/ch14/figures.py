@@ -8,6 +8,7 @@ from kfaclib.lm import relearning
 from kfcourse.show import tables
 from kfcourse.show.bands import band
 from kfcourse.show.plots import COLORS, described
+from kfcourse.show.tables import spread
 
 HALF, FRESH = "half of the quotes", "fresh text"  # what a model is trained on
 STARTS = {  # (start, edit, trained on): label, colour, marker, line
@@ -23,11 +24,6 @@ SPEEDS = {  # rows of the table of tokens
     ("shallow", "never trained", HALF): "never trained, brought to the same start",
     UNMATCHED: "never trained, from nothing",
 }
-
-
-def spread(values):
-    """Mean of some numbers, with the smallest and the largest in parentheses."""
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def runs(record, start, edit, on=HALF):

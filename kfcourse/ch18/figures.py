@@ -208,6 +208,6 @@ def found(sample, rows, live):
         ("the same from one window, as it is", {"windows": shrunk["windows"], "shrunk": False}, None),
     ):
         prices = _prices(rows, row["windows"], row["shrunk"])
-        ours = f"{sum(prices) / len(prices):.2f} ({min(prices):.2f} to {max(prices):.2f})"
+        ours = tables.spread(prices)
         lines.append((label, paper, ours, f"{row['price']:.2f}" if "price" in row else None))
     tables.found(lines)

@@ -1,5 +1,7 @@
 """Tables in Markdown: the results of a chapter beside the paper's and the reader's own."""
 
+from statistics import mean
+
 from IPython.display import Markdown, display
 
 
@@ -22,3 +24,8 @@ def found(rows):
     "Ours" is recorded, over several seeds; "yours" is what this run of the notebook computed.
     """
     table(["", "paper", "ours", "yours"], [["-" if c is None else c for c in row] for row in rows])
+
+
+def spread(values, digits=2) -> str:
+    """The mean of some runs, with the smallest and the largest in parentheses."""
+    return f"{mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -1,11 +1,10 @@
 """What README.md computes: the course map, the results, the controls. kfcourse/site/tables.py writes them into it."""
 
-from statistics import mean
-
 from kfaclib.io import report
 from kfaclib.io.files import read_json
 from kfcourse import paths
 from kfcourse.notebooks import notebooks, outline
+from kfcourse.show.tables import spread
 from kfcourse.site import publishing
 
 
@@ -42,6 +41,6 @@ def controls():
     for method in ("K-FAC", "SVD", "random basis", "noise"):
         kept, price = (f(runs, evidence.MUCH, method) for f in (evidence.kept, evidence.prices_of))
         values = [kept[task] for task in columns.values()] + [price["like_the_corpus"], price["other"]]
-        cells = [f"{mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in values]
+        cells = [spread(v) for v in values]
         lines.append(" | ".join([f"| {method}", *cells]) + " |")
     return "\n".join(lines)
