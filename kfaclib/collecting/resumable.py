@@ -82,9 +82,9 @@ def check_folder(out: str | Path) -> None:
         raise ValueError(f"--out {out} is a file: name a folder")
     finished = bool(folders.ours(out, RECORD))
     named = [path for path in sorted(out.iterdir()) if OURS.fullmatch(path.name)] if out.is_dir() else []
-    told = {path: _is_ours(path) for path in named}
-    for path, mine in told.items():
-        if mine is False or (mine is None and not finished and not any(told.values())):
+    verdicts = {path: _is_ours(path) for path in named}
+    for path, mine in verdicts.items():
+        if mine is False or (mine is None and not finished and not any(verdicts.values())):
             raise ValueError(f"{path} was not written by `kfac collect`: move it away or choose another --out")
 
 

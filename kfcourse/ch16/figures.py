@@ -48,20 +48,20 @@ def of_samples(band, method, kind):
     return [sample[method]["texts"][kind]["change"] for sample in band if method in sample]
 
 
-def bill(band, told, others):
-    """Show a table: each method at equal damage to `told`, what it costs every kind of `others`, in nats per token."""
+def bill(band, aimed, others):
+    """Show a table: each method at equal damage to `aimed`, what it costs every kind of `others`, in nats per token."""
     rows = []
     for method in (*COMPARED, "zeroed"):
         texts = first_sample(band, method)["texts"]
-        cells = [f"{texts[told]['change']:+.2f}"]
+        cells = [f"{texts[aimed]['change']:+.2f}"]
         for kind in others:
             low, high = texts[kind]["interval"]
             cells.append(f"{texts[kind]['change']:+.3f} [{low:+.3f}, {high:+.3f}]")
         rows.append([method, *cells])
-    tables.table(["edit", KINDS[told], *(KINDS[kind] for kind in others)], rows)
+    tables.table(["edit", KINDS[aimed], *(KINDS[kind] for kind in others)], rows)
 
 
-def selective(record, which, told, live=None):
+def selective(record, which, aimed, live=None):
     """Damage to the text that shall go over damage to two kinds of ordinary text, a point a sample, a panel a band.
 
     live: {method: {kind: change}} of this run, in the last band, drawn as crosses.
@@ -75,33 +75,33 @@ def selective(record, which, told, live=None):
                 if method not in sample:
                     continue
                 texts = sample[method]["texts"]
-                gone, x, y = (texts[kind]["change"] for kind in (told, "like the corpus", "other"))
+                gone, x, y = (texts[kind]["change"] for kind in (aimed, "like the corpus", "other"))
                 label = method if sample is band[0] and ax is axes[0] else None
                 ax.plot(x / gone, y / gone, marker, color=COLORS[color], ms=10, label=label)
         if live and ax is axes[-1]:
             for method, change in live.items():
-                x, y = (change[kind] / change[told] for kind in ("like the corpus", "other"))
+                x, y = (change[kind] / change[aimed] for kind in ("like the corpus", "other"))
                 ax.plot(x, y, "x", color=COLORS[LOOKS[method][0]], ms=11, mew=3)
         top = max(ax.get_ylim()[1], ax.get_xlim()[1])
         ax.plot([0, top], [0, top], color=COLORS["grey"], lw=1, zorder=0)
         ax.set(title=f"blocks {name}", xlabel="cost to text like the corpus")
     axes[0].set_ylabel("cost to other prose")
     axes[0].legend(loc="upper left")
-    fig.supxlabel(f"nats lost there for one nat lost on {KINDS[told]}", fontsize=12)
+    fig.supxlabel(f"nats lost there for one nat lost on {KINDS[aimed]}", fontsize=12)
     return described(
         fig,
         "Two panels, one for each band of blocks. Each point is an edit at equal damage: to the right, what it costs "
         "text like the corpus, and upwards, what it costs other prose, both per nat lost on "
-        f"{KINDS[told]}. On the diagonal both kinds pay alike.",
+        f"{KINDS[aimed]}. On the diagonal both kinds pay alike.",
     )
 
 
-def where(record, which, told):
+def where(record, which, aimed):
     """Damage of the same edit in every band of three blocks, in the curvature's basis and in a random one."""
     rows = record[which]["sweep"]
     places = range(len(rows))
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
-    shown = {told: ("red", "o", "-"), "untaught": ("orange", "^", "-."), "like the corpus": ("green", "s", "--")}
+    shown = {aimed: ("red", "o", "-"), "untaught": ("orange", "^", "-."), "like the corpus": ("green", "s", "--")}
     shown["other"] = ("purple", "v", ":")
     for ax, method in zip(axes, ("K-FAC", "random basis"), strict=True):
         for kind, (color, marker, line) in shown.items():
@@ -115,7 +115,7 @@ def where(record, which, told):
     return described(
         fig,
         "Two panels, the edit by curvature and the same edit in a random basis. Over bands of three blocks, lines show "
-        f"what {KINDS[told]}, untaught verses, text like the corpus and other prose lose, in nats per token.",
+        f"what {KINDS[aimed]}, untaught verses, text like the corpus and other prose lose, in nats per token.",
     )
 
 
@@ -130,9 +130,9 @@ def abilities(record, which, band):
     tables.table(["items right", "before", *methods], rows)
 
 
-def per_nat(band, method, told, kind):
-    """Nats lost on `kind` for one nat lost on `told`, one for each sample of the curvature."""
-    return [x / gone for x, gone in zip(of_samples(band, method, kind), of_samples(band, method, told), strict=True)]
+def per_nat(band, method, aimed, kind):
+    """Nats lost on `kind` for one nat lost on `aimed`, one for each sample of the curvature."""
+    return [x / gone for x, gone in zip(of_samples(band, method, kind), of_samples(band, method, aimed), strict=True)]
 
 
 def span(values, digits=2):

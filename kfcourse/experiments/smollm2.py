@@ -25,7 +25,7 @@ EVERY_BAND = [(start, start + 3) for start in range(0, 30, 3)]
 SWEPT = 0.95  # mass at which the bands are compared
 FORGET = 0.5  # share of the lead over text that the model does not know that is undone, in nats
 TOLERANCE = 0.01  # nats
-TOLD = {"nature": "famous", "reciter": "taught"}  # the text that shall go
+TARGET = {"nature": "famous", "reciter": "taught"}  # the text that shall go
 OTHERS = ("untaught", "like the corpus", "other")
 CHOSEN = 20  # passages that strengths are chosen on, at most
 SWEPT_WINDOWS = 12  # of each kind in the sweep over bands
@@ -108,16 +108,16 @@ def band(which, name):
     """Every method in one band of blocks, a dict for each sample of the curvature; before it "before", "abilities" and
     the "target"."""
     model, tokenizer = opened(which)
-    told = TOLD[which]
+    aimed = TARGET[which]
     every = exam.kinds(tokenizer)
     asked = {kind: one for kind, one in every.items() if kind != "taught" or which == "reciter"}
     choosing = {kind: (ids[:CHOSEN], start) for kind, (ids, start) in exam.kinds(tokenizer, "choose").items()}
     before, of_choosing = exam.take(model, every), exam.take(model, choosing)
-    known = of_choosing[told]["nats"]
+    known = of_choosing[aimed]["nats"]
     target = known + FORGET * (unknown(which, choosing, of_choosing) - known)
     common = {"before": before, "abilities": exam.solved(model, tokenizer), "target": target}
     samples = [
-        one_band(model, tokenizer, BANDS[name], sample, choosing[told], target, asked, before) for sample in SAMPLES
+        one_band(model, tokenizer, BANDS[name], sample, choosing[aimed], target, asked, before) for sample in SAMPLES
     ]
     return rounded({"common": common, "samples": samples})
 
@@ -135,7 +135,7 @@ def sweep(which):
     """`swept` for one of the two models."""
     model, tokenizer = opened(which)
     kinds = exam.kinds(tokenizer)
-    asked = {kind: (kinds[kind][0][:SWEPT_WINDOWS], kinds[kind][1]) for kind in (TOLD[which], *OTHERS)}
+    asked = {kind: (kinds[kind][0][:SWEPT_WINDOWS], kinds[kind][1]) for kind in (TARGET[which], *OTHERS)}
     return rounded(swept(model, tokenizer, asked, exam.take(model, asked)))
 
 
@@ -144,8 +144,8 @@ def run(out):
     provenance = files.provenance(list(SAMPLES))
     source.plain(), teaching.reciter()  # made once, by one process
     with ProcessPoolExecutor(2) as pool:
-        bands = {which: {name: pool.submit(band, which, name) for name in BANDS} for which in TOLD}
-        sweeps = {which: pool.submit(sweep, which) for which in TOLD}
+        bands = {which: {name: pool.submit(band, which, name) for name in BANDS} for which in TARGET}
+        sweeps = {which: pool.submit(sweep, which) for which in TARGET}
         found = {}
         for which, jobs in bands.items():
             done = {name: job.result() for name, job in jobs.items()}

@@ -19,15 +19,15 @@ OURS, CONTROLS = ("K-FAC", "flattest block"), ("SVD", "random basis", "noise")
 
 def paid(which, band, methods, kinds=ORDINARY):
     """Nats lost on every kind for one lost on the text that shall go, of all methods and samples."""
-    told, rows = smollm2.TOLD[which], RECORD[which]["bands"][band]
-    return [x for method in methods for kind in kinds for x in figures.per_nat(rows, method, told, kind)]
+    aimed, rows = smollm2.TARGET[which], RECORD[which]["bands"][band]
+    return [x for method in methods for kind in kinds for x in figures.per_nat(rows, method, aimed, kind)]
 
 
 def test_where_the_record_comes_from_is_said():
     assert {"command", "commit", "machine", "date", "seed", "versions"} <= RECORD["provenance"].keys()
 
 
-@pytest.mark.parametrize("which", smollm2.TOLD)
+@pytest.mark.parametrize("which", smollm2.TARGET)
 @pytest.mark.parametrize("band", smollm2.BANDS)
 def test_every_method_is_at_equal_damage_on_the_passages_that_chose_its_strength(which, band):
     for sample in RECORD[which]["bands"][band]:
@@ -49,7 +49,7 @@ def test_the_reciter_says_every_verse_and_expects_its_own_verses_everywhere():
     assert before["famous"]["nats"] > nature["famous"]["nats"]
 
 
-@pytest.mark.parametrize("which", smollm2.TOLD)
+@pytest.mark.parametrize("which", smollm2.TARGET)
 def test_in_the_middle_curvature_and_the_block_pay_less_than_every_control(which):
     ours, controls = paid(which, MIDDLE, OURS), paid(which, MIDDLE, CONTROLS)
     assert max(ours) < 0.6 * min(controls)
