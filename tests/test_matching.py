@@ -18,10 +18,19 @@ def counted(score):
 
 
 @pytest.mark.parametrize("steps", [1, 5, 12])
-def test_every_try_halves_what_is_left(steps):
-    score, tried = counted(lambda x: x)
-    x, reached = nearest(score, 0.7, 0.0, 1.0, steps=steps)
-    assert len(tried) == steps and x == reached and abs(x - 0.7) <= 2.0**-steps
+def test_a_try_halves_the_bracket_until_both_ends_are_known_and_then_interpolates(steps):
+    score, tried = counted(lambda x: x**3)
+    x, reached = nearest(score, 0.3, 0.0, 1.0, steps=steps)
+    assert len(tried) == steps and reached == x**3
+    assert tried[:3] == pytest.approx([0.5, 0.75, 0.5 + 0.25 * 0.175 / 0.296875][:steps])
+    assert abs(x - 0.3 ** (1 / 3)) <= 2.0**-steps
+
+
+@pytest.mark.parametrize("jump", [0.1, 0.37, 0.98])
+def test_a_score_that_jumps_over_the_target_is_bracketed_all_the_same(jump):
+    score, tried = counted(lambda x: 0.2 * x if x < jump else 0.9 + 0.1 * x)
+    x, reached = nearest(score, 0.8, 0.0, 1.0, steps=25)
+    assert reached == pytest.approx(0.9 + 0.1 * jump, abs=1e-3) and len(tried) == 25
 
 
 def test_an_open_bracket_is_widened_before_the_tries_count():
@@ -37,13 +46,12 @@ def test_what_cannot_be_reached_ends_the_search():
     assert tried == [2.5, 6.0, 13.0, 27.0] and tried[-1] < FURTHEST
 
 
-def test_interpolation_needs_fewer_tries_on_a_bent_curve():
-    bent = lambda x: (x / 16) ** 4
-    score, tried = counted(bent)
-    _, by_interpolation = nearest(score, 0.9, 0.0, 16.0, steps=30, start=4.0, tolerance=1e-3, ends=(0.0, 1.0))
-    halving, halved = counted(bent)
-    nearest(halving, 0.9, 0.0, 16.0, steps=30, tolerance=1e-3)
-    assert abs(by_interpolation - 0.9) < 1e-3 and len(tried) < len(halved) < 30
+@pytest.mark.parametrize("ends", [None, (0.0, 1.0)])
+def test_a_bent_curve_takes_fewer_tries_than_halving(ends):
+    score, tried = counted(lambda x: (x / 16) ** 4)
+    _, reached = nearest(score, 0.9, 0.0, 16.0, steps=30, start=4.0, tolerance=1e-3, ends=ends)
+    slope = 4 * 0.9**0.75 / 16
+    assert abs(reached - 0.9) < 1e-3 and len(tried) < math.log2(16 * slope / 1e-3)
 
 
 def test_between_whole_strengths_both_neighbours_and_the_way_between_them_are_given():

@@ -22,12 +22,12 @@ def nearest(
 ) -> tuple[float, float]:
     """(x, score(x)) whose score is nearest to `target`, of `steps` tries between low and high.
 
-    score: rises with x.  Each try halves the bracket, the first one at `start` (default: its middle).  high may be
-    infinite: then x goes on to 2x + 1 until the score there has reached the target or x is FURTHEST, and only that try
-    and those after it count.  A score nearer than `tolerance` ends the search.
-    ends: the scores at low and high, where they are known: tries are then placed by linear interpolation instead, and
-    an end that stays twice counts half (the Illinois rule of Dowell and Jarratt 1971), or a bent curve would be
-    approached from one side for ever.
+    score: rises with x.  The first try is at `start` (default: the middle).  high may be infinite: then x goes on to
+    2x + 1 until the score there has reached the target or x is FURTHEST, and only that try and those after it count.  A
+    score nearer than `tolerance` ends the search.
+    ends: the scores at low and high, where they are known.  A try halves the bracket until the scores at both its ends
+    are known.  From then on tries are placed by linear interpolation, and an end that stays twice counts half (the
+    Illinois rule of Dowell and Jarratt 1971), or a bent curve would be approached from one side for ever.
     """
     below, above = [low, ends and ends[0] - target], [high, ends and ends[1] - target]  # [x, score minus target]
     x, best, moved = (low + high) / 2 if start is None else start, None, None
@@ -44,7 +44,7 @@ def nearest(
             x = 2 * x + 1
             continue
         steps -= 1
-        if ends is None:
+        if other[1] is None:
             x = (below[0] + above[0]) / 2
             continue
         if moved is end:

@@ -106,16 +106,20 @@ def execute(nb, env, on_cell=lambda: None, on_start=lambda pid: None):
 
 
 @contextlib.contextmanager
-def peak_memory(every=0.2):
+def peak_memory(every=0.2, looks=10):
     """Yields a dict; once its "pid" is a process's id, its "bytes" is the most memory that this process and those it
-    started held together, sampled `every` seconds.
+    started held together, sampled `every` seconds.  Which processes these are is looked up once in so many `looks`,
+    because that reads the table of all processes, which took a tenth of a core.
     """
     peak, done = {"pid": None, "bytes": 0}, threading.Event()
 
     def sample():
+        processes, look = [], 0
         while not done.wait(every):
-            held = 0
-            for process in family(peak["pid"]):
+            if not processes or look % looks == 0:
+                processes = family(peak["pid"])
+            look, held = look + 1, 0
+            for process in processes:
                 with contextlib.suppress(psutil.Error):  # it may end while we look
                     held += process.memory_info().rss
             peak["bytes"] = max(peak["bytes"], held)

@@ -2,6 +2,7 @@
 chapter 05.
 """
 
+import functools
 import re
 
 from docutils import nodes
@@ -20,6 +21,7 @@ NO_LINKS_IN = (
 )
 
 
+@functools.lru_cache(maxsize=1)  # the glossary is read once, not for every page
 def entries(env):
     """{word in lower case: anchor in the glossary}: its headings of the lowest level, and the words in italics of a
     paragraph "Also: ...".
