@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from kfaclib.collecting import costs, planning, resumable
+from kfaclib.curvature.eigenbasis import decompose
+from kfaclib.curvature.factors import Factors
 from kfaclib.curvature.layers import factor_bytes, linear_layers
 from kfaclib.curvature.passes import shared_inputs
+from kfaclib.editing.edit import kept_share
 from kfaclib.lm import presets
 from shared import kfac
 
@@ -68,15 +71,25 @@ def test_a_batch_that_leaves_no_room_is_halved_until_the_sums_fit(folder, tmp_pa
     assert plan["batch"] < 32 and f"batches of {plan['batch']} x 512 tokens (32 x 512 do not fit" in said
 
 
+def normal_factors(T, width):
+    """Factors of `T` tokens whose true curvature is the same in every direction."""
+    draw = torch.Generator().manual_seed(0)
+    a, g = (torch.randn(T, width, generator=draw, dtype=torch.float64) for _ in range(2))
+    return Factors(a.T @ a / T, g.T @ g / T, T)
+
+
 def test_too_few_tokens_are_told_with_how_many_would_do(folder, capsys):
     """A mean of T outer products has no more than T directions."""
     layers = {"up": torch.nn.Linear(8, 40), "down": torch.nn.Linear(40, 8)}
-    assert resumable.too_few(layers, 40) is None
+    assert resumable.too_few(layers, 400) is None
+    assert resumable.too_few(layers, 40).startswith("40 tokens are few for a factor of 40 directions (up)")
     said = resumable.too_few(layers, 30)
     assert said.startswith("30 tokens cannot fill a factor of 40 directions (up)") and "at least 10 of" in said
     assert "400 tokens or more" in said
     rows = torch.randn(30, 40, dtype=torch.float64)
     assert (torch.linalg.eigvalsh(rows.T @ rows / 30) < 1e-12).sum() == 10
+    pairs = lambda T: kept_share(decompose({"up": normal_factors(T, 40)}, torch.float64)["up"], 0.9)
+    assert pairs(40) < 0.7 * pairs(400) < pairs(400) < pairs(4000)
     assert kfac("plan", "--model", folder, "--tokens", 100) == 0
     said = capsys.readouterr()
     assert "warning: 100 tokens cannot fill" in said.out + said.err

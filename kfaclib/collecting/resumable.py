@@ -230,19 +230,25 @@ TOKENS_A_DIRECTION = 10  # see `too_few`
 
 
 def too_few(layers: dict[str, torch.nn.Linear], tokens: int) -> str | None:
-    """A warning if `tokens` cannot fill the widest factor of these layers; None if they can.
+    """A warning if `tokens` cannot fill the widest factor of these layers, or hardly can; None if they do.
 
     A mean of T outer products has at most T directions: below the width, the rest of the spectrum is zero, and an edit
     takes those directions for flat. With TOKENS_A_DIRECTION times the width, a spectrum that is flat in truth is
     estimated within a factor of (1 + 10 ** -0.5) ** 2 / (1 - 10 ** -0.5) ** 2 = 3.7 (Marchenko and Pastur 1967).
     """
     name, width = max(((n, max(layer.weight.shape)) for n, layer in layers.items()), key=lambda found: found[1])
-    if tokens >= width:
+    enough = TOKENS_A_DIRECTION * width
+    if tokens >= enough:
         return None
+    if tokens >= width:
+        return (
+            f"{tokens:,} tokens are few for a factor of {width:,} directions ({name}): its small eigenvalues come out too "
+            f"small, so an edit keeps fewer pairs at the same mass. Take {enough:,} tokens or more"
+        )
     return (
         f"{tokens:,} tokens cannot fill a factor of {width:,} directions ({name}): at least {width - tokens:,} of its "
         f"eigenvalues will be zero for lack of tokens, and an edit would drop those directions as flat. Take "
-        f"{TOKENS_A_DIRECTION * width:,} tokens or more"
+        f"{enough:,} tokens or more"
     )
 
 
