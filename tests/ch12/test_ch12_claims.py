@@ -95,8 +95,8 @@ def test_the_papers_low_rank_is_slightly_cheaper_than_curvature_and_ours_far_dea
     for run in RUNS.values():
         rows = run["equal_forgetting"]
         assert rows["SVD"]["perplexity"] > rows["K-FAC"]["perplexity"] + 0.15
-        # it forgets no more than K-FAC, so at equal forgetting to the digit its price would be higher still
-        assert rows["SVD"]["seen"]["token_accuracy"] > rows["K-FAC"]["seen"]["token_accuracy"]
+        reached = [rows[method]["seen"]["token_accuracy"] for method in ("SVD", "K-FAC")]
+        assert abs(reached[0] - reached[1]) < 2 * matching.NEAR  # and so at equal forgetting
 
 
 def test_the_papers_column_of_windows_is_of_held_out_ones_and_compared_with_unseen_quotes():
