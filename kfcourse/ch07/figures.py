@@ -210,30 +210,6 @@ def estimates(seeds, overconfident, names):
     )
 
 
-def at_kfacs_price(seed, method):
-    """(recovered by K-FAC, by `method`), of what was memorized, at K-FAC's clean accuracy on the reporting half: the
-    other method's is read off its recorded curve, by linear interpolation. seed: one of the record's."""
-    kfac = next(r for r in seed["rows"] if r["method"] == "K-FAC")["report"]
-    curve = sorted((c["clean"], c["recovered_of_memorized"]) for c in seed["curves"] if c["method"] == method)
-    for (low, before), (high, after) in zip(curve, curve[1:]):
-        if low <= kfac["clean"] <= high:
-            part = (kfac["clean"] - low) / (high - low)
-            return kfac["recovered_of_memorized"], (1 - part) * before + part * after
-    raise ValueError(f"{method}: no recorded point on both sides of a clean accuracy of {kfac['clean']:.3f}")
-
-
-def ranks_price(record):
-    """Where SVD stands in the record and what it would recover at K-FAC's price, each seed, as text."""
-    clean = [r["choose"]["clean"] for s in record["seeds"] for r in s["rows"] if r["method"] == "SVD"]
-    pairs = [at_kfacs_price(s, "SVD") for s in record["seeds"]]
-    return (
-        f"clean accuracy of SVD on the choosing half, for {record['target']} as agreed: "
-        f"{', '.join(f'{x:.3f}' for x in clean)}\n"
-        "recovered of memorized at K-FAC's own clean accuracy, K-FAC / SVD: "
-        f"{', '.join(f'{kfac:.2f} / {svd:.2f}' for kfac, svd in pairs)}"
-    )
-
-
 LABELS = {
     "memorized": "wrong labels repeated",
     "recovered": "true labels, of all mislabelled",

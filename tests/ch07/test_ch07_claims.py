@@ -56,7 +56,8 @@ def test_the_edit_recovers_about_half_of_what_was_memorized_and_tests_hold(seed)
 
 @every_seed
 def test_all_methods_pay_the_same_price(seed):
-    assert all(abs(row["choose"]["clean"] - RECORD["target"]) < 0.008 for row in seed["rows"])
+    gaps = [abs(row["choose"]["clean"] - RECORD["target"]) for row in seed["rows"]]
+    assert max(gaps) < 2.5 / 800  # two of the 800 images that the price is read on
     assert all(abs(row["report"]["clean"] - RECORD["target"]) < 0.03 for row in seed["rows"])
 
 
@@ -64,17 +65,6 @@ def test_all_methods_pay_the_same_price(seed):
 def test_curvature_recovers_more_than_every_control_at_that_price(seed):
     controls = [r["report"]["recovered_of_memorized"] for r in seed["rows"] if r["method"] != "K-FAC"]
     assert len(controls) == 4 and after(seed, "K-FAC")["recovered_of_memorized"] > max(controls)
-
-
-@every_seed
-def test_where_the_record_stops_short_of_the_price_the_order_does_not_hang_on_it(seed):
-    """SVD's rank goes in steps, so the record has it at a higher clean accuracy than agreed. At K-FAC's own clean
-    accuracy on the reporting half every control recovers less still."""
-    choose = next(r for r in seed["rows"] if r["method"] == "SVD")["choose"]["clean"]
-    assert RECORD["target"] + vit.NEAR < choose < RECORD["target"] + 0.01
-    for method in ("SVD", "random basis", "magnitude", "random noise"):
-        kfac, control = figures.at_kfacs_price(seed, method)
-        assert kfac > control + 0.02, method
 
 
 def test_a_rank_that_misses_the_price_is_mixed_with_its_neighbour(monkeypatch):
