@@ -242,8 +242,8 @@ def too_few(layers: dict[str, torch.nn.Linear], tokens: int) -> str | None:
         return None
     if tokens >= width:
         return (
-            f"{tokens:,} tokens are few for a factor of {width:,} directions ({name}): its small eigenvalues come out too "
-            f"small, so an edit keeps fewer pairs at the same mass. Take {enough:,} tokens or more"
+            f"{tokens:,} tokens are few for a factor of {width:,} directions ({name}): its small eigenvalues come out "
+            f"too small, so an edit keeps fewer pairs at the same mass. Take {enough:,} tokens or more"
         )
     return (
         f"{tokens:,} tokens cannot fill a factor of {width:,} directions ({name}): at least {width - tokens:,} of its "
