@@ -37,7 +37,7 @@ def test_both_optimizers_write_among_the_sharp_pairs_sgd_more_and_a_random_chang
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_mass_costs_a_net_with_nothing_to_forget_more_than_the_memorizer(seed):
     found = starters.nothing_to_forget(seed)
-    assert found["clean"] > found["memorizer"] and found["memorizer"] < 0.02
+    assert found["clean"] > found["memorizer"] and found["memorizer"] < 0.03
 
 
 @pytest.mark.parametrize("seed", SEEDS)
