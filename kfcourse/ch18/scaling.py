@@ -78,15 +78,20 @@ def eigh_seconds(found, rates):
     return [EIGH * d**3 / rates["eigh"] for d in found["widths"]]
 
 
+def collect_seconds(found, tokens, rates):
+    """Seconds of one process for collecting a case on `tokens` tokens."""
+    return found["flops"] * tokens / rates["products"]
+
+
 def hours(found, tokens, rates):
     """GPU hours of one process for a case: collecting on `tokens` tokens, then all eigendecompositions."""
-    return (found["flops"] * tokens / rates["products"] + sum(eigh_seconds(found, rates))) / 3600
+    return (collect_seconds(found, tokens, rates) + sum(eigh_seconds(found, rates))) / 3600
 
 
 def shared(found, tokens, rates, processes, efficiency):
     """Efficiency of a case with the exchange. efficiency: the exercise's function (collect, jobs, processes)."""
     jobs = eigh_seconds(found, rates)
-    collect = found["flops"] * tokens / rates["products"]
+    collect = collect_seconds(found, tokens, rates)
     each = (collect + sum(jobs)) / processes
     return each / (each / efficiency(collect, jobs, processes) + found["exchanged"] / rates["link"])
 

@@ -1,6 +1,7 @@
 """Executing notebooks so that an unchanged notebook gives identical bytes."""
 
 import contextlib
+import itertools
 import os
 import re
 import tempfile
@@ -106,19 +107,21 @@ def execute(nb, env, on_cell=lambda: None, on_start=lambda pid: None):
 
 
 @contextlib.contextmanager
-def peak_memory(every=0.2, looks=10):
+def peak_memory(every=0.2):
     """Yields a dict; once its "pid" is a process's id, its "bytes" is the most memory that this process and those it
-    started held together, sampled `every` seconds.  Which processes these are is looked up once in so many `looks`,
+    started held together, sampled `every` seconds.  Which processes these are is looked up at every tenth sample,
     because that reads the table of all processes, which took a tenth of a core.
     """
     peak, done = {"pid": None, "bytes": 0}, threading.Event()
 
     def sample():
-        processes, look = [], 0
-        while not done.wait(every):
-            if not processes or look % looks == 0:
+        processes = []
+        for count in itertools.count():
+            if done.wait(every):
+                return
+            if not processes or count % 10 == 0:
                 processes = family(peak["pid"])
-            look, held = look + 1, 0
+            held = 0
             for process in processes:
                 with contextlib.suppress(psutil.Error):  # it may end while we look
                     held += process.memory_info().rss
