@@ -466,6 +466,10 @@ def test_a_printed_chapter_is_not_cut_off(path, site, visit, tmp_path):
         .filter((e) => getComputedStyle(e).overflowX !== 'visible')
         .map((e) => e.textContent.slice(0, 60))""")
     assert cut == []
+    whole = page.evaluate("""() => [...document.querySelectorAll('main div.highlight pre')]
+        .filter((e) => getComputedStyle(e).overflowX !== 'visible'
+            || getComputedStyle(e.parentElement).breakInside !== 'auto').length""")
+    assert whole == 0  # code that may not be divided would leave its frame behind, empty, and begin on the next page
     assert page.pdf(format="A4").startswith(b"%PDF-") and wrong == []
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
@@ -435,6 +436,13 @@ def test_the_memory_of_a_kernel_and_of_what_it_starts_is_seen(checkout):
     beside.kill()
     beside.wait()
     assert 400 << 20 < memory["bytes"] < 590 << 20
+
+
+def test_what_a_chapter_leaves_in_its_temporary_folder_goes_with_its_kernel(checkout, tmp_path):
+    note = tmp_path / "note"
+    nb = sources(f"import pathlib, tempfile; pathlib.Path({str(note)!r}).write_text(tempfile.mkdtemp())")
+    assert execution.execute(nb, execution.environment()) is None
+    assert note.read_text() and not Path(note.read_text()).exists()
 
 
 def test_a_dead_kernel_is_reported(checkout):

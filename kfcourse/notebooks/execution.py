@@ -90,13 +90,15 @@ def execute(nb, env, on_cell=lambda: None, on_start=lambda pid: None):
             store_widget_state=False,
             coalesce_streams=True,
             resources={"metadata": {"path": folder}},
+            shutdown_kernel="immediate",  # a kernel that holds torch takes three seconds to clear up after itself
             extra_arguments=["--IPKernelApp.log_level=40"],  # else a remark on TCP breaks into the progress bar
             on_notebook_start=lambda **_: on_start(client.km.provisioner.pid),
             on_cell_start=started,
             on_cell_executed=lambda **_: on_cell(),
         )
         try:
-            client.execute(env=env)
+            # what a chapter leaves in its temporary folder goes with this one, since the kernel is killed in the end
+            client.execute(env=env | {"TMPDIR": folder})
         except CellExecutionError as error:
             return Failure(running["cell"], running["source"], f"{error.ename}: {error.evalue}")
         except CellTimeoutError:

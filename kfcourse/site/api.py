@@ -24,6 +24,7 @@ def settings():
     return {
         "autodoc_mock_imports": sorted(names - sys.stdlib_module_names - {ROOT.name}),
         "autodoc_member_order": "bysource",
+        "autodoc_preserve_defaults": True,  # the name of a constant or a function rather than what it is
         "autodoc_typehints_format": "short",
         "add_module_names": False,
     }
