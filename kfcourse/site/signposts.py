@@ -136,7 +136,7 @@ def chapter_list(heads):
     """Markdown list of the chapters: title, question, minutes."""
     return "\n".join(
         f"- [{head.title}](chapters/{name}.ipynb). {head.question} "
-        f"*({', '.join(f'{head.minutes[verb]} minutes to {verb}' for verb in outline.VERBS)})*"
+        f"*(minutes: {', '.join(f'{head.minutes[verb]} to {verb}' for verb in outline.VERBS)})*"
         for name, head in heads.values()
     )
 
