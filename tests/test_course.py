@@ -274,6 +274,16 @@ def test_executing_twice_gives_the_same_bytes(checkout):
     assert not re.search(r"0x[0-9a-f]{6}|ipykernel_|widget-view|widget-state|timestamp|iopub", text)
 
 
+def test_a_view_with_large_pictures_is_made_steady_at_once():
+    picture = f'<img src="data:image/png;base64,{"A1" * 250_000}"> at 0x7f0123456789'
+    nb = sources("1")
+    nb.cells[0].outputs = [nbformat.v4.new_output("display_data", data={"text/html": picture})]
+    began = time.process_time()
+    execution.normalise(nb)
+    assert time.process_time() - began < 1  # looked for at every letter, a file's name took a minute
+    assert nb.cells[0].outputs[0].data["text/html"] == picture.replace("7f0123456789", "...")
+
+
 def test_what_has_changed_is_found_and_nothing_written(checkout):
     path = paths.CHAPTERS / "97_short.ipynb"
     notebooks.write(sources("1 + 1"), path)

@@ -32,7 +32,8 @@ from tqdm.notebook import tqdm_notebook
 tqdm_notebook.__init__ = partialmethod(tqdm_notebook.__init__, disable=True)
 """
 ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]{6,}")
-KERNEL_FILE = re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py")
+# tried where a word begins and nowhere else: the picture in a view is one word of half a megabyte
+KERNEL_FILE = re.compile(r"(?<!\S)\S*ipykernel_\d+[/\\]\d+\.py")
 
 
 @dataclass(frozen=True)
