@@ -129,24 +129,25 @@ def measured(record, nine):
     for run in record.values():
         rows += [row | {"kept": report.relative(row, run["before"])} for row in run["rows"]]
     for run in nine.values():
-        before, settings = run["rows"][0], run["settings"]
-        after = next(row for row in run["rows"] if row["method"] == "K-FAC")
+        after, settings = _row(run, "K-FAC"), run["settings"]
         facts = {"windows": settings["rows"], "tokens": settings["tokens"], "shrunk": False}
-        kept = report.relative(after, before)
-        rows.append(facts | {"price": after["perplexity"] / before["perplexity"], "kept": kept})
+        kept = report.relative(after, run["rows"][0])
+        rows.append(facts | {"price": _price(run, "K-FAC"), "kept": kept})
     return rows
 
 
 def controls(nine):
     """{method: mean price over the seeds} of two edits that know nothing of curvature, at the same forgetting."""
-    found = {}
-    for method in ("SVD", "random basis"):
-        prices = []
-        for run in nine.values():
-            after = next(row for row in run["rows"] if row["method"] == method)
-            prices.append(after["perplexity"] / run["rows"][0]["perplexity"])
-        found[method] = sum(prices) / len(prices)
-    return found
+    mean = lambda method: sum(_price(run, method) for run in nine.values()) / len(nine)
+    return {method: mean(method) for method in ("SVD", "random basis")}
+
+
+def _row(run, method):
+    return next(row for row in run["rows"] if row["method"] == method)
+
+
+def _price(run, method):
+    return _row(run, method)["perplexity"] / run["rows"][0]["perplexity"]
 
 
 def _prices(rows, windows, shrunk=False):
