@@ -316,7 +316,7 @@ def test_run_reports_every_chapter_and_goes_on_after_a_failure(tiny_path, capsys
     broken = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell(r"# 96 Broken" "\n\n" r"$\lambda_i\mu_j$ and $$F = \mathbb{E}[g g^\top]$$"),
-            nbformat.v4.new_code_cell("x = 1"),
+            nbformat.v4.new_code_cell("import time; x = 1; time.sleep(1)"),
             nbformat.v4.new_code_cell("x.missing  # here"),
             nbformat.v4.new_code_cell(
                 "print('not reached')",
@@ -435,13 +435,13 @@ def test_a_chapter_over_its_budget_fails_where_one_asks(checkout, monkeypatch, c
 
 
 def test_the_memory_of_a_kernel_and_of_what_it_starts_is_seen(checkout):
-    child = "import time; x = bytearray(200 << 20); time.sleep(1.5)"
+    child = "import time; x = bytearray(200 << 20); time.sleep(2.5)"
     nb = sources(
         "import subprocess, sys; x = bytearray(200 << 20)",
         f"subprocess.run([sys.executable, '-c', {child!r}], check=True)",
     )
-    beside = subprocess.Popen([sys.executable, "-c", child.replace("1.5", "30")])  # none of the kernel's
-    with execution.peak_memory(every=0.05) as memory:
+    beside = subprocess.Popen([sys.executable, "-c", child.replace("2.5", "30")])  # none of the kernel's
+    with execution.peak_memory() as memory:
         assert execution.execute(nb, execution.environment(), on_start=lambda pid: memory.update(pid=pid)) is None
     beside.kill()
     beside.wait()

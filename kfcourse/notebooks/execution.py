@@ -110,17 +110,17 @@ def execute(nb, env, on_cell=lambda: None, on_start=lambda pid: None):
 
 
 @contextlib.contextmanager
-def peak_memory(every=0.2):
+def peak_memory():
     """Yields a dict; once its "pid" is a process's id, its "bytes" is the most memory that this process and those it
-    started held together, sampled `every` seconds.  Which processes these are is looked up at every tenth sample,
-    because that reads the table of all processes, which took a tenth of a core.
+    started held together, sampled ten times a second. Which processes these are is looked up once a second, because
+    that reads the table of all processes, and at every sample it would take a tenth of a core.
     """
     peak, done = {"pid": None, "bytes": 0}, threading.Event()
 
     def sample():
         processes = []
         for count in itertools.count():
-            if done.wait(every):
+            if done.wait(0.1):
                 return
             if not processes or count % 10 == 0:
                 processes = family(peak["pid"])
