@@ -25,9 +25,12 @@ METADATA = {
 # With several processes side by side, threads would wait for each other's cores, and spin while they wait: beside other
 # work a chapter took fourteen times as long. One thread a process costs nothing there, and little on free cores.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-# TQDM_DISABLE does not reach the bars that tqdm draws with widgets, so every kernel begins with this
-NO_BARS = """\
+# Every kernel begins with this: TQDM_DISABLE does not reach the bars that tqdm draws with widgets, and what importing
+# torch and transformers makes is there to stay, so looking through it for garbage again and again costs a second
+START = """\
+import gc
 from functools import partialmethod
+gc.set_threshold(100_000, 10, 10)
 from tqdm.notebook import tqdm_notebook
 tqdm_notebook.__init__ = partialmethod(tqdm_notebook.__init__, disable=True)
 """
@@ -63,7 +66,7 @@ def environment():
     )
     startup = Path(env["IPYTHONDIR"], "profile_default", "startup")
     startup.mkdir(parents=True, exist_ok=True)
-    (startup / "no_bars.py").write_text(NO_BARS, encoding="utf-8")
+    (startup / "start.py").write_text(START, encoding="utf-8")
     env.setdefault("HF_HUB_OFFLINE", "1")
     env.update(ONE_THREAD)
     return env

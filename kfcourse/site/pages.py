@@ -53,6 +53,8 @@ SETTINGS = {
         "misc.highlighting_failure",  # an error that stopped a chapter is shown as it is, Python or not
     ],
 }
+# Sphinx keeps the trees of all pages to its end, and looking through them for garbage takes a quarter of its time
+NO_COLLECTOR = '__import__("gc").disable()\n'
 NOQA = re.compile(r"[ \t]*# noqa\b.*")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
@@ -192,9 +194,9 @@ def render(executed, folder):
         source, made = Path(temporary, "source"), Path(temporary, "pages")
         source.mkdir()
         write_sources(executed, source)
-        settings = "".join(f"{name} = {value!r}\n" for name, value in (SETTINGS | api.settings()).items())
-        (source / "conf.py").write_text(settings, encoding="utf-8")
-        # in a process of its own: what autodoc imports is full of mocks, and nobody else may come across it
+        settings = "".join(f"{name} = {value!r}\n" for name, value in (SETTINGS | api.SETTINGS).items())
+        (source / "conf.py").write_text(NO_COLLECTOR + settings, encoding="utf-8")
+        # in a process of its own, because Sphinx leaves the modules that autodoc imports and its own settings behind
         command = [
             sys.executable,
             "-m",
