@@ -12,7 +12,7 @@ from kfaclib.io.files import atomic, write_json
 from kfcourse import paths
 from kfcourse.learning import slices
 from kfcourse.notebooks import notebooks
-from kfcourse.notebooks.execution import environment
+from kfcourse.notebooks.execution import SELDOM, environment
 
 BEGAN = time.monotonic()
 LEARNER = paths.BUILD / "learner"  # copies with nothing solved, to their end
@@ -22,7 +22,7 @@ IN_FULL = "05"  # the chapter whose learner's copy every run executes to its end
 FIRST = ("test_browser.py", ".ipynb", "test_grading.py", "test_site.py", "test_course.py", "test_suite.py")
 NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect", "ignore", "ignore_glob", "maxfail", "collectonly")
 
-gc.set_threshold(100_000, 10, 10)  # thousands of tests are there to stay
+gc.set_threshold(*SELDOM)
 os.environ.update(environment())  # before anything imports torch; nbval's kernels inherit it
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton: chapter 15's exercises need no GPU
 for folder in (LEARNER, EXERCISES):  # at import: pytest decides which of its `testpaths` exist right after this

@@ -25,12 +25,14 @@ METADATA = {
 # With several processes side by side, threads would wait for each other's cores, and spin while they wait: beside other
 # work a chapter took fourteen times as long. One thread a process costs nothing there, and little on free cores.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-# Every kernel begins with this: TQDM_DISABLE does not reach the bars that tqdm draws with widgets, and what importing
-# torch and transformers makes is there to stay, so looking through it for garbage again and again costs a second
-START = """\
+# What importing torch and transformers makes is there to stay; looking through it for garbage as often as Python does
+# by itself costs a second
+SELDOM = (100_000, 10, 10)
+# Every kernel begins with this; TQDM_DISABLE does not reach the bars that tqdm draws with widgets
+START = f"""\
 import gc
 from functools import partialmethod
-gc.set_threshold(100_000, 10, 10)
+gc.set_threshold(*{SELDOM})
 from tqdm.notebook import tqdm_notebook
 tqdm_notebook.__init__ = partialmethod(tqdm_notebook.__init__, disable=True)
 """

@@ -54,7 +54,7 @@ SETTINGS = {
     ],
 }
 # Sphinx keeps the trees of all pages to its end, and looking through them for garbage takes a quarter of its time
-NO_COLLECTOR = '__import__("gc").disable()\n'
+NO_COLLECTOR = "import gc\ngc.disable()\n"
 NOQA = re.compile(r"[ \t]*# noqa\b.*")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
